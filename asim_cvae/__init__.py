@@ -1,0 +1,1 @@
+"""Convolutional variational auto-encoders for the lightning observations of ASIM's MMIA photometers."""

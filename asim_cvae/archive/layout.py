@@ -1,0 +1,65 @@
+"""Names of MMIA files and of the variables in them, the same for FITS and CDF."""
+
+import re
+from dataclasses import dataclass
+
+import numpy as np
+
+from asim_cvae.instrument import PHOTOMETERS
+
+FLUX_VARIABLES = tuple(f"{p.name}_photon_flux" for p in PHOTOMETERS)
+"""Level 1 light curves, in uW/m^2."""
+
+COUNT_VARIABLES = tuple(f"{p.name}Data" for p in PHOTOMETERS)
+"""Level 0 light curves, in photon counts; Level 1 files may hold them too."""
+
+PRESENCE_VARIABLES = tuple(f"{p.name}Data_exists" for p in PHOTOMETERS)
+
+TIME_VARIABLES = ("corrected_datetime_level1", "raw_datetime")
+"""Times of the observation, the better one first (``frame_time_phot`` is the middle of a row, not its start)."""
+
+WANTED_VARIABLES = (*FLUX_VARIABLES, *COUNT_VARIABLES, *PRESENCE_VARIABLES, *TIME_VARIABLES, "observation_id")
+
+SIMULATOR_KEYWORD = "SIMULATR"
+"""FITS keyword and CDF global attribute that names the simulator in files that are not real."""
+
+_FILE_NAME = re.compile(
+    r"mmiatriggeredobservationtm(?P<level>level1)?"
+    r"_observation_time_(?P<time>\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d)"
+    r"_observation_id_(?P<id>\d+)(_group_id_(?P<group>\d+))?\.(fits|cdf)",
+    re.IGNORECASE,
+)
+
+
+@dataclass(frozen=True)
+class FileName:
+    """What the name of an MMIA file says: level 0 or 1, UTC start to the second, observation and group id."""
+
+    level: int
+    start: np.datetime64
+    observation_id: int
+    group_id: int | None = None
+
+    def format(self, suffix: str) -> str:
+        """The name with ``suffix`` ('fits' or 'cdf')."""
+        level = "level1" if self.level == 1 else ""
+        time = str(self.start.astype("datetime64[s]")).replace("T", "_").replace(":", "-")
+        group = "" if self.group_id is None else f"_group_id_{self.group_id}"
+        return (
+            f"mmiatriggeredobservationtm{level}_observation_time_{time}"
+            f"_observation_id_{self.observation_id}{group}.{suffix}"
+        )
+
+    @classmethod
+    def parse(cls, name: str) -> "FileName | None":
+        """The parts of ``name``, or None where it is no MMIA name or its time is none."""
+        match = _FILE_NAME.fullmatch(name)
+        if match is None:
+            return None
+        day, clock = match["time"].split("_")
+        try:
+            start = np.datetime64(f"{day}T{clock.replace('-', ':')}", "us")
+        except ValueError:
+            return None
+        group = match["group"]
+        return cls(1 if match["level"] else 0, start, int(match["id"]), None if group is None else int(group))

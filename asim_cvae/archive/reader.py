@@ -1,0 +1,237 @@
+"""MMIA files -> observations: what is read, what becomes a gap, what is refused."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from asim_cvae.archive import cdf, fits
+from asim_cvae.archive.layout import (
+    COUNT_VARIABLES,
+    FLUX_VARIABLES,
+    PRESENCE_VARIABLES,
+    TIME_VARIABLES,
+    FileName,
+)
+from asim_cvae.archive.variables import FileContent, Variable
+from asim_cvae.instrument import FLUX_PER_COUNT, PHOTOMETERS, counts_to_flux
+from asim_cvae.observation import Observation, RefusedFileError
+
+FAKE_ROW_FLUX = 100.0
+"""uW/m^2: a row whose 777.4 nm flux never falls below it is no light curve."""
+
+_CDF_FLOAT_FILL = -1e30  # CDF's fill and pad values for reals are -1e31 and -1e30, whatever is declared
+_ROUNDING = 0.01  # negative flux up to this share of a count is rounding
+
+
+class _UnusableError(ValueError):
+    """What is wrong with a file's content, in words."""
+
+
+def read_observation(path: Path) -> Observation:
+    """The observation in an MMIA file of Level 0 or 1, FITS or CDF (told by content, not by suffix).
+
+    Level 0 counts become flux through :func:`asim_cvae.instrument.counts_to_flux`. Rows are laid end to end. A row that
+    is flagged absent or is fake, and samples that are NaN, infinite or fill, are gaps (NaN) that keep their place; a fill
+    tail of the last row is cut.
+
+    Raises:
+        RefusedFileError: the file gives no observation; the error says why.
+    """
+    try:
+        return _assemble(_read_content(path), path)
+    except Exception as error:  # a damaged file can make astropy or cdflib raise anything at all
+        detail = str(error) if isinstance(error, _UnusableError | EOFError) else f"cannot be read ({_first_line(error)})"
+        raise RefusedFileError(path.name, detail) from error
+
+
+def _first_line(error: Exception) -> str:
+    text = str(error).strip() or type(error).__name__
+    return text.splitlines()[0][:200]
+
+
+def _read_content(path: Path) -> FileContent:
+    with path.open("rb") as stream:
+        head = stream.read(16)
+    if not head:
+        raise _UnusableError("empty file")
+    if head.startswith(fits.SIGNATURE):
+        return fits.read_fits(path)
+    if head.startswith(cdf.SIGNATURES):
+        return cdf.read_cdf(path)
+    raise _UnusableError("neither FITS nor CDF by its content")
+
+
+def _assemble(content: FileContent, path: Path) -> Observation:
+    variables = content.variables
+    names = _light_curve_names(variables)
+    rows = _rows(variables, names)
+    present = _presence(variables, len(rows[0]))
+    laid = _lay_out(rows, present)
+    lengths = [row.size for row in laid[0]]
+    values = np.stack([np.concatenate(photometer) for photometer in laid])
+    end = _end_of_data(values, lengths[-1] if present[:, -1].any() else 0)
+    if names == COUNT_VARIABLES:
+        counts: NDArray[np.float32] | None = values
+        flux = _flux(values)
+    else:
+        counts = _counts_beside(variables, present, values.shape[1])
+        flux = _without_negatives(values.astype(np.float64), FLUX_PER_COUNT, "flux")
+    _blank_fake_rows(flux, lengths)
+    flux = flux[:, :end].astype(np.float32)
+    if not np.isfinite(flux).all(axis=0).any():
+        raise _UnusableError("no photometer data: every sample is a gap in some photometer")
+    if counts is not None:
+        counts = np.where(np.isnan(flux), np.float32(np.nan), counts[:, :end])
+    start, observation_id = _identity(variables, path)
+    return Observation(flux, counts, start, observation_id, path.name, content.simulator)
+
+
+def _light_curve_names(variables: dict[str, Variable]) -> tuple[str, ...]:
+    for names in (FLUX_VARIABLES, COUNT_VARIABLES):
+        missing = [name for name in names if name not in variables]
+        if not missing:
+            return names
+        if len(missing) < len(names):
+            raise _UnusableError(f"photometer missing: no {', no '.join(missing)}")
+    raise _UnusableError("no photometer columns of Level 1 or Level 0")
+
+
+def _rows(variables: dict[str, Variable], names: Sequence[str]) -> list[list[NDArray[np.float32]]]:
+    """The samples of each photometer and row, float32, NaN for fill."""
+    rows = [[_blank_fill(row, variables[name]) for row in variables[name].rows] for name in names]
+    if not rows[0] and not rows[1] and not rows[2]:
+        raise _UnusableError("no photometer data: the file has no rows")
+    if len({len(photometer) for photometer in rows}) > 1:
+        raise _UnusableError("photometers of unequal length: they have different numbers of rows")
+    return rows
+
+
+def _blank_fill(row: NDArray[Any], variable: Variable) -> NDArray[np.float32]:
+    values = np.ravel(row)
+    if values.dtype.kind not in "iuf":
+        raise _UnusableError("photometer columns that hold no numbers")
+    samples = values.astype(np.float32)
+    if values.dtype.kind == "f":
+        blank = ~np.isfinite(samples) | (samples <= _CDF_FLOAT_FILL)
+    else:  # the ISTP guidelines' fill values
+        limits = np.iinfo(values.dtype)
+        blank = values == (limits.min if limits.min < 0 else limits.max)
+    if variable.fill is not None:
+        blank |= values == variable.fill
+    samples[blank] = np.nan
+    return samples
+
+
+def _presence(variables: dict[str, Variable], rows: int) -> NDArray[np.bool_]:
+    """Which photometer's data are there, (3, rows): True where the file has no flag."""
+    present = np.ones((len(PHOTOMETERS), rows), dtype=bool)
+    for flags, name in zip(present, PRESENCE_VARIABLES, strict=True):
+        if name in variables:
+            stated = [_is_true(row) for row in variables[name].rows[:rows]]
+            flags[: len(stated)] = stated
+    absent = [p.name for p, flags in zip(PHOTOMETERS, present, strict=True) if not flags.any()]
+    if absent:
+        raise _UnusableError(f"no photometer data: {', '.join(absent)} flagged absent in every row")
+    return present
+
+
+def _is_true(flag: NDArray[Any]) -> bool:
+    value = flag.flat[0] if flag.size else False
+    if isinstance(value, bytes | str):
+        return value.strip().upper() in {"T", "TRUE", "1", b"T", b"TRUE", b"1"}
+    return bool(value)
+
+
+def _lay_out(
+    rows: list[list[NDArray[np.float32]]], present: NDArray[np.bool_]
+) -> list[list[NDArray[np.float32]]]:
+    """Rows of equal length in all photometers, with gaps in the place of absent ones."""
+    lengths = np.array([[row.size for row in photometer] for photometer in rows])
+    longest = int(lengths.max())
+    # An absent row may be stored with no samples at all: it is as long as the other photometers' rows, or a full one.
+    row_lengths = [int(np.where(here, size, 0).max()) or longest for here, size in zip(present.T, lengths.T, strict=True)]
+    gaps = [[np.full(length, np.nan, dtype=np.float32) for length in row_lengths] for _ in rows]
+    laid = [
+        [row if here else gap for row, here, gap in zip(*photometer, strict=True)]
+        for photometer in zip(rows, present, gaps, strict=True)
+    ]
+    totals = [sum(row.size for row in photometer) for photometer in laid]
+    if len(set(totals)) > 1 or any(len({row.size for row in together}) > 1 for together in zip(*laid, strict=True)):
+        named = ", ".join(f"{p.name} {total}" for p, total in zip(PHOTOMETERS, totals, strict=True))
+        raise _UnusableError(f"photometers of unequal length: {named} samples")
+    return laid
+
+
+def _flux(counts: NDArray[np.float32]) -> NDArray[np.float64]:
+    try:
+        return counts_to_flux(_without_negatives(counts, np.ones(len(PHOTOMETERS)), "counts"))
+    except ValueError as error:
+        raise _UnusableError(str(error)) from error
+
+
+def _without_negatives(values: NDArray[Any], unit: NDArray[np.float64], quantity: str) -> NDArray[Any]:
+    """``values`` with rounding below zero mended; ``unit`` is what one count is worth in each photometer."""
+    for photometer, row, one in zip(PHOTOMETERS, values, unit, strict=True):
+        lowest = np.nanmin(row, initial=0.0)
+        if lowest < -_ROUNDING * one:
+            raise _UnusableError(f"negative {quantity}: {photometer.name} goes down to {lowest:.6g}")
+    return np.maximum(values, 0)  # NaN stays NaN
+
+
+def _counts_beside(
+    variables: dict[str, Variable], present: NDArray[np.bool_], samples: int
+) -> NDArray[np.float32] | None:
+    """Counts that a Level 1 file holds beside the flux, (3, T), or None where they do not fit it."""
+    if any(name not in variables for name in COUNT_VARIABLES):
+        return None
+    try:
+        laid = _lay_out(_rows(variables, COUNT_VARIABLES), present)
+    except ValueError:
+        return None
+    counts = np.stack([np.concatenate(photometer) for photometer in laid])
+    return counts if counts.shape[1] == samples else None
+
+
+def _blank_fake_rows(flux: NDArray[np.float64], lengths: Sequence[int]) -> None:
+    for row in np.split(flux, np.cumsum(lengths)[:-1], axis=1):
+        oxygen = row[2][np.isfinite(row[2])]
+        if oxygen.size and oxygen.min() >= FAKE_ROW_FLUX:
+            row[:] = np.nan
+
+
+def _end_of_data(values: NDArray[np.float32], last_row: int) -> int:
+    """Samples up to the fill tail of the last row, whose length is ``last_row`` (0: an absent row is a gap, not cut)."""
+    start = values.shape[1] - last_row
+    data = np.flatnonzero(~np.isnan(values[:, start:]).all(axis=0))
+    if last_row == 0:
+        return start
+    return start + (int(data[-1]) + 1 if data.size else 0)
+
+
+def _identity(variables: dict[str, Variable], path: Path) -> tuple[np.datetime64, int]:
+    """Start time and observation id from the variables, or else from the file's name."""
+    name = FileName.parse(path.name)
+    start = next((time for v in TIME_VARIABLES if (time := _first_time(variables.get(v))) is not None), None)
+    if start is None:
+        start = name.start if name else None
+    if start is None:
+        raise _UnusableError("no time of observation in its variables or its name")
+    stated = variables.get("observation_id")
+    try:
+        return start, int(stated.rows[0].flat[0])  # type: ignore[union-attr]
+    except (AttributeError, IndexError, ValueError):
+        return start, name.observation_id if name else 0
+
+
+def _first_time(variable: Variable | None) -> np.datetime64 | None:
+    try:
+        value = variable.rows[0].flat[0]  # type: ignore[union-attr]
+        text = value.decode("ascii") if isinstance(value, bytes) else str(value)
+        time = datetime.fromisoformat(text.strip())
+    except (AttributeError, IndexError, ValueError):
+        return None
+    return np.datetime64(time.astimezone(UTC).replace(tzinfo=None) if time.tzinfo else time, "us")

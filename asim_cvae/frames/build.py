@@ -1,0 +1,274 @@
+"""An archive of files -> the frame store, in parallel, in steps that a kill does not lose."""
+
+import hashlib
+import json
+import shutil
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import h5py
+import numpy as np
+from filelock import FileLock
+from numpy.typing import NDArray
+
+from asim_cvae.archive import LabelTable, discover, read_labels, read_observation
+from asim_cvae.archive.layout import FileName
+from asim_cvae.errors import InputError
+from asim_cvae.frames.slicing import FRAME_SAMPLES, slice_frames
+from asim_cvae.frames.store import (
+    FORMAT,
+    FrameStore,
+    ObservationEntry,
+    RefusedEntry,
+    Fingerprint,
+    is_store,
+    read_observations,
+    read_refused,
+    write_store,
+)
+from asim_cvae.instrument import PHOTOMETERS
+from asim_cvae.observation import Observation, RefusedFileError
+from asim_cvae.parallel import map_batches
+
+_BATCH = 32  # files a part: what a kill loses at most, and some 30 MB of a worker's memory
+
+
+@dataclass(frozen=True)
+class BuildReport:
+    """What :func:`build_store` did, and what a user has to know of the result."""
+
+    store: Path
+    files_read: int
+    observations: int
+    frames: int
+    labelled_frames: int
+    refused: Sequence[RefusedEntry] = ()
+    left_out: Sequence[str] = ()
+    label_problems: Sequence[str] = ()
+
+    def lines(self) -> Iterator[str]:
+        """The report as text."""
+        for entry in self.refused:
+            yield f"refused {entry.file}: {entry.reason}"
+        for line in self.left_out:
+            yield f"left out {line}"
+        for line in self.label_problems:
+            yield f"label ignored, {line}"
+        yield (
+            f"{self.store}: {self.frames} frames of {self.observations} observations, {self.labelled_frames} labelled; "
+            f"{self.files_read} files read now, {len(self.refused)} refused, {len(self.left_out)} frames left out"
+        )
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """The files a store is to be made of, and what their frames' labels and parts in the whole are."""
+
+    files: Mapping[str, Path]
+    refused: Sequence[RefusedEntry]
+    labels: Mapping[tuple[str, int], str]
+    ground_truth: frozenset[str]
+    label_problems: Sequence[str]
+
+    def fingerprints(self) -> dict[str, Fingerprint]:
+        return {name: Fingerprint.of(path) for name, path in self.files.items()}
+
+
+def build_store(
+    store: Path,
+    root: Path | None = None,
+    ground_truth_root: Path | None = None,
+    ground_truth_table: Path | None = None,
+    workers: int | None = None,
+) -> BuildReport:
+    """Bring ``store`` up to date with the folders: read what is new or changed, drop what is gone, set the labels.
+
+    The result depends on the folders and the table alone, not on how often or when this was run or killed.
+
+    Args:
+        store: the HDF5 file to make or bring up to date.
+        root: folder of the observations to train on.
+        ground_truth_root: folder of those to score on; ``root`` where not given.
+        ground_truth_table: label table; without one all of ``ground_truth_root``, if given, is ground truth without labels.
+        workers: processes; as many as there are cores where not given.
+
+    Raises:
+        InputError: no folder is given or one does not exist, it holds no usable file, or the table cannot be used.
+    """
+    plan = _plan(root, ground_truth_root, ground_truth_table)
+    store.parent.mkdir(parents=True, exist_ok=True)
+    parts = store.with_name(f"{store.name}.parts")
+    with FileLock(f"{store}.lock"):
+        fingerprints = plan.fingerprints()
+        known = _known(store, parts)
+        new = [plan.files[name] for name in sorted(plan.files) if fingerprints[name] != known.get(name)]
+        for _ in map_batches(partial(_write_part, parts=parts), new, _BATCH, workers, "reading files"):
+            pass  # each batch has left its part
+        digest = _digest(plan, fingerprints)
+        if not (is_store(store) and FrameStore(store).digest == digest):
+            _merge([store, *sorted(parts.glob("*.h5"))], store, plan, fingerprints, digest)
+        shutil.rmtree(parts, ignore_errors=True)
+        return _report(FrameStore(store), plan, len(new))
+
+
+def _plan(root: Path | None, ground_truth_root: Path | None, table: Path | None) -> _Plan:
+    folders = [folder for folder in (root, ground_truth_root) if folder is not None]
+    if not folders:
+        raise InputError("no data: give data.root=FOLDER, or data.ground_truth.root=FOLDER to score alone")
+    pool, pool_twice = discover(root) if root else ({}, [])
+    scored, scored_twice = discover(ground_truth_root) if ground_truth_root else ({}, [])
+    labels = LabelTable({}) if table is None else read_labels(table)
+    ground_truth = frozenset(scored) if table is None else frozenset(labels.files)
+    if table is None and root and set(scored) == set(pool):
+        raise InputError(f"{ground_truth_root}: holds all of data.root; give data.ground_truth.table, or another folder")
+    files = pool | {name: path for name, path in scored.items() if name in ground_truth}
+    if not files:
+        raise InputError(f"{', '.join(map(str, folders))}: no MMIA file (.fits or .cdf) to use")
+    refused = {e.file: RefusedEntry(e.file, Fingerprint.of(Path(e.file)), e.reason) for e in (*pool_twice, *scored_twice)}
+    return _Plan(files, list(refused.values()), labels.labels, ground_truth, labels.problems)
+
+
+def _known(store: Path, parts: Path) -> dict[str, Fingerprint]:
+    """Files that the store or a part of it holds already."""
+    known: dict[str, Fingerprint] = {}
+    for path in (store, *sorted(parts.glob("*.h5"))):
+        if is_store(path):
+            with h5py.File(path, "r") as file:
+                known |= {entry.file: entry.fingerprint for entry in (*read_observations(file), *read_refused(file))}
+    return known
+
+
+def _write_part(files: Sequence[Path], parts: Path) -> None:
+    """Read a batch of files into a store of its own in ``parts``."""
+    entries: list[ObservationEntry] = []
+    frames: list[NDArray[np.float32]] = []
+    refused: list[RefusedEntry] = []
+    for path in files:
+        fingerprint = Fingerprint.of(path)
+        try:
+            entry, kept = _frames_of(read_observation(path), path, fingerprint)
+            entries.append(entry)
+            frames.append(kept)
+        except RefusedFileError as error:
+            refused.append(RefusedEntry(path.name, fingerprint, error.reason))
+    name = hashlib.sha256("\n".join(map(str, files)).encode()).hexdigest()[:16]
+    write_store(parts / f"{name}.h5", entries, frames, refused)
+
+
+def _frames_of(
+    observation: Observation, path: Path, fingerprint: Fingerprint
+) -> tuple[ObservationEntry, NDArray[np.float32]]:
+    samples = observation.flux.shape[1]
+    if samples < FRAME_SAMPLES:
+        raise RefusedFileError(path.name, f"shorter than one frame, {samples} of {FRAME_SAMPLES} samples")
+    frames = slice_frames(observation.flux)
+    gaps = np.isnan(frames).any(axis=2)
+    whole = ~gaps.any(axis=1)
+    name = FileName.parse(path.name) or FileName(1, observation.start, observation.observation_id)
+    entry = ObservationEntry(
+        file=path.name,
+        fingerprint=fingerprint,
+        key=f"{name.observation_id} {name.start.astype('datetime64[s]')}",
+        observation_id=observation.observation_id,
+        start=observation.start,
+        samples=samples,
+        simulator=observation.simulator,
+        frames=tuple(np.flatnonzero(whole).tolist()),
+        left_out={int(k): _gap_reason(gaps[k]) for k in np.flatnonzero(~whole)},
+    )
+    return entry, frames[whole]
+
+
+def _gap_reason(gaps: NDArray[np.bool_]) -> str:
+    return "touches a gap in " + ", ".join(p.name for p, gap in zip(PHOTOMETERS, gaps, strict=True) if gap)
+
+
+def _digest(plan: _Plan, fingerprints: Mapping[str, Fingerprint]) -> str:
+    """Changes when a store made by ``plan`` would."""
+    content = [
+        FORMAT,
+        sorted(fingerprints.items()),
+        sorted((entry.file, entry.reason) for entry in plan.refused),
+        sorted((*place, label) for place, label in plan.labels.items()),
+        sorted(plan.ground_truth),
+    ]
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()
+
+
+def _merge(
+    sources: Iterable[Path], store: Path, plan: _Plan, fingerprints: Mapping[str, Fingerprint], digest: str
+) -> None:
+    """Write ``store`` from earlier stores, of which later ones hold the newer state of a file."""
+    found: dict[str, tuple[ObservationEntry, Path, int]] = {}
+    refused: dict[str, RefusedEntry] = {}
+    for path in filter(is_store, sources):
+        with h5py.File(path, "r") as file:
+            first = 0
+            for entry in read_observations(file):
+                if fingerprints.get(entry.file) == entry.fingerprint:
+                    found[entry.file] = (entry, path, first)
+                first += len(entry.frames)
+            refused |= {e.file: e for e in read_refused(file) if fingerprints.get(e.file) == e.fingerprint}
+    ordered = [found[name] for name in sorted(found)]
+    entries = [entry for entry, _, _ in ordered]
+    keys = {entry.key for entry in entries if entry.file in plan.ground_truth}
+    # Every file of a labelled observation, its Level 0 twin too, is kept from training.
+    write_store(
+        store,
+        entries,
+        _frames_from(ordered),
+        [*plan.refused, *(refused[name] for name in sorted(refused))],
+        plan.labels,
+        [entry.key in keys for entry in entries],
+        digest,
+    )
+
+
+def _frames_from(places: Sequence[tuple[ObservationEntry, Path, int]]) -> Iterator[NDArray[np.float32]]:
+    opened: dict[Path, h5py.File] = {}
+    try:
+        for entry, path, first in places:
+            file = opened.get(path) or opened.setdefault(path, h5py.File(path, "r"))
+            yield file["frames"][first : first + len(entry.frames)]
+    finally:
+        for file in opened.values():
+            file.close()
+
+
+def _report(store: FrameStore, plan: _Plan, files_read: int) -> BuildReport:
+    table = store.table()
+    report = BuildReport(
+        store=store.path,
+        files_read=files_read,
+        observations=len(table.observations),
+        frames=len(table.index),
+        labelled_frames=int((table.label != "").sum()),
+        refused=store.refused,
+        left_out=[f"frame {k} of {e.file}: {why}" for e in table.observations for k, why in e.left_out.items()],
+        label_problems=[*plan.label_problems, *_unplaced_labels(plan, table.observations, store.refused)],
+    )
+    store.file.close()
+    return report
+
+
+def _unplaced_labels(
+    plan: _Plan, observations: Sequence[ObservationEntry], refused: Sequence[RefusedEntry]
+) -> Iterator[str]:
+    """A line for each label without a frame, one for all labels of a file that is not there."""
+    entries = {entry.file: entry for entry in observations}
+    reasons = {entry.file: entry.reason for entry in refused}
+    missing: dict[str, int] = {}
+    for (file, frame), label in plan.labels.items():
+        entry = entries.get(file)
+        if entry is None:
+            missing[file] = missing.get(file, 0) + 1
+        elif frame in entry.left_out:
+            yield f"{label} on frame {frame} of {file}: it {entry.left_out[frame]}"
+        elif frame not in entry.frames:
+            held = entry.samples // FRAME_SAMPLES
+            yield f"{label} on frame {frame} of {file}: the file holds frames 0 to {held - 1}"
+    for file, count in missing.items():
+        why = f"refused, {reasons[file]}" if file in reasons else "not in the archive"
+        yield f"{count} frame(s) of {file}: {why}"

@@ -1,0 +1,269 @@
+"""The frame store: an HDF5 file of frames, where each comes from, and what was left out.
+
+Layout: ``frames`` (N, 3, 5000) float32 in uW/m^2, with ``observation``, ``index``, ``time`` (microseconds since 1970, UTC)
+and ``label`` ('' for none) of (N,); the group ``observations`` with a row an observation, whose frames stand together;
+``left_out`` with a row a frame that touches a gap; ``refused`` with a row a file that gave no observation. Observations
+stand in the order of their files' names.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from asim_cvae.errors import InputError
+from asim_cvae.files import whole_file
+from asim_cvae.frames.slicing import FRAME_SAMPLES, frame_start
+from asim_cvae.instrument import PHOTOMETERS
+
+FORMAT = 1
+"""Version of the layout; a store of another is made anew."""
+
+
+class Fingerprint(NamedTuple):
+    """By which a file is known again: its size in bytes and time of change in nanoseconds."""
+
+    size: int
+    mtime_ns: int
+
+    @classmethod
+    def of(cls, path: Path) -> "Fingerprint":
+        """Of the file at ``path``; zeros where it cannot be looked at (a dangling link)."""
+        try:
+            status = path.stat()
+        except OSError:
+            return cls(0, 0)
+        return cls(status.st_size, status.st_mtime_ns)
+
+
+@dataclass(frozen=True)
+class ObservationEntry:
+    """One observation of a store: whence it came, which of its frames are kept, and why others are not.
+
+    ``key`` is the same for all files of one observation (Level 0 and Level 1, say).
+    """
+
+    file: str
+    fingerprint: Fingerprint
+    key: str
+    observation_id: int
+    start: np.datetime64
+    samples: int
+    simulator: str
+    frames: tuple[int, ...]
+    left_out: Mapping[int, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class RefusedEntry:
+    """A file that gave no observation, and why."""
+
+    file: str
+    fingerprint: Fingerprint
+    reason: str
+
+
+@dataclass(frozen=True)
+class FrameTable:
+    """What a store says of its N frames: columns of (N,), and the observations they refer to."""
+
+    observation: NDArray[np.int64]
+    index: NDArray[np.int64]
+    label: NDArray[np.str_]
+    observations: Sequence[ObservationEntry]
+    ground_truth: NDArray[np.bool_]
+    """Of each observation: it is there to be scored, not to be trained on."""
+
+    @property
+    def file(self) -> NDArray[np.str_]:
+        """File name of each frame."""
+        return np.array([entry.file for entry in self.observations], dtype=np.str_)[self.observation]
+
+    @property
+    def observation_id(self) -> NDArray[np.int64]:
+        """Observation id of each frame."""
+        return np.array([entry.observation_id for entry in self.observations], dtype=np.int64)[self.observation]
+
+    @property
+    def is_labelled(self) -> bool:
+        """Whether any frame has a label."""
+        return bool((self.label != "").any())
+
+
+class FrameStore:
+    """A frame store, opened for reading; processes that it is sent to open it for themselves."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._file: h5py.File | None = None
+        if not is_store(path):
+            raise InputError(f"{path}: no frame store of this version; make one with python -m asim_cvae.prepare")
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"path": self.path, "_file": None}
+
+    @property
+    def file(self) -> h5py.File:
+        """The open HDF5 file."""
+        if self._file is None:
+            self._file = h5py.File(self.path, "r")
+        return self._file
+
+    def frames(self, rows: NDArray[np.integer[Any]]) -> NDArray[np.float32]:
+        """Frames (n, 3, 5000) in uW/m^2 of ``rows`` in any order, without repeats."""
+        order = np.argsort(rows)
+        flux = np.empty((len(rows), len(PHOTOMETERS), FRAME_SAMPLES), dtype=np.float32)
+        if len(rows):
+            flux[order] = self.file["frames"][rows[order]]
+        return flux
+
+    def table(self) -> FrameTable:
+        """Where the frames come from and what their labels are."""
+        return FrameTable(
+            self.file["observation"][:],
+            self.file["index"][:],
+            self.file["label"].asstr()[:].astype(np.str_),
+            read_observations(self.file),
+            self.file["observations/ground_truth"][:],
+        )
+
+    @property
+    def refused(self) -> list[RefusedEntry]:
+        """The files that gave no observation."""
+        return read_refused(self.file)
+
+    @property
+    def digest(self) -> str:
+        """What the store was made of, as given to :func:`write_store`."""
+        return str(self.file.attrs["digest"])
+
+
+def is_store(path: Path) -> bool:
+    """Whether ``path`` is a whole frame store of this version."""
+    try:
+        with h5py.File(path, "r") as file:
+            return bool(file.attrs.get("format") == FORMAT)
+    except OSError:
+        return False
+
+
+def write_store(
+    path: Path,
+    observations: Sequence[ObservationEntry],
+    frames: Iterable[NDArray[np.float32]],
+    refused: Sequence[RefusedEntry],
+    labels: Mapping[tuple[str, int], str] | None = None,
+    ground_truth: Sequence[bool] | None = None,
+    digest: str = "",
+) -> None:
+    """Write a store; ``frames`` yields each observation's (n, 3, 5000) in turn, so that memory stays bounded.
+
+    ``labels`` are by file name and frame number, ``ground_truth`` has a flag an observation, ``digest`` is kept as is.
+    """
+    labels = labels or {}
+    total = sum(len(entry.frames) for entry in observations)
+    with whole_file(path) as partial, h5py.File(partial, "w") as file:
+        # Contiguous, not chunked: rows are read whole, and at any place, at the disk's speed.
+        stored = file.create_dataset("frames", (total, len(PHOTOMETERS), FRAME_SAMPLES), dtype=np.float32)
+        first = 0
+        for block in frames:
+            stored[first : first + len(block)] = block
+            first += len(block)
+        numbers = [np.array(entry.frames, dtype=np.int64) for entry in observations]
+        file["observation"] = np.repeat(np.arange(len(observations)), [len(n) for n in numbers])
+        file["index"] = np.concatenate([*numbers, np.zeros(0, dtype=np.int64)])
+        times = [_microseconds(frame_start(e.start, n)) for e, n in zip(observations, numbers, strict=True)]
+        file["time"] = np.concatenate([*times, np.zeros(0, dtype=np.int64)])
+        _write_text(file, "label", [labels.get((e.file, k), "") for e in observations for k in e.frames])
+        _write_observations(file, observations, ground_truth)
+        _write_left_out(file, observations)
+        _write_refused(file, refused)
+        file.attrs.update({"format": FORMAT, "digest": digest, "flux_unit": "uW/m^2", "time_unit": "us since 1970, UTC"})
+
+
+def read_observations(file: h5py.File) -> list[ObservationEntry]:
+    """The observations of an open store, in order."""
+    group = file["observations"]
+    left_out: dict[int, dict[int, str]] = {}
+    columns = (file["left_out/observation"][:], file["left_out/index"][:], file["left_out/reason"].asstr()[:])
+    for observation, index, reason in zip(*columns, strict=True):
+        left_out.setdefault(int(observation), {})[int(index)] = str(reason)
+    bounds = np.cumsum(group["frames"][:])[:-1]
+    numbers = np.split(file["index"][:], bounds)
+    rows = zip(
+        group["file"].asstr()[:],
+        zip(group["size"][:].tolist(), group["mtime_ns"][:].tolist(), strict=True),
+        group["key"].asstr()[:],
+        group["observation_id"][:].tolist(),
+        group["start"][:].astype("datetime64[us]"),
+        group["samples"][:].tolist(),
+        group["simulator"].asstr()[:],
+        strict=True,
+    )
+    return [
+        ObservationEntry(
+            file=str(name),
+            fingerprint=Fingerprint(*fingerprint),
+            key=str(key),
+            observation_id=observation_id,
+            start=start,
+            samples=samples,
+            simulator=str(simulator),
+            frames=tuple(numbers[i].tolist()),
+            left_out=left_out.get(i, {}),
+        )
+        for i, (name, fingerprint, key, observation_id, start, samples, simulator) in enumerate(rows)
+    ]
+
+
+def read_refused(file: h5py.File) -> list[RefusedEntry]:
+    """The refused files of an open store."""
+    group = file["refused"]
+    rows = zip(group["file"].asstr()[:], group["size"][:], group["mtime_ns"][:], group["reason"].asstr()[:], strict=True)
+    return [RefusedEntry(str(f), Fingerprint(int(size), int(mtime)), str(reason)) for f, size, mtime, reason in rows]
+
+
+def _write_observations(
+    file: h5py.File, observations: Sequence[ObservationEntry], ground_truth: Sequence[bool] | None
+) -> None:
+    group = file.create_group("observations")
+    for name in ("file", "key", "simulator"):
+        _write_text(group, name, [getattr(entry, name) for entry in observations])
+    for name in ("observation_id", "samples"):
+        group[name] = np.array([getattr(entry, name) for entry in observations], dtype=np.int64)
+    _write_fingerprints(group, observations)
+    group["start"] = _microseconds(np.array([entry.start for entry in observations], dtype="datetime64[us]"))
+    group["frames"] = np.array([len(entry.frames) for entry in observations], dtype=np.int64)
+    group["ground_truth"] = np.array(ground_truth or [False] * len(observations), dtype=bool)
+
+
+def _write_left_out(file: h5py.File, observations: Sequence[ObservationEntry]) -> None:
+    rows = [(i, frame, reason) for i, entry in enumerate(observations) for frame, reason in entry.left_out.items()]
+    group = file.create_group("left_out")
+    group["observation"] = np.array([row[0] for row in rows], dtype=np.int64)
+    group["index"] = np.array([row[1] for row in rows], dtype=np.int64)
+    _write_text(group, "reason", [row[2] for row in rows])
+
+
+def _write_refused(file: h5py.File, refused: Sequence[RefusedEntry]) -> None:
+    group = file.create_group("refused")
+    _write_text(group, "file", [entry.file for entry in refused])
+    _write_text(group, "reason", [entry.reason for entry in refused])
+    _write_fingerprints(group, refused)
+
+
+def _write_fingerprints(group: h5py.Group, entries: Sequence[ObservationEntry | RefusedEntry]) -> None:
+    group["size"] = np.array([entry.fingerprint.size for entry in entries], dtype=np.int64)
+    group["mtime_ns"] = np.array([entry.fingerprint.mtime_ns for entry in entries], dtype=np.int64)
+
+
+def _write_text(group: h5py.Group, name: str, values: Sequence[str]) -> None:
+    group.create_dataset(name, data=np.array(values, dtype=object), dtype=h5py.string_dtype())
+
+
+def _microseconds(times: NDArray[np.datetime64]) -> NDArray[np.int64]:
+    return times.astype("datetime64[us]").astype(np.int64)

@@ -1,0 +1,84 @@
+"""The convolutional VAE as a LightningModule."""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor
+from torch.distributions import Distribution
+from torch.optim import Optimizer
+
+from asim_cvae.objective import Elbo, frame_log_likelihood, gaussian_kl, sample_latent, warmup_beta
+
+
+class CVAEModule(pl.LightningModule):
+    """Trains a network by the ELBO with a warmed-up KL term.
+
+    Args:
+        network: has ``encode(x) -> (mu, log_sigma)`` and ``decode(z) -> Distribution`` over x.
+        optimizer: makes the optimiser from the parameters.
+        warmup: share of the epochs over which the KL term's weight rises from 0 to 1.
+    """
+
+    def __init__(
+        self,
+        network: torch.nn.Module,
+        optimizer: Callable[[Iterable[torch.nn.Parameter]], Optimizer] = torch.optim.Adam,
+        warmup: float = 0.0,
+    ) -> None:
+        super().__init__()
+        if not 0 <= warmup <= 1:
+            raise ValueError(f"warmup is a share of the epochs, from 0 to 1, not {warmup}")
+        self.network: Any = network
+        self.make_optimizer = optimizer
+        self.warmup = warmup
+
+    def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Scaled frames (B, 3, 5000) -> mu and log sigma of q(z|x), (B, latents) each."""
+        mu, log_sigma = self.network.encode(x)
+        return mu, log_sigma
+
+    def decode(self, z: Tensor) -> Distribution:
+        """Latents (B, latents) -> p(x|z), a ``torch.distributions.Beta`` for the thesis's network."""
+        p_x: Distribution = self.network.decode(z)
+        return p_x
+
+    def forward(self, x: Tensor) -> Distribution:
+        """Reconstruction of scaled frames at the posterior mean."""
+        return self.decode(self.encode(x)[0])
+
+    def elbo(self, x: Tensor, beta: float = 1.0) -> Elbo:
+        """ELBO terms of scaled frames (B, 3, 5000) with one sample of z per frame."""
+        mu, log_sigma = self.encode(x)
+        p_x = self.decode(sample_latent(mu, log_sigma))
+        return Elbo(frame_log_likelihood(p_x, x), gaussian_kl(mu, log_sigma), beta)
+
+    def training_step(self, batch: Tensor, batch_idx: int) -> Tensor:
+        beta = warmup_beta(self.current_epoch, self.trainer.max_epochs or 1, self.warmup)
+        terms = self.elbo(batch, beta)
+        self._log("train", terms, batch.shape[0])
+        self.log("train/beta", beta, on_step=False, on_epoch=True)
+        self.log("train/loss", terms.loss.detach(), on_step=False, on_epoch=True, batch_size=batch.shape[0])
+        return terms.loss
+
+    def validation_step(self, batch: Tensor, batch_idx: int) -> None:
+        # At beta = 1 in every epoch: a loss at the epoch's beta would favour checkpoints from before the warm-up's end.
+        self._log("val", self.elbo(batch), batch.shape[0])
+
+    def _log(self, split: str, terms: Elbo, frames: int) -> None:
+        values = {"elbo": terms.elbo, "log_px": terms.log_px.mean(), "kl": terms.kl.mean()}
+        self.log_dict(
+            {f"{split}/{name}": value.detach() for name, value in values.items()},
+            on_step=False,
+            on_epoch=True,
+            batch_size=frames,
+            sync_dist=split == "val",
+        )
+        self.log(
+            f"{split}_elbo", values["elbo"].detach(), prog_bar=True, logger=False, on_step=False, on_epoch=True,
+            batch_size=frames, sync_dist=split == "val",
+        )  # fmt: skip
+
+    def configure_optimizers(self) -> Optimizer:
+        return self.make_optimizer(self.parameters())

@@ -1,0 +1,16 @@
+"""Activation functions by the names that configurations use."""
+
+from torch import nn
+
+_ACTIVATIONS = {"relu": nn.ReLU, "leaky_relu": nn.LeakyReLU}
+
+
+def activation(name: str) -> nn.Module:
+    """ReLU or LeakyReLU with torch's slope of 0.01.
+
+    Raises:
+        ValueError: ``name`` is neither 'relu' nor 'leaky_relu'.
+    """
+    if name not in _ACTIVATIONS:
+        raise ValueError(f"unknown activation '{name}', not one of {', '.join(_ACTIVATIONS)}")
+    return _ACTIVATIONS[name]()

@@ -1,0 +1,34 @@
+"""Whole networks: an encoder, a decoder and the likelihood between them and the data."""
+
+from typing import Any
+
+from torch import Tensor, nn
+
+from asim_cvae.nn.decoder import ThesisDecoder
+from asim_cvae.nn.encoder import ThesisEncoder
+from asim_cvae.nn.likelihood import BetaLikelihood
+
+
+class ThesisNetwork(nn.Module):
+    """The convolutional VAE of Joergensen 2021: 990,698 parameters, 990,690 as the 2020 baseline.
+
+    Args:
+        latents: dimensions of z.
+        activation: 'relu' or 'leaky_relu'.
+        dropout: of the encoder, with which the network is the 2020 baseline (0.3 there); None for the thesis's own.
+    """
+
+    def __init__(self, latents: int = 50, activation: str = "relu", dropout: float | None = None) -> None:
+        super().__init__()
+        self.settings: dict[str, Any] = {"latents": latents, "activation": activation, "dropout": dropout}
+        self.encoder = ThesisEncoder(latents, activation, dropout)
+        self.decoder = ThesisDecoder(latents, activation, input_norm=dropout is None)
+
+    def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Scaled frames (B, 3, 5000) -> mu and log sigma of q(z|x), (B, latents) each."""
+        mu, log_sigma = self.encoder(x)
+        return mu, log_sigma
+
+    def decode(self, z: Tensor) -> BetaLikelihood:
+        """Latents (B, latents) -> p(x|z) with batch shape (B, 3, 5000)."""
+        return BetaLikelihood(*self.decoder(z))

@@ -1,0 +1,35 @@
+"""What a file becomes: an observation, or a refusal that says why."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Observation:
+    """The light curves of one trigger, in time order.
+
+    ``flux`` (3, T) is float32 in uW/m^2, NaN in a gap; ``counts`` (3, T) are the photon counts where the file has them,
+    float32, NaN in a gap. ``start`` is the UTC time of the first sample in microseconds, ``source`` the file's name and
+    ``simulator`` the name and version of the program that made the file up, '' for a real one.
+    """
+
+    flux: NDArray[np.float32]
+    counts: NDArray[np.float32] | None
+    start: np.datetime64
+    observation_id: int
+    source: str
+    simulator: str = ""
+
+
+class RefusedFileError(Exception):
+    """A file that gives no observation; ``file`` says which one and ``reason`` why, in one line."""
+
+    def __init__(self, file: str, reason: str) -> None:
+        self.file = file
+        self.reason = " ".join(reason.split())
+        super().__init__(f"{file}: {self.reason}")
+
+    def __reduce__(self) -> tuple[type, tuple[str, str]]:
+        return type(self), (self.file, self.reason)
