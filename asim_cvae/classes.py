@@ -3,7 +3,7 @@
 NOISE = "N"
 
 CLASSES = ("HCHA", "HCLA", "LCHA", "LCLA", NOISE)
-"""High or low correlation (HC, LC) between the photometers, high or low activity (HA, LA): the number of small peaks."""
+"""High or low correlation (HC, LC) between the photometers, high or low activity (HA, LA): how many small peaks."""
 
 CLASS_NAMES = {
     "HCHA": "high correlation, high activity",

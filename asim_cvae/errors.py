@@ -2,4 +2,4 @@
 
 
 class InputError(ValueError):
-    """What a user gave cannot be used: one line that names it, what is wrong and what to do. Commands print just that."""
+    """What a user gave cannot be used: one line that names it, what is wrong and what to do; commands print it."""

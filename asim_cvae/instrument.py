@@ -74,7 +74,9 @@ def counts_to_flux(counts: ArrayLike, flux_per_count: ArrayLike = FLUX_PER_COUNT
     live = 1.0 - DEAD_TIME[:, None] * n
     for photometer, row in zip(PHOTOMETERS, live, strict=True):
         if (row <= 0).any():
-            raise ValueError(f"{photometer.name} counts at or beyond the dead-time limit {1 / photometer.dead_time:.0f}")
+            raise ValueError(
+                f"{photometer.name} counts at or beyond the dead-time limit {1 / photometer.dead_time:.0f}"
+            )
     return np.asarray(flux_per_count, dtype=np.float64)[:, None] * n / live
 
 

@@ -12,7 +12,7 @@ from asim_cvae.model import CVAEModule
 from asim_cvae.nn import ThesisNetwork
 
 THESIS_SCALING = LinearScaling(time_reversed=True)
-"""What the thesis's program did to a frame before its network saw it; its loader turned each slice's time axis around."""
+"""What the thesis's program did to a frame before its network saw it; its loader reversed each slice in time."""
 
 _BASELINE_DROPOUT = 0.3
 _PREFIXES = {"Encode.": "encoder.layers.", "Decode.": "decoder.layers."}
@@ -23,12 +23,11 @@ def load_thesis_weights(path: str | Path, activation: str | None = None) -> CVAE
 
     Args:
         path: a ``.pth`` file.
-        activation: 'relu' or 'leaky_relu'; where not given, told by ``LeakyRelu`` in the file's name, as the keys do not
-            say. The baseline is known by its keys.
+        activation: 'relu' or 'leaky_relu'; where not given, told by ``LeakyRelu`` in the file's name, as the keys do
+            not say. The baseline is known by its keys.
 
     Raises:
-        InputError: the file holds no state dict of this network.
-        InputError: there is no such file.
+        InputError: there is no such file, or it holds no state dict of this network.
     """
     path = Path(path)
     if not path.is_file():

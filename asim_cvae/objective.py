@@ -29,8 +29,9 @@ class Elbo:
 
 
 def frame_log_likelihood(p_x: Distribution, x: Tensor) -> Tensor:
-    """log p(x|z) of each frame: x (B, ...) -> (B,)."""
-    return p_x.log_prob(x).flatten(1).sum(1)  # type: ignore[no-untyped-call,no-any-return]
+    """Log p(x|z) of each frame: x (B, ...) -> (B,)."""
+    log_density: Tensor = p_x.log_prob(x)
+    return log_density.flatten(1).sum(1)
 
 
 def gaussian_kl(mu: Tensor, log_sigma: Tensor) -> Tensor:

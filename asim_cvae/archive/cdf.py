@@ -31,9 +31,9 @@ def _read_variable(cdf: Any, name: str) -> Variable:
     if description.Last_Rec < 0:
         return Variable([])
     values = np.asarray(cdf.varget(name))
-    if values.ndim == 0:  # cdflib hands a lone record of a scalar over without its record dimension
-        values = values[None]
-    elif description.Last_Rec == 0 and values.ndim == description.Num_Dims:
+    if values.ndim == 0 or (
+        description.Last_Rec == 0 and values.ndim == description.Num_Dims
+    ):  # cdflib hands a lone record of a scalar over without its record dimension
         values = values[None]
     fill = cdf.varattsget(name).get("FILLVAL")
     numeric = fill is not None and np.issubdtype(np.asarray(fill).dtype, np.number)

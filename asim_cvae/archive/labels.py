@@ -84,7 +84,9 @@ def _collect(rows: list[Sequence[Any]], columns: Sequence[int], table: str) -> L
         elif class_cell not in CLASSES:
             problems.append(f"{where}: unknown class '{class_cell}', not one of {', '.join(CLASSES)}")
         elif labels.setdefault((file, frame), class_cell) != class_cell:
-            problems.append(f"{where}: labelled {class_cell}, but {labels[file, frame]} in an earlier row, which is kept")
+            problems.append(
+                f"{where}: labelled {class_cell}, but {labels[file, frame]} in an earlier row, which is kept"
+            )
     return LabelTable(labels, tuple(problems))
 
 

@@ -35,8 +35,8 @@ def read_observation(path: Path) -> Observation:
     """The observation in an MMIA file of Level 0 or 1, FITS or CDF (told by content, not by suffix).
 
     Level 0 counts become flux through :func:`asim_cvae.instrument.counts_to_flux`. Rows are laid end to end. A row that
-    is flagged absent or is fake, and samples that are NaN, infinite or fill, are gaps (NaN) that keep their place; a fill
-    tail of the last row is cut.
+    is flagged absent or is fake, and samples that are NaN, infinite or fill, are gaps (NaN) that keep their place; a
+    fill tail of the last row is cut.
 
     Raises:
         RefusedFileError: the file gives no observation; the error says why.
@@ -44,7 +44,9 @@ def read_observation(path: Path) -> Observation:
     try:
         return _assemble(_read_content(path), path)
     except Exception as error:  # a damaged file can make astropy or cdflib raise anything at all
-        detail = str(error) if isinstance(error, _UnusableError | EOFError) else f"cannot be read ({_first_line(error)})"
+        detail = (
+            str(error) if isinstance(error, _UnusableError | EOFError) else f"cannot be read ({_first_line(error)})"
+        )
         raise RefusedFileError(path.name, detail) from error
 
 
@@ -71,7 +73,7 @@ def _assemble(content: FileContent, path: Path) -> Observation:
     rows = _rows(variables, names)
     present = _presence(variables, len(rows[0]))
     laid = _lay_out(rows, present)
-    lengths = [row.size for row in laid[0]]
+    lengths = [int(row.size) for row in laid[0]]
     values = np.stack([np.concatenate(photometer) for photometer in laid])
     end = _end_of_data(values, lengths[-1] if present[:, -1].any() else 0)
     if names == COUNT_VARIABLES:
@@ -81,13 +83,13 @@ def _assemble(content: FileContent, path: Path) -> Observation:
         counts = _counts_beside(variables, present, values.shape[1])
         flux = _without_negatives(values.astype(np.float64), FLUX_PER_COUNT, "flux")
     _blank_fake_rows(flux, lengths)
-    flux = flux[:, :end].astype(np.float32)
-    if not np.isfinite(flux).all(axis=0).any():
+    light = flux[:, :end].astype(np.float32)
+    if not np.isfinite(light).all(axis=0).any():
         raise _UnusableError("no photometer data: every sample is a gap in some photometer")
     if counts is not None:
-        counts = np.where(np.isnan(flux), np.float32(np.nan), counts[:, :end])
+        counts = np.where(np.isnan(light), np.float32(np.nan), counts[:, :end])
     start, observation_id = _identity(variables, path)
-    return Observation(flux, counts, start, observation_id, path.name, content.simulator)
+    return Observation(light, counts, start, observation_id, path.name, content.simulator)
 
 
 def _light_curve_names(variables: dict[str, Variable]) -> tuple[str, ...]:
@@ -146,14 +148,14 @@ def _is_true(flag: NDArray[Any]) -> bool:
     return bool(value)
 
 
-def _lay_out(
-    rows: list[list[NDArray[np.float32]]], present: NDArray[np.bool_]
-) -> list[list[NDArray[np.float32]]]:
+def _lay_out(rows: list[list[NDArray[np.float32]]], present: NDArray[np.bool_]) -> list[list[NDArray[np.float32]]]:
     """Rows of equal length in all photometers, with gaps in the place of absent ones."""
     lengths = np.array([[row.size for row in photometer] for photometer in rows])
     longest = int(lengths.max())
     # An absent row may be stored with no samples at all: it is as long as the other photometers' rows, or a full one.
-    row_lengths = [int(np.where(here, size, 0).max()) or longest for here, size in zip(present.T, lengths.T, strict=True)]
+    row_lengths = [
+        int(np.where(here, size, 0).max()) or longest for here, size in zip(present.T, lengths.T, strict=True)
+    ]
     gaps = [[np.full(length, np.nan, dtype=np.float32) for length in row_lengths] for _ in rows]
     laid = [
         [row if here else gap for row, here, gap in zip(*photometer, strict=True)]
@@ -179,7 +181,8 @@ def _without_negatives(values: NDArray[Any], unit: NDArray[np.float64], quantity
         lowest = np.nanmin(row, initial=0.0)
         if lowest < -_ROUNDING * one:
             raise _UnusableError(f"negative {quantity}: {photometer.name} goes down to {lowest:.6g}")
-    return np.maximum(values, 0)  # NaN stays NaN
+    mended: NDArray[Any] = np.maximum(values, 0)  # NaN stays NaN
+    return mended
 
 
 def _counts_beside(
@@ -204,12 +207,10 @@ def _blank_fake_rows(flux: NDArray[np.float64], lengths: Sequence[int]) -> None:
 
 
 def _end_of_data(values: NDArray[np.float32], last_row: int) -> int:
-    """Samples up to the fill tail of the last row, whose length is ``last_row`` (0: an absent row is a gap, not cut)."""
+    """Samples up to the fill tail of the last row, ``last_row`` samples long (0: it is absent, a gap, and not cut)."""
     start = values.shape[1] - last_row
     data = np.flatnonzero(~np.isnan(values[:, start:]).all(axis=0))
-    if last_row == 0:
-        return start
-    return start + (int(data[-1]) + 1 if data.size else 0)
+    return int(start + (data[-1] + 1 if data.size else 0))
 
 
 def _identity(variables: dict[str, Variable], path: Path) -> tuple[np.datetime64, int]:

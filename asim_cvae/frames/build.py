@@ -19,10 +19,10 @@ from asim_cvae.errors import InputError
 from asim_cvae.frames.slicing import FRAME_SAMPLES, slice_frames
 from asim_cvae.frames.store import (
     FORMAT,
+    Fingerprint,
     FrameStore,
     ObservationEntry,
     RefusedEntry,
-    Fingerprint,
     is_store,
     read_observations,
     read_refused,
@@ -91,7 +91,7 @@ def build_store(
         store: the HDF5 file to make or bring up to date.
         root: folder of the observations to train on.
         ground_truth_root: folder of those to score on; ``root`` where not given.
-        ground_truth_table: label table; without one all of ``ground_truth_root``, if given, is ground truth without labels.
+        ground_truth_table: label table; without one all of ``ground_truth_root`` is ground truth, without labels.
         workers: processes; as many as there are cores where not given.
 
     Raises:
@@ -117,16 +117,21 @@ def _plan(root: Path | None, ground_truth_root: Path | None, table: Path | None)
     folders = [folder for folder in (root, ground_truth_root) if folder is not None]
     if not folders:
         raise InputError("no data: give data.root=FOLDER, or data.ground_truth.root=FOLDER to score alone")
-    pool, pool_twice = discover(root) if root else ({}, [])
-    scored, scored_twice = discover(ground_truth_root) if ground_truth_root else ({}, [])
+    nothing: tuple[dict[str, Path], list[RefusedFileError]] = ({}, [])
+    pool, pool_twice = discover(root) if root else nothing
+    scored, scored_twice = discover(ground_truth_root) if ground_truth_root else nothing
     labels = LabelTable({}) if table is None else read_labels(table)
     ground_truth = frozenset(scored) if table is None else frozenset(labels.files)
     if table is None and root and set(scored) == set(pool):
-        raise InputError(f"{ground_truth_root}: holds all of data.root; give data.ground_truth.table, or another folder")
+        raise InputError(
+            f"{ground_truth_root}: holds all of data.root; give data.ground_truth.table, or another folder"
+        )
     files = pool | {name: path for name, path in scored.items() if name in ground_truth}
     if not files:
         raise InputError(f"{', '.join(map(str, folders))}: no MMIA file (.fits or .cdf) to use")
-    refused = {e.file: RefusedEntry(e.file, Fingerprint.of(Path(e.file)), e.reason) for e in (*pool_twice, *scored_twice)}
+    refused = {
+        e.file: RefusedEntry(e.file, Fingerprint.of(Path(e.file)), e.reason) for e in (*pool_twice, *scored_twice)
+    }
     return _Plan(files, list(refused.values()), labels.labels, ground_truth, labels.problems)
 
 
@@ -136,7 +141,8 @@ def _known(store: Path, parts: Path) -> dict[str, Fingerprint]:
     for path in (store, *sorted(parts.glob("*.h5"))):
         if is_store(path):
             with h5py.File(path, "r") as file:
-                known |= {entry.file: entry.fingerprint for entry in (*read_observations(file), *read_refused(file))}
+                entries: list[ObservationEntry | RefusedEntry] = [*read_observations(file), *read_refused(file)]
+                known |= {entry.file: entry.fingerprint for entry in entries}
     return known
 
 

@@ -1,6 +1,6 @@
 """The frame store: an HDF5 file of frames, where each comes from, and what was left out.
 
-Layout: ``frames`` (N, 3, 5000) float32 in uW/m^2, with ``observation``, ``index``, ``time`` (microseconds since 1970, UTC)
+Layout: ``frames`` (N, 3, 5000) float32 in uW/m^2, with ``observation``, ``index``, ``time`` (us since 1970, UTC)
 and ``label`` ('' for none) of (N,); the group ``observations`` with a row an observation, whose frames stand together;
 ``left_out`` with a row a frame that touches a gap; ``refused`` with a row a file that gave no observation. Observations
 stand in the order of their files' names.
@@ -182,7 +182,9 @@ def write_store(
         _write_observations(file, observations, ground_truth)
         _write_left_out(file, observations)
         _write_refused(file, refused)
-        file.attrs.update({"format": FORMAT, "digest": digest, "flux_unit": "uW/m^2", "time_unit": "us since 1970, UTC"})
+        file.attrs.update(
+            {"format": FORMAT, "digest": digest, "flux_unit": "uW/m^2", "time_unit": "us since 1970, UTC"}
+        )
 
 
 def read_observations(file: h5py.File) -> list[ObservationEntry]:
@@ -223,7 +225,9 @@ def read_observations(file: h5py.File) -> list[ObservationEntry]:
 def read_refused(file: h5py.File) -> list[RefusedEntry]:
     """The refused files of an open store."""
     group = file["refused"]
-    rows = zip(group["file"].asstr()[:], group["size"][:], group["mtime_ns"][:], group["reason"].asstr()[:], strict=True)
+    rows = zip(
+        group["file"].asstr()[:], group["size"][:], group["mtime_ns"][:], group["reason"].asstr()[:], strict=True
+    )
     return [RefusedEntry(str(f), Fingerprint(int(size), int(mtime)), str(reason)) for f, size, mtime, reason in rows]
 
 

@@ -18,7 +18,7 @@ class BetaLikelihood(Beta):
         super().__init__(log_alpha.exp(), log_beta.exp(), validate_args=False)
 
     def log_prob(self, value: Tensor) -> Tensor:
-        """log density of each value, in closed form."""
+        """Log density of each value, in closed form."""
         alpha, beta = self.concentration1, self.concentration0
         log_normaliser = torch.lgamma(alpha) + torch.lgamma(beta) - torch.lgamma(alpha + beta)
         return (alpha - 1) * torch.log(value) + (beta - 1) * torch.log1p(-value) - log_normaliser

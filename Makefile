@@ -1,0 +1,44 @@
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.ready
+
+.PHONY: help setup demo test lint format lock clean
+
+help: ## Show this help
+	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+
+setup: $(READY) ## Install everything into .venv, as pinned in requirements.lock
+
+$(READY): requirements.lock pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --requirement requirements.lock
+	$(BIN)/pip install --quiet --no-deps --editable .
+	touch $@
+
+demo: $(READY) ## Simulate a small archive, train on it, score and draw: some minutes
+	$(BIN)/python -m asim_cvae.train +experiment=relu_lr2e-4 name=demo trainer.max_epochs=10 data.batch_size=20 \
+		data.root=outputs/archives/demo data.simulation.observations=40 data.simulation.labelled=20
+
+test: lint ## Lint, types and tests
+	$(BIN)/pytest
+
+lint: $(READY) ## Lint and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(READY) ## Format the code
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+lock: $(READY) ## Write requirements.lock anew from pyproject.toml
+	$(BIN)/pip install --quiet pip-tools
+	echo 'torch==2.13.0' > .venv/held.txt
+	$(BIN)/pip-compile --quiet --upgrade --allow-unsafe --extra dev --strip-extras --annotation-style line --no-header \
+		--no-emit-find-links --no-emit-index-url --no-emit-trusted-host \
+		--constraint .venv/held.txt --output-file requirements.lock pyproject.toml
+	sed -i 's/^torch==2.13.0+cpu/torch==2.13.0/' requirements.lock
+
+clean: ## Remove .venv and caches; outputs stay
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache *.egg-info

@@ -1,0 +1,79 @@
+"""After a run: encode the ground truth, cluster its latents, score the clusters, export and draw."""
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+
+from asim_cvae.data import MMIADataModule
+from asim_cvae.evaluation import evaluate
+from asim_cvae.model import CVAEModule
+from asim_cvae.runs import (
+    CHECKPOINT_KEY,
+    describe_model,
+    export_model,
+    write_figures,
+    write_results,
+    write_training_curves,
+)
+from asim_cvae.scoring.clusters import Protocol
+from asim_cvae.scoring.table import format_scores
+
+log = logging.getLogger(__name__)
+
+
+class GroundTruthScoring(pl.Callback):
+    """Writes scores.json, latents.npz, model.safetensors, model.json and figures/ into the run folder.
+
+    Args:
+        protocol: how to score.
+        experiment: name that the scores go by.
+        seed: of the run.
+        figures: frames to draw where there are no labelled clusters.
+    """
+
+    def __init__(self, protocol: Protocol, experiment: str, seed: int, figures: int) -> None:
+        self.protocol = protocol
+        self.experiment = experiment
+        self.seed = seed
+        self.figures = figures
+
+    def on_save_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Put into each checkpoint what is needed to build its model."""
+        module, data = _ours(trainer, pl_module)
+        checkpoint[CHECKPOINT_KEY] = describe_model(module, data.scaling, self._training(trainer))
+
+    def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Score the module as it is when training ends."""
+        if not trainer.is_global_zero:
+            return
+        module, data = _ours(trainer, pl_module)
+        folder = Path(trainer.default_root_dir)
+        training = self._training(trainer)
+        evaluation = evaluate(module, data, self.protocol)
+        export_model(folder, describe_model(module, data.scaling, training), module, evaluation)
+        scores = write_results(folder, evaluation, training)
+        for logger in trainer.loggers:
+            logger.save()  # metrics.csv is read below
+        write_training_curves(folder, evaluation, self.experiment)
+        write_figures(folder, evaluation, module, data.scaling, self.experiment, self.figures)
+        log.info("%s\nscores, latents and figures are in %s", format_scores(scores), folder)
+
+    def _training(self, trainer: pl.Trainer) -> Mapping[str, Any]:
+        return {
+            "experiment": self.experiment,
+            "seed": self.seed,
+            "epochs": trainer.current_epoch,
+            "restarts": 0,
+        }
+
+
+def _ours(trainer: pl.Trainer, pl_module: pl.LightningModule) -> tuple[CVAEModule, MMIADataModule]:
+    data = trainer.datamodule  # type: ignore[attr-defined]
+    if not isinstance(pl_module, CVAEModule) or not isinstance(data, MMIADataModule):
+        raise TypeError("GroundTruthScoring goes with a CVAEModule and an MMIADataModule")
+    return pl_module, data

@@ -1,0 +1,230 @@
+"""Scaled frames for training, validation and scoring, as a LightningDataModule."""
+
+import hashlib
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from asim_cvae.errors import InputError
+from asim_cvae.frames.build import BuildReport, build_store
+from asim_cvae.frames.scaling import Scaling
+from asim_cvae.frames.slicing import FRAME_SAMPLES
+from asim_cvae.frames.split import validation_observations
+from asim_cvae.frames.store import FrameStore, FrameTable
+from asim_cvae.instrument import PHOTOMETERS
+from asim_cvae.simulator.archive import Simulation, make_archive
+
+log = logging.getLogger(__name__)
+
+STORES = Path("outputs/stores")
+"""Where stores go that are given no place."""
+
+_FRAME_BYTES = 4 * len(PHOTOMETERS) * FRAME_SAMPLES
+
+
+class FrameDataset(Dataset[Tensor]):
+    """Scaled frames of a store's ``rows``, held in memory or read when asked for; for a batch of indices, a batch."""
+
+    def __init__(self, store: FrameStore, rows: NDArray[np.int64], scaling: Scaling, in_memory: bool) -> None:
+        self.store = store
+        self.rows = rows
+        self.scaling = scaling
+        self._held = self._read(rows) if in_memory else None
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index: int) -> Tensor:
+        return self.__getitems__([index])[0]
+
+    def __getitems__(self, indices: list[int]) -> Tensor:
+        """Frames (n, 3, 5000) as the network is to see them."""
+        return self._read(self.rows[indices]) if self._held is None else self._held[indices]
+
+    def flux(self, index: int) -> NDArray[np.float32]:
+        """One frame, (3, 5000), in uW/m^2 and in time order."""
+        frame: NDArray[np.float32] = self.store.frames(self.rows[[index]])[0]
+        return frame
+
+    def _read(self, rows: NDArray[np.int64]) -> Tensor:
+        scaled = torch.empty((len(rows), len(PHOTOMETERS), FRAME_SAMPLES))
+        for first in range(0, len(rows), 256):  # so that no second copy of all is made
+            part = slice(first, first + 256)
+            scaled[part] = torch.from_numpy(self.scaling.scale(self.store.frames(rows[part])))
+        return scaled
+
+
+@dataclass(frozen=True)
+class ScoredFrames:
+    """Frames to encode and score, sorted by file name, then frame number, and where they come from.
+
+    ``label`` is '' where there is none; ``data`` names the data as ``scores.json`` does.
+    """
+
+    dataset: FrameDataset
+    file: NDArray[np.str_]
+    observation_id: NDArray[np.int64]
+    frame: NDArray[np.int64]
+    label: NDArray[np.str_]
+    data: Mapping[str, str]
+
+    @property
+    def labels(self) -> NDArray[np.str_] | None:
+        """The frames' classes, None without ground truth."""
+        return self.label if len(self.label) and (self.label != "").all() else None
+
+
+class MMIADataModule(pl.LightningDataModule):
+    """Serves sliced, scaled frames (B, 3, 5000) of an archive of MMIA files.
+
+    Args:
+        scaling: what the network is to see of a flux.
+        root: folder of the files to train on.
+        ground_truth: ``root`` and ``table`` of the files to score on; see :func:`asim_cvae.frames.build.build_store`.
+        store: HDF5 file of the frames; one below ``outputs/stores`` named after the folders where not given. Given
+            alone, it is used as it is.
+        simulation: the archive to make in ``root`` where it is not there yet.
+        batch_size: frames; shrunk to what there is.
+        validation_fraction: share of the observations, one at least.
+        split_seed: draws them.
+        memory_gb: frames of a split are held in memory up to this size, and read when asked for above it.
+        workers: processes that read or simulate files; as many as there are cores where not given.
+    """
+
+    def __init__(
+        self,
+        scaling: Scaling,
+        root: str | Path | None = None,
+        ground_truth: Mapping[str, Any] | None = None,
+        store: str | Path | None = None,
+        simulation: Simulation | None = None,
+        batch_size: int = 100,
+        validation_fraction: float = 0.1,
+        split_seed: int = 0,
+        memory_gb: float = 8.0,
+        workers: int | None = None,
+    ) -> None:
+        super().__init__()
+        if batch_size < 1:
+            raise InputError(f"data.batch_size must be 1 or more, not {batch_size}")
+        self.scaling = scaling
+        self.root = _path(root)
+        self.ground_truth_root = _path((ground_truth or {}).get("root"))
+        self.ground_truth_table = _path((ground_truth or {}).get("table"))
+        self.store_path = _path(store) or self._default_store()
+        self.simulation = simulation
+        self.batch_size = batch_size
+        self.validation_fraction = validation_fraction
+        self.split_seed = split_seed
+        self.memory_gb = memory_gb
+        self.workers = workers
+        self.train_rows = self.validation_rows = np.zeros(0, dtype=np.int64)
+
+    def prepare_data(self) -> None:
+        """Simulate the archive if it is wanted and missing, and bring the store up to date with the files."""
+        report = self.prepare()
+        for line in report.lines() if report else ():
+            log.info(line)
+
+    def prepare(self) -> BuildReport | None:
+        """As :meth:`prepare_data`; says what was done, or nothing where a store is used as it is."""
+        if self.root is None and self.ground_truth_root is None and self.store_path.exists():
+            return None
+        if self.simulation is not None and self.root is not None:
+            log.info("data are simulated, in %s", self.root)
+            make_archive(self.root, self.simulation, self.workers)
+        return build_store(self.store_path, self.root, self.ground_truth_root, self.ground_truth_table, self.workers)
+
+    def setup(self, stage: str) -> None:
+        """Open the store and, to fit, split its observations.
+
+        Raises:
+            InputError: there are too few observations to train on.
+        """
+        self.store = FrameStore(self.store_path)
+        self.table = self.store.table()
+        if stage == "fit":
+            self._split(self.table)
+
+    def _split(self, table: FrameTable) -> None:
+        with_frames = [i for i, e in enumerate(table.observations) if e.frames and not table.ground_truth[i]]
+        keys = {i: table.observations[i].key for i in with_frames}
+        validation = validation_observations(keys.values(), self.validation_fraction, self.split_seed)
+        chosen = np.array([keys.get(i) in validation for i in range(len(table.observations))])
+        usable = ~table.ground_truth[table.observation]
+        self.validation_rows = np.flatnonzero(usable & chosen[table.observation])
+        self.train_rows = np.flatnonzero(usable & ~chosen[table.observation])
+        log.info(
+            "%d frames to train on, %d of %d observations to validate on",
+            *(len(self.train_rows), len(validation), len(set(keys.values()))),
+        )
+        if len(self.train_rows) < self.batch_size:
+            log.info("batches of %d frames, not %d: there are no more", len(self.train_rows), self.batch_size)
+
+    def train_dataloader(self) -> DataLoader[Tensor]:
+        """Shuffled batches; the last partial one is dropped."""
+        batch = min(self.batch_size, len(self.train_rows))
+        return DataLoader(self._dataset(self.train_rows), batch, shuffle=True, drop_last=True, collate_fn=_as_it_is)
+
+    def val_dataloader(self) -> DataLoader[Tensor]:
+        """All validation frames."""
+        return self.frames_loader(self._dataset(self.validation_rows))
+
+    def frames_loader(self, dataset: FrameDataset) -> DataLoader[Tensor]:
+        """All frames of ``dataset`` in order."""
+        return DataLoader(dataset, self.batch_size, collate_fn=_as_it_is)
+
+    def scored_frames(self) -> ScoredFrames:
+        """The labelled frames, or all of the ground truth where it has no labels.
+
+        Without ground truth, the validation frames, and all frames where there was no fit.
+        """
+        table = self.table
+        if table.is_labelled:
+            chosen = table.label != ""
+        elif table.ground_truth.any():
+            chosen = table.ground_truth[table.observation]
+        else:
+            log.info("no ground truth: clusters cannot be scored")
+            rows = self.validation_rows if len(self.validation_rows) else np.arange(len(table.index))
+            chosen = np.isin(np.arange(len(table.index)), rows)
+        rows = np.flatnonzero(chosen)
+        rows = rows[np.lexsort((table.index[rows], table.file[rows]))]
+        simulator = next((entry.simulator for entry in table.observations if entry.simulator), "")
+        return ScoredFrames(
+            dataset=self._dataset(rows),
+            file=table.file[rows],
+            observation_id=table.observation_id[rows],
+            frame=table.index[rows],
+            label=table.label[rows],
+            data={"kind": "simulated" if simulator else "mmia", "name": self._data_name(), "version": simulator},
+        )
+
+    def _dataset(self, rows: NDArray[np.int64]) -> FrameDataset:
+        return FrameDataset(self.store, rows, self.scaling, len(rows) * _FRAME_BYTES <= self.memory_gb * 1e9)
+
+    def _default_store(self) -> Path:
+        places = [self.root, self.ground_truth_root, self.ground_truth_table]
+        name = next((place.name for place in places if place is not None), "frames")
+        digest = hashlib.sha256("\n".join(str(p and p.resolve()) for p in places).encode()).hexdigest()[:8]
+        return STORES / f"{name}-{digest}.h5"
+
+    def _data_name(self) -> str:
+        return (self.ground_truth_root or self.root or self.store_path.with_suffix("")).name
+
+
+def _path(value: str | Path | None) -> Path | None:
+    return None if value is None else Path(value).expanduser()
+
+
+def _as_it_is(batch: Any) -> Any:
+    return batch  # FrameDataset gives whole batches

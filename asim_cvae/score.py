@@ -1,0 +1,35 @@
+"""``python -m asim_cvae.score``: score trained weights on a ground truth."""
+
+import logging
+from pathlib import Path
+
+from hydra.utils import instantiate
+from omegaconf import DictConfig
+
+from asim_cvae.command import command
+from asim_cvae.errors import InputError
+from asim_cvae.evaluation import evaluate
+from asim_cvae.runs import load_model, write_figures, write_results
+from asim_cvae.scoring.table import format_scores
+
+log = logging.getLogger(__name__)
+
+
+@command("score")
+def main(config: DictConfig) -> None:
+    """Encode the ground truth, or all frames without one, and write scores, latents and figures into ``out``."""
+    out = Path(config.out)
+    model = load_model(Path(config.weights).expanduser())
+    data = instantiate(config.data, _partial_=True)(scaling=model.scaling)
+    data.prepare_data()
+    data.setup("predict")
+    evaluation = evaluate(model.module, data, instantiate(config.scoring))
+    if not len(evaluation.latents):
+        raise InputError("no frames to score; what was refused or left out is said above")
+    scores = write_results(out, evaluation, model.training)
+    write_figures(out, evaluation, model.module, model.scaling, str(model.training["experiment"]), config.figures)
+    log.info("%s\nscores, latents and figures are in %s", format_scores(scores), out)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Scores of latents against labels. No torch here."""

@@ -1,0 +1,1 @@
+"""A simulated MMIA archive: physics of the light, an instrument, and the files."""

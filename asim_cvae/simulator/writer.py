@@ -1,0 +1,108 @@
+"""Writes observations as MMIA files, with the names and variables of the archive."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from astropy.io import fits
+from cdflib.cdfwrite import CDF
+from numpy.typing import NDArray
+
+from asim_cvae.archive.layout import COUNT_VARIABLES, FLUX_VARIABLES, PRESENCE_VARIABLES, SIMULATOR_KEYWORD
+from asim_cvae.files import whole_file
+from asim_cvae.instrument import PHOTOMETERS, READOUT_SAMPLES, SAMPLE_PERIOD_US, counts_to_flux
+
+_COUNT_FILL = np.int32(-2147483648)
+
+Rows = Mapping[str, NDArray[Any]]
+"""Variables by name, each with a row a readout frame."""
+
+
+def observation_rows(
+    counts: NDArray[np.int64],
+    flux_per_count: NDArray[np.float64],
+    start: np.datetime64,
+    observation_id: int,
+    level: int,
+) -> Rows:
+    """Photon counts (3, T) as rows of 8325 samples, the last one's end filled: flux for Level 1, counts for Level 0."""
+    samples = counts.shape[1]
+    rows = -(-samples // READOUT_SAMPLES)
+    padded = np.pad(counts.astype(np.float64), ((0, 0), (0, rows * READOUT_SAMPLES - samples)), constant_values=np.nan)
+    numbers = np.arange(rows, dtype=np.int32)
+    row_us = READOUT_SAMPLES * SAMPLE_PERIOD_US
+    time = _time_text(np.full(rows, start))
+    variables: dict[str, NDArray[Any]] = {
+        "observation_id": np.full(rows, observation_id, dtype=np.int32),
+        "raw_datetime": time,
+        "frame_number": numbers,
+        "priority": np.zeros(rows, dtype=np.int32),
+        "dpu_counter_current": numbers * np.int32(row_us),
+        "dpu_timer_pre_reset": np.zeros(rows, dtype=np.int32),
+    }
+    if level == 1:
+        variables["corrected_datetime_level1"] = time
+        middle = (numbers + 0.5) * row_us
+        variables["frame_time_phot"] = _time_text(start + middle.astype("timedelta64[us]"))
+        light = counts_to_flux(padded, flux_per_count).astype(np.float32)
+    else:
+        light = np.where(np.isnan(padded), _COUNT_FILL, np.nan_to_num(padded)).astype(np.int32)
+    names = FLUX_VARIABLES if level == 1 else COUNT_VARIABLES
+    for photometer, name, exists, values in zip(PHOTOMETERS, names, PRESENCE_VARIABLES, light, strict=True):
+        variables[exists] = np.ones(rows, dtype=bool)
+        variables[f"{photometer.name}DataTrigger"] = numbers == 0
+        variables[name] = values.reshape(rows, READOUT_SAMPLES)
+    for name in ("CHU1Meta_exists", "CHU1Data_exists", "CHU2Meta_exists", "CHU2Data_exists", "MXGSTrigger"):
+        variables[name] = np.zeros(rows, dtype=bool)
+    return variables
+
+
+def _time_text(times: NDArray[np.datetime64]) -> NDArray[np.str_]:
+    return np.array([f"{time.astype('datetime64[us]')}+00:00" for time in times])
+
+
+_FITS_FORMATS = {"i": "J", "f": "E", "b": "L"}
+
+
+def write_fits(path: Path, rows: Rows, simulator: str) -> None:
+    """Write ``rows`` as HDU 1 of a FITS file that names its ``simulator``."""
+    columns = []
+    for name, values in rows.items():
+        code = "32A" if values.dtype.kind == "U" else _FITS_FORMATS[values.dtype.kind]
+        width = str(values.shape[1]) if values.ndim > 1 else ""
+        null = int(_COUNT_FILL) if name in COUNT_VARIABLES else None
+        columns.append(
+            fits.Column(name, width + code, unit="uW/m^2" if name in FLUX_VARIABLES else None, null=null, array=values)
+        )
+    primary = fits.PrimaryHDU()
+    primary.header[SIMULATOR_KEYWORD] = (simulator, "made up, not measured")
+    with whole_file(path) as partial:
+        fits.HDUList([primary, fits.BinTableHDU.from_columns(columns)]).writeto(partial, overwrite=True)
+
+
+_CDF_TYPES = {"i": CDF.CDF_INT4, "f": CDF.CDF_REAL4, "b": CDF.CDF_UINT1, "U": CDF.CDF_CHAR}
+
+
+def write_cdf(path: Path, rows: Rows, simulator: str) -> None:
+    """Write ``rows`` as the variables of a CDF file that names its ``simulator``."""
+    with whole_file(path) as partial:
+        named = partial.with_suffix(".cdf")  # cdflib adds the suffix where it is missing
+        with CDF(named, cdf_spec={"Majority": "row_major"}, delete=True) as file:
+            file.write_globalattrs({SIMULATOR_KEYWORD: {0: simulator}})
+            for name, values in rows.items():
+                text = values.dtype.kind == "U"
+                file.write_var(
+                    {
+                        "Variable": name,
+                        "Data_Type": _CDF_TYPES[values.dtype.kind],
+                        "Num_Elements": 32 if text else 1,
+                        "Rec_Vary": True,
+                        "Dim_Sizes": list(values.shape[1:]),
+                    },
+                    var_attrs={"FILLVAL": [int(_COUNT_FILL), "CDF_INT4"]} if name in COUNT_VARIABLES else {},
+                    var_data=values.astype(np.uint8) if values.dtype.kind == "b" else values,
+                )
+
+
+WRITERS = {"fits": write_fits, "cdf": write_cdf}
