@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from asim_cvae.errors import InputError
-from asim_cvae.frames.build import BuildReport, build_store
+from asim_cvae.frames.build import build_store
 from asim_cvae.frames.scaling import Scaling
 from asim_cvae.frames.slicing import FRAME_SAMPLES
 from asim_cvae.frames.split import validation_observations
@@ -127,22 +127,20 @@ class MMIADataModule(pl.LightningDataModule):
         self.split_seed = split_seed
         self.memory_gb = memory_gb
         self.workers = workers
+        self._prepared = False
         self.train_rows = self.validation_rows = np.zeros(0, dtype=np.int64)
 
     def prepare_data(self) -> None:
         """Simulate the archive if it is wanted and missing, and bring the store up to date with the files."""
-        report = self.prepare()
-        for line in report.lines() if report else ():
-            log.info(line)
-
-    def prepare(self) -> BuildReport | None:
-        """As :meth:`prepare_data`; says what was done, or nothing where a store is used as it is."""
-        if self.root is None and self.ground_truth_root is None and self.store_path.exists():
-            return None
+        if self._prepared or (self.root is None and self.ground_truth_root is None and self.store_path.exists()):
+            return
         if self.simulation is not None and self.root is not None:
             log.info("data are simulated, in %s", self.root)
             make_archive(self.root, self.simulation, self.workers)
-        return build_store(self.store_path, self.root, self.ground_truth_root, self.ground_truth_table, self.workers)
+        places = (self.root, self.ground_truth_root, self.ground_truth_table)
+        for line in build_store(self.store_path, *places, self.workers).lines():
+            log.info(line)
+        self._prepared = True
 
     def setup(self, stage: str) -> None:
         """Open the store and, to fit, split its observations.

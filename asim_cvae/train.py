@@ -3,6 +3,7 @@
 import logging
 from pathlib import Path
 
+import numpy as np
 import pytorch_lightning as pl
 from hydra.core.hydra_config import HydraConfig
 from hydra.utils import instantiate
@@ -11,7 +12,9 @@ from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
 
 from asim_cvae.callbacks.ground_truth import GroundTruthScoring
+from asim_cvae.callbacks.health import FailedTrainingError, TrainingHealth
 from asim_cvae.command import command
+from asim_cvae.errors import InputError
 from asim_cvae.files import whole_file
 
 log = logging.getLogger(__name__)
@@ -29,10 +32,25 @@ def train(config: DictConfig, folder: Path) -> None:
     """Fit, score and draw into ``folder``."""
     with whole_file(folder / "config.yaml") as partial:
         OmegaConf.save(config, partial, resolve=True)
-    pl.seed_everything(config.seed, workers=True, verbose=False)
     data = instantiate(config.data, _partial_=True)(scaling=instantiate(config.scaling))
+    for restart in range(config.max_restarts + 1):
+        try:
+            _fit(config, data, folder, restart)
+            return
+        except FailedTrainingError as error:
+            log.warning("training failed: %s; restart %d of %d", error, restart + 1, config.max_restarts)
+            for events in folder.glob("events.out.tfevents.*"):
+                events.unlink()  # they would be drawn over those of the next try
+    raise InputError(f"no initialisation could be trained, max_restarts={config.max_restarts}; try another seed")
+
+
+def _fit(config: DictConfig, data: pl.LightningDataModule, folder: Path, restart: int) -> None:
+    # A restart draws other weights, and the same ones whenever this run is made again.
+    seed = config.seed if restart == 0 else int(np.random.SeedSequence((config.seed, restart)).generate_state(1)[0])
+    pl.seed_everything(seed, workers=True, verbose=False)
     module = instantiate(config.model)
-    scoring = GroundTruthScoring(instantiate(config.scoring), config.name, config.seed, config.figures)
+    training = {"experiment": config.name, "seed": config.seed, "restarts": restart}
+    scoring = GroundTruthScoring(instantiate(config.scoring), training, config.figures)
     checkpoints = ModelCheckpoint(
         folder / "checkpoints",
         filename="best",
@@ -44,7 +62,7 @@ def train(config: DictConfig, folder: Path) -> None:
     trainer = instantiate(
         config.trainer,
         default_root_dir=str(folder),
-        callbacks=[scoring, checkpoints],
+        callbacks=[TrainingHealth(), scoring, checkpoints],
         logger=[TensorBoardLogger(folder, name="", version=""), CSVLogger(folder, name="", version="")],
     )
     trainer.fit(module, data)

@@ -31,7 +31,7 @@ class _UnusableError(ValueError):
     """What is wrong with a file's content, in words."""
 
 
-def read_observation(path: Path) -> Observation:
+def read_observation(path: str | Path) -> Observation:
     """The observation in an MMIA file of Level 0 or 1, FITS or CDF (told by content, not by suffix).
 
     Level 0 counts become flux through :func:`asim_cvae.instrument.counts_to_flux`. Rows are laid end to end. A row that
@@ -41,6 +41,7 @@ def read_observation(path: Path) -> Observation:
     Raises:
         RefusedFileError: the file gives no observation; the error says why.
     """
+    path = Path(path)
     try:
         return _assemble(_read_content(path), path)
     except Exception as error:  # a damaged file can make astropy or cdflib raise anything at all

@@ -29,15 +29,13 @@ class GroundTruthScoring(pl.Callback):
 
     Args:
         protocol: how to score.
-        experiment: name that the scores go by.
-        seed: of the run.
+        training: what is known of the run: experiment, seed, restarts.
         figures: frames to draw where there are no labelled clusters.
     """
 
-    def __init__(self, protocol: Protocol, experiment: str, seed: int, figures: int) -> None:
+    def __init__(self, protocol: Protocol, training: Mapping[str, Any], figures: int) -> None:
         self.protocol = protocol
-        self.experiment = experiment
-        self.seed = seed
+        self.training = training
         self.figures = figures
 
     def on_save_checkpoint(
@@ -54,22 +52,18 @@ class GroundTruthScoring(pl.Callback):
         module, data = _ours(trainer, pl_module)
         folder = Path(trainer.default_root_dir)
         training = self._training(trainer)
+        experiment = str(training["experiment"])
         evaluation = evaluate(module, data, self.protocol)
         export_model(folder, describe_model(module, data.scaling, training), module, evaluation)
         scores = write_results(folder, evaluation, training)
         for logger in trainer.loggers:
             logger.save()  # metrics.csv is read below
-        write_training_curves(folder, evaluation, self.experiment)
-        write_figures(folder, evaluation, module, data.scaling, self.experiment, self.figures)
+        write_training_curves(folder, evaluation, experiment)
+        write_figures(folder, evaluation, module, data.scaling, experiment, self.figures)
         log.info("%s\nscores, latents and figures are in %s", format_scores(scores), folder)
 
     def _training(self, trainer: pl.Trainer) -> Mapping[str, Any]:
-        return {
-            "experiment": self.experiment,
-            "seed": self.seed,
-            "epochs": trainer.current_epoch,
-            "restarts": 0,
-        }
+        return {**self.training, "epochs": trainer.current_epoch}
 
 
 def _ours(trainer: pl.Trainer, pl_module: pl.LightningModule) -> tuple[CVAEModule, MMIADataModule]:

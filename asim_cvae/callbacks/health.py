@@ -1,0 +1,48 @@
+"""Stops a training that cannot succeed, so that it can begin again from other weights."""
+
+import copy
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+
+from asim_cvae.model import CVAEModule
+
+_INDISTINCT = 1e-5  # of the largest latent: less variation over frames than this is rounding
+
+
+class FailedTrainingError(Exception):
+    """The network cannot be trained from its initial weights; says why."""
+
+
+class TrainingHealth(pl.Callback):
+    """Raises :class:`FailedTrainingError` where an initialisation is dead from the start, or the loss is not finite.
+
+    The thesis tried several initialisations by hand. One reason: scaled flux is so near 0 that the signs of the first
+    convolution's three biases alone decide which of its ReLUs ever open; one time in eight none does, and the encoder
+    gives every frame the same latent for good.
+    """
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Look at what an untrained copy makes of one batch; the first epoch of a resumed run is not looked at."""
+        loader = trainer.train_dataloader
+        if trainer.global_step > 0 or loader is None or not isinstance(pl_module, CVAEModule):
+            return
+        frames = loader.dataset.__getitems__(list(range(min(len(loader.dataset), loader.batch_size))))
+        if len(frames) > 1 and not _tells_apart(pl_module, frames):
+            raise FailedTrainingError("the encoder gives all frames the same latent")
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Look at the step's loss."""
+        if not torch.isfinite(outputs["loss"]):
+            raise FailedTrainingError(f"the loss is {outputs['loss'].item()} in epoch {trainer.current_epoch}")
+
+
+@torch.inference_mode()
+def _tells_apart(module: CVAEModule, frames: torch.Tensor) -> bool:
+    """Whether latents vary over frames; with normalisation by batch, as in training, on a copy that keeps no trace."""
+    network = copy.deepcopy(module.network).train()
+    mu, _ = network.encode(frames.to(module.device))
+    return bool(mu.std(0).max() > _INDISTINCT * mu.abs().max())

@@ -1,0 +1,46 @@
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+PROJECT = Path(__file__).resolve().parent.parent
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+def _run(command: str, *overrides: object, check: bool = True) -> subprocess.CompletedProcess[str]:
+    """Run a command as a user does, from the project's folder."""
+    done = subprocess.run(
+        [sys.executable, "-m", f"asim_cvae.{command}", *map(str, overrides)],
+        cwd=PROJECT,
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+    assert not check or done.returncode == 0, done.stdout + done.stderr
+    return done
+
+
+@pytest.fixture(scope="session")
+def run() -> Run:
+    return _run
+
+
+@pytest.fixture(scope="session")
+def reference() -> Path:
+    """The real frames, the thesis's weights, tables and parity values."""
+    folder = os.environ.get("ASIM_CVAE_REFERENCE")
+    if not folder:
+        pytest.skip("ASIM_CVAE_REFERENCE is not set: no real frames and thesis weights to test against")
+    return Path(folder)
+
+
+@pytest.fixture(scope="session")
+def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small simulated archive: 12 unlabelled and 6 labelled observations."""
+    root = tmp_path_factory.mktemp("archive") / "small"
+    _run("simulate", f"root={root}", "observations=12", "labelled=6", "seed=3")
+    return root

@@ -1,0 +1,246 @@
+"""What becomes of a file: read, with gaps, or refused with its reason."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from astropy.io import fits
+
+from asim_cvae.archive import discover, read_observation
+from asim_cvae.archive.layout import FileName
+from asim_cvae.errors import InputError
+from asim_cvae.instrument import FLUX_PER_COUNT
+from asim_cvae.observation import Observation, RefusedFileError
+from tests.mmia_files import NAME, NAME_LEVEL0, level0, level1, light, write, write_fits
+
+FORMATS = ("fits", "cdf")
+
+
+def _read(tmp_path: Path, variables: dict, suffix: str = "fits", name: str = NAME) -> Observation:
+    return read_observation(write(tmp_path / f"{name}.{suffix}", variables))
+
+
+def _reason(path: Path) -> str:
+    with pytest.raises(RefusedFileError) as refusal:
+        read_observation(path)
+    assert refusal.value.file == path.name
+    assert "\n" not in str(refusal.value)
+    return refusal.value.reason
+
+
+@pytest.mark.parametrize("suffix", FORMATS)
+@pytest.mark.parametrize("rows", [1, 3])
+def test_level1_is_read_in_time_order(tmp_path: Path, suffix: str, rows: int) -> None:
+    flux = light(rows)
+    seen = _read(tmp_path, level1(flux), suffix)
+    assert seen.flux.dtype == np.float32
+    np.testing.assert_array_equal(seen.flux, flux.reshape(3, -1))
+    assert seen.flux.dtype.isnative
+    assert seen.start == np.datetime64("2019-01-03T14:08:00.250000")
+    assert (seen.observation_id, seen.source, seen.counts, seen.simulator) == (77, f"{NAME}.{suffix}", None, "")
+
+
+@pytest.mark.parametrize("suffix", FORMATS)
+def test_level0_becomes_flux(tmp_path: Path, suffix: str) -> None:
+    counts = np.random.default_rng(0).integers(0, 80, (3, 2, 8325)).astype(np.int32)
+    seen = _read(tmp_path, level0(counts), suffix, NAME_LEVEL0)
+    n = counts.reshape(3, -1).astype(float)
+    expected = FLUX_PER_COUNT[:, None] * n / (1 - np.array([[1.72e-3], [1.76e-3], [1.11e-3]]) * n)
+    np.testing.assert_allclose(seen.flux, expected, rtol=1e-6)
+    np.testing.assert_array_equal(seen.counts, n)
+
+
+def test_counts_beside_level1_flux_are_kept(tmp_path: Path) -> None:
+    counts = np.random.default_rng(0).integers(0, 9, (3, 1, 8325)).astype(np.int32)
+    flux = light(1)
+    flux[1, 0, 40] = np.nan
+    seen = _read(tmp_path, level1(flux, **{f"PHOT{i + 1}Data": counts[i] for i in range(3)}))
+    expected = counts.reshape(3, -1).astype(np.float32)
+    expected[1, 40] = np.nan
+    np.testing.assert_array_equal(seen.counts, expected)
+
+
+def test_rows_of_unequal_length_are_laid_end_to_end(tmp_path: Path) -> None:
+    flux = light(3)
+    ragged = [[row[: (8325, 7000, 3100)[k]] for k, row in enumerate(photometer)] for photometer in flux]
+    seen = _read(tmp_path, level1(ragged))
+    np.testing.assert_array_equal(seen.flux, [np.concatenate(photometer) for photometer in ragged])
+
+
+@pytest.mark.parametrize("suffix", FORMATS)
+def test_absent_row_is_a_gap_in_its_place(tmp_path: Path, suffix: str) -> None:
+    flux = light(3)
+    seen = _read(tmp_path, level1(flux, PHOT2Data_exists=np.array([True, False, True])), suffix)
+    expected = flux.reshape(3, -1).copy()
+    expected[1, 8325 : 2 * 8325] = np.nan
+    np.testing.assert_array_equal(seen.flux, expected)
+
+
+def test_absent_row_without_samples_is_a_full_gap(tmp_path: Path) -> None:
+    flux = light(3)
+    ragged = [[photometer[0], photometer[1][:0], photometer[2]] for photometer in flux]
+    absent = {f"PHOT{i}Data_exists": np.array([True, False, True]) for i in (1, 2, 3)}
+    seen = _read(tmp_path, level1(ragged, **absent))
+    assert seen.flux.shape == (3, 3 * 8325)
+    assert np.isnan(seen.flux[:, 8325 : 2 * 8325]).all()
+    np.testing.assert_array_equal(seen.flux[:, 2 * 8325 :], flux[:, 2])
+
+
+def test_absent_last_row_is_a_gap_that_is_not_cut(tmp_path: Path) -> None:
+    absent = {f"PHOT{i}Data_exists": np.array([True, False]) for i in (1, 2, 3)}
+    seen = _read(tmp_path, level1(light(2), **absent))
+    assert np.isnan(seen.flux[:, 8325:]).all()
+    assert seen.flux.shape == (3, 2 * 8325)
+
+
+def test_fake_row_is_a_gap_and_a_bright_flash_is_not(tmp_path: Path) -> None:
+    flux = light(3)
+    flux[2, 1] = 150.0  # 777.4 nm never below 100
+    flux[2, 0, 100:8000] = 180.0  # very bright, but dark before and after
+    seen = _read(tmp_path, level1(flux))
+    assert np.isnan(seen.flux[:, 8325 : 2 * 8325]).all()
+    np.testing.assert_array_equal(seen.flux[:, :8325], flux[:, 0])
+
+
+@pytest.mark.parametrize("suffix", FORMATS)
+@pytest.mark.parametrize("fill", [np.nan, np.inf, -np.inf, -1e31])
+def test_fill_inside_a_row_is_a_gap_and_at_the_end_is_cut(tmp_path: Path, suffix: str, fill: float) -> None:
+    flux = light(2)
+    flux[0, 0, 5:9] = fill
+    flux[:, 1, 3000:] = fill
+    seen = _read(tmp_path, level1(flux), suffix)
+    assert seen.flux.shape == (3, 8325 + 3000)
+    np.testing.assert_array_equal(np.flatnonzero(np.isnan(seen.flux[0])), np.arange(5, 9))
+    assert not np.isnan(seen.flux[1:]).any()
+
+
+@pytest.mark.parametrize("suffix", FORMATS)
+def test_fill_of_counts_is_a_gap(tmp_path: Path, suffix: str) -> None:
+    counts = np.full((3, 1, 8325), 4, dtype=np.int32)
+    counts[1, 0, 17] = -2147483648
+    counts[:, 0, 6000:] = -2147483648
+    seen = _read(tmp_path, level0(counts), suffix, NAME_LEVEL0)
+    assert seen.flux.shape == (3, 6000)
+    np.testing.assert_array_equal(np.argwhere(np.isnan(seen.flux)), [[1, 17]])
+
+
+def test_what_does_not_matter_does_not_stop_the_reading(tmp_path: Path) -> None:
+    variables = level1(light(1), CHU1Data_exists=np.array([False]), latitude=np.array([np.nan], dtype=np.float32))
+    del variables["PHOT1Data_exists"]
+    del variables["observation_id"]
+    variables["corrected_datetime_level1"] = np.array(["no time"])
+    seen = _read(tmp_path, variables)
+    assert seen.observation_id == 77  # of the name
+    assert seen.start == np.datetime64("2019-01-03T14:08:00")
+
+
+def test_rounding_below_zero_is_zero(tmp_path: Path) -> None:
+    flux = light(1)
+    flux[1, 0, 3] = -1e-6
+    assert _read(tmp_path, level1(flux)).flux[1, 3] == 0.0
+
+
+def _without(name: str) -> dict:
+    variables = level1(light(1))
+    del variables[name]
+    return variables
+
+
+ABSENT = {f"PHOT{i}Data_exists": np.array([False]) for i in (1, 2, 3)}
+NEGATIVE = np.where(np.arange(8325) == 7, -0.5, light(1))
+
+REFUSED = {
+    "photometer missing: no PHOT2_photon_flux": _without("PHOT2_photon_flux"),
+    "no photometer data: PHOT1, PHOT2, PHOT3 flagged absent in every row": level1(light(1), **ABSENT),
+    "no photometer data: PHOT3 flagged absent": level1(light(1), PHOT3Data_exists=np.array([False])),
+    "no photometer columns of Level 1 or Level 0": {"observation_id": np.array([1], dtype=np.int32)},
+    "negative flux: PHOT1 goes down to -0.5": level1(NEGATIVE.astype(np.float32)),
+    "no photometer data: every sample is a gap": level1(np.full((3, 1, 8325), np.nan, dtype=np.float32)),
+    "negative counts: PHOT1 goes down to -3": level0(np.full((3, 1, 8325), -3, dtype=np.int32)),
+    "PHOT1 counts at or beyond the dead-time limit 581": level0(np.full((3, 1, 8325), 600, dtype=np.int32)),
+}
+
+
+@pytest.mark.parametrize("suffix", FORMATS)
+@pytest.mark.parametrize("reason", REFUSED)
+def test_refused_content(tmp_path: Path, suffix: str, reason: str) -> None:
+    assert _reason(write(tmp_path / f"{NAME}.{suffix}", REFUSED[reason])).startswith(reason)
+
+
+def test_photometers_of_unequal_length_are_refused(tmp_path: Path) -> None:
+    flux = [light(1)[0], light(1)[1][:, :8000], light(1)[2]]
+    path = write(tmp_path / f"{NAME}.fits", level1(flux))
+    assert _reason(path) == "photometers of unequal length: PHOT1 8325, PHOT2 8000, PHOT3 8325 samples"
+
+
+@pytest.mark.parametrize("suffix", FORMATS)
+def test_truncated_files_are_refused_wherever_they_end(tmp_path: Path, suffix: str) -> None:
+    whole = write(tmp_path / f"whole.{suffix}", level1(light(2))).read_bytes()
+    for share in (0.001, 0.03, 0.3, 0.9):
+        cut = tmp_path / f"{NAME}.{suffix}"
+        cut.write_bytes(whole[: int(share * len(whole))])
+        assert _reason(cut)
+
+
+def test_foreign_files_are_refused(tmp_path: Path) -> None:
+    empty, text, image = (tmp_path / f"{name}.fits" for name in ("empty", "text", "image"))
+    empty.touch()
+    text.write_text("no lightning here")
+    fits.PrimaryHDU(np.zeros((4, 4))).writeto(image)
+    assert _reason(empty) == "empty file"
+    assert _reason(text) == "neither FITS nor CDF by its content"
+    assert _reason(image) == "no photometer columns of Level 1 or Level 0"
+    assert "No such file" in _reason(tmp_path / "gone.fits")
+
+
+def test_random_damage_is_refused_or_read_never_raised(tmp_path: Path) -> None:
+    """Bytes overwritten at random: astropy and cdflib may raise anything, a batch has to go on."""
+    rng = np.random.default_rng(5)
+    for suffix in FORMATS:
+        whole = bytearray(write(tmp_path / f"whole.{suffix}", level1(light(1, 600))).read_bytes())
+        for trial in range(40):
+            damaged = whole.copy()
+            place = int(rng.integers(0, 6000 if suffix == "cdf" else 8000))
+            damaged[place : place + 8] = rng.bytes(8)
+            path = tmp_path / f"{trial}.{suffix}"
+            path.write_bytes(damaged)
+            try:
+                assert read_observation(path).flux.shape[0] == 3
+            except RefusedFileError as refusal:
+                assert "\n" not in str(refusal)
+
+
+def test_file_names_of_both_patterns() -> None:
+    plain = "mmiatriggeredobservationtmlevel1_observation_time_2019-01-03_14-08-00_observation_id_10505.fits"
+    grouped = "mmiatriggeredobservationtm_observation_time_2019-10-29_03-35-08_observation_id_7234_group_id_201606.cdf"
+    assert FileName.parse(plain) == FileName(1, np.datetime64("2019-01-03T14:08:00", "us"), 10505)
+    assert FileName.parse(grouped) == FileName(0, np.datetime64("2019-10-29T03:35:08", "us"), 7234, 201606)
+    assert FileName.parse(plain).format("fits") == plain
+    assert FileName.parse(grouped).format("cdf") == grouped
+    assert FileName.parse("somebody_elses.fits") is None
+    assert FileName.parse(plain.replace("01-03", "13-03")) is None
+
+
+def test_discovery_names_files_of_one_name(tmp_path: Path) -> None:
+    for place in ("a", "b", ".hidden"):
+        (tmp_path / place).mkdir()
+        write_fits(tmp_path / place / f"{NAME}.fits", level1(light(1, 10)))
+    (tmp_path / "notes.txt").touch()
+    files, refused = discover(tmp_path)
+    assert files == {f"{NAME}.fits": tmp_path / "a" / f"{NAME}.fits"}
+    assert [(error.file, error.reason) for error in refused] == [
+        (str(tmp_path / "b" / f"{NAME}.fits"), f"another file of this name is at {tmp_path / 'a' / NAME}.fits")
+    ]
+    with pytest.raises(InputError, match="no such folder"):
+        discover(tmp_path / "nowhere")
+
+
+def test_real_files(reference: Path) -> None:
+    recovered = np.load(reference / "recovered_frames.npz")
+    files, refused = discover(reference / "mmia_level1")
+    assert len(files) == 4
+    assert not refused
+    for path, flux, counts in zip(files.values(), recovered["flux"], recovered["counts"], strict=True):
+        seen = read_observation(path)
+        np.testing.assert_array_equal(seen.flux, flux)
+        np.testing.assert_array_equal(seen.counts, counts)
