@@ -28,6 +28,7 @@ log = logging.getLogger(__name__)
 STORES = Path("outputs/stores")
 """Where stores go that are given no place."""
 
+_ENCODING_BATCH = 100  # not the training batch: scores must not depend on it, in the last digit either
 _FRAME_BYTES = 4 * len(PHOTOMETERS) * FRAME_SAMPLES
 
 
@@ -179,7 +180,7 @@ class MMIADataModule(pl.LightningDataModule):
 
     def frames_loader(self, dataset: FrameDataset) -> DataLoader[Tensor]:
         """All frames of ``dataset`` in order."""
-        return DataLoader(dataset, self.batch_size, collate_fn=_as_it_is)
+        return DataLoader(dataset, _ENCODING_BATCH, collate_fn=_as_it_is)
 
     def scored_frames(self) -> ScoredFrames:
         """The labelled frames, or all of the ground truth where it has no labels.

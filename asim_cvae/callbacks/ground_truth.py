@@ -43,7 +43,7 @@ class GroundTruthScoring(pl.Callback):
     ) -> None:
         """Put into each checkpoint what is needed to build its model."""
         module, data = _ours(trainer, pl_module)
-        checkpoint[CHECKPOINT_KEY] = describe_model(module, data.scaling, self._training(trainer))
+        checkpoint[CHECKPOINT_KEY] = describe_model(module, data.scaling, self._training(trainer.current_epoch + 1))
 
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Score the module as it is when training ends."""
@@ -51,7 +51,7 @@ class GroundTruthScoring(pl.Callback):
             return
         module, data = _ours(trainer, pl_module)
         folder = Path(trainer.default_root_dir)
-        training = self._training(trainer)
+        training = self._training(trainer.current_epoch)
         experiment = str(training["experiment"])
         evaluation = evaluate(module, data, self.protocol)
         export_model(folder, describe_model(module, data.scaling, training), module, evaluation)
@@ -62,8 +62,8 @@ class GroundTruthScoring(pl.Callback):
         write_figures(folder, evaluation, module, data.scaling, experiment, self.figures)
         log.info("%s\nscores, latents and figures are in %s", format_scores(scores), folder)
 
-    def _training(self, trainer: pl.Trainer) -> Mapping[str, Any]:
-        return {**self.training, "epochs": trainer.current_epoch}
+    def _training(self, epochs: int) -> Mapping[str, Any]:
+        return {**self.training, "epochs": epochs}
 
 
 def _ours(trainer: pl.Trainer, pl_module: pl.LightningModule) -> tuple[CVAEModule, MMIADataModule]:

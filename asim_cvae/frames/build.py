@@ -32,6 +32,7 @@ from asim_cvae.instrument import PHOTOMETERS
 from asim_cvae.observation import Observation, RefusedFileError
 from asim_cvae.parallel import map_batches
 
+_PARTS = "[!.]*.h5"  # not what a killed program left half written
 _BATCH = 32  # files a part: what a kill loses at most, and some 30 MB of a worker's memory
 
 
@@ -108,7 +109,7 @@ def build_store(
             pass  # each batch has left its part
         digest = _digest(plan, fingerprints)
         if not (is_store(store) and FrameStore(store).digest == digest):
-            _merge([store, *sorted(parts.glob("*.h5"))], store, plan, fingerprints, digest)
+            _merge([store, *sorted(parts.glob(_PARTS))], store, plan, fingerprints, digest)
         shutil.rmtree(parts, ignore_errors=True)
         return _report(FrameStore(store), plan, len(new))
 
@@ -122,7 +123,7 @@ def _plan(root: Path | None, ground_truth_root: Path | None, table: Path | None)
     scored, scored_twice = discover(ground_truth_root) if ground_truth_root else nothing
     labels = LabelTable({}) if table is None else read_labels(table)
     ground_truth = frozenset(scored) if table is None else frozenset(labels.files)
-    if table is None and root and set(scored) == set(pool):
+    if table is None and pool and set(scored) >= set(pool):
         raise InputError(
             f"{ground_truth_root}: holds all of data.root; give data.ground_truth.table, or another folder"
         )
@@ -138,7 +139,7 @@ def _plan(root: Path | None, ground_truth_root: Path | None, table: Path | None)
 def _known(store: Path, parts: Path) -> dict[str, Fingerprint]:
     """Files that the store or a part of it holds already."""
     known: dict[str, Fingerprint] = {}
-    for path in (store, *sorted(parts.glob("*.h5"))):
+    for path in (store, *sorted(parts.glob(_PARTS))):
         if is_store(path):
             with h5py.File(path, "r") as file:
                 entries: list[ObservationEntry | RefusedEntry] = [*read_observations(file), *read_refused(file)]

@@ -1,0 +1,228 @@
+"""The commands, run as a user runs them."""
+
+import csv
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from tests.mmia_files import NAME, level1, light, write_fits
+
+SCORE_FIELDS = {
+    *(
+        "experiment",
+        "seed",
+        "epochs",
+        "frames",
+        "restarts",
+        "device",
+        "data",
+        "protocol",
+        "clusters",
+        "noise",
+        "purity",
+    ),
+    *("classes_represented", "ari", "nmi", "probe_macro_f1", "active_units", "log_px", "kl"),
+}
+PNG = b"\x89PNG"
+
+
+def _scores(folder: Path) -> dict:
+    return json.loads((folder / "scores.json").read_text())
+
+
+def _figures(folder: Path) -> dict[str, Path]:
+    figures = {path.stem: path for path in (folder / "figures").iterdir()}
+    assert all(path.read_bytes().startswith(PNG) for path in figures.values())
+    return figures
+
+
+@pytest.fixture(scope="module")
+def small(archive: Path, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """Overrides that use the small archive."""
+    store = tmp_path_factory.mktemp("store") / "small.h5"
+    table = archive / "GroundTruth_Table.xlsx"
+    return ["data=mmia", f"data.root={archive}", f"data.ground_truth.table={table}", f"data.store={store}"]
+
+
+@pytest.fixture(scope="module")
+def trained(run, small: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of two epochs on the small archive."""
+    folder = tmp_path_factory.mktemp("runs") / "run"
+    run(
+        *("train", "+experiment=relu_lr2e-4", *small, "trainer.max_epochs=2", "data.batch_size=20"),
+        f"hydra.run.dir={folder}",
+    )
+    return folder
+
+
+def test_the_run_folder_is_complete(trained: Path) -> None:
+    expected = {
+        "config.yaml",
+        "checkpoints",
+        "model.safetensors",
+        "model.json",
+        "scores.json",
+        "latents.npz",
+        "figures",
+    }
+    assert expected | {"metrics.csv", "train.log", ".hydra"} <= {path.name for path in trained.iterdir()}
+    assert {path.name for path in (trained / "checkpoints").iterdir()} == {"last.ckpt", "best.ckpt"}
+    assert list(trained.glob("events.out.tfevents.*"))
+    assert not list(trained.rglob(".partial*"))
+
+
+def test_scores_are_of_all_labelled_frames(trained: Path, archive: Path) -> None:
+    scores = _scores(trained)
+    assert set(scores) == SCORE_FIELDS
+    assert (scores["experiment"], scores["seed"], scores["epochs"]) == ("relu_lr2e-4", 0, 2)
+    assert scores["data"]["kind"] == "simulated"
+    assert scores["protocol"] == {"clusters": 5, "n_init": 10, "random_state": 0, "latent": "mean"}
+    latents = np.load(trained / "latents.npz")
+    labelled = latents["label"] != ""
+    assert labelled.all()
+    assert scores["frames"] == len(labelled) == sum(c["size"] for c in scores["clusters"])
+    assert latents["mu"].shape == latents["log_sigma"].shape == (len(labelled), 50)
+    places = list(zip(latents["file"].tolist(), latents["frame"].tolist(), strict=True))
+    assert places == sorted(places)
+    for cluster in scores["clusters"]:
+        members = latents["cluster"] == cluster["cluster"]
+        assert cluster["size"] == members.sum()
+        assert cluster["counts"] == {name: int((latents["label"][members] == name).sum()) for name in cluster["counts"]}
+
+
+def test_losses_are_logged_for_both_splits(trained: Path) -> None:
+    with (trained / "metrics.csv").open() as stream:
+        rows = list(csv.DictReader(stream))
+    for name in ("train/elbo", "train/log_px", "train/kl", "train/beta", "val/elbo", "val/log_px", "val/kl"):
+        assert sum(bool(row[name]) for row in rows) == 2, name
+    assert [float(row["train/beta"]) for row in rows if row["train/beta"]] == [0.0, 1.0]
+    for row in rows:  # the validation ELBO is at beta = 1 in every epoch
+        if row["val/elbo"]:
+            parts = float(row["val/log_px"]) - float(row["val/kl"])
+            assert float(row["val/elbo"]) == pytest.approx(parts, rel=1e-5)
+
+
+def test_pictures_of_simulated_data_say_so(trained: Path) -> None:
+    figures = _figures(trained)
+    assert {"simulated_training", "simulated_latent_map"} <= set(figures)
+    clusters = {f"simulated_cluster{c['cluster']}_sample" for c in _scores(trained)["clusters"]}
+    assert clusters <= set(figures)
+
+
+@pytest.mark.parametrize("weights", [".", "model.safetensors", "checkpoints/last.ckpt"])
+def test_score_repeats_the_run_s_scores(run, trained: Path, small: list[str], tmp_path: Path, weights: str) -> None:
+    moved = tmp_path / "moved"
+    shutil.copytree(trained, moved)
+    run("score", f"weights={moved / weights}", *small, f"out={tmp_path / 'out'}")
+    ours, theirs = _scores(tmp_path / "out"), _scores(trained)
+    assert ours == theirs
+    a, b = np.load(tmp_path / "out" / "latents.npz"), np.load(trained / "latents.npz")
+    assert all(np.array_equal(a[name], b[name]) for name in b)
+
+
+def test_the_export_is_all_that_inference_needs(trained: Path) -> None:
+    description = json.loads((trained / "model.json").read_text())
+    weights = load_file(trained / "model.safetensors")
+    checkpoint = torch.load(trained / "checkpoints" / "last.ckpt", weights_only=True)
+    assert all(torch.equal(weights[name], checkpoint["state_dict"][f"network.{name}"]) for name in weights)
+    assert description["scaling"]["time_reversed"]
+    clusters = description["clusters"]
+    latents = np.load(trained / "latents.npz")
+    distances = np.linalg.norm(latents["mu"][:, None] - np.array(clusters["centres"]), axis=2)
+    np.testing.assert_array_equal(distances.argmin(1), latents["cluster"])
+    assert clusters["labels"] == [c["label"] for c in _scores(trained)["clusters"]]
+
+
+def test_same_seed_same_run(run, trained: Path, small: list[str], tmp_path: Path) -> None:
+    arguments = ("train", "+experiment=relu_lr2e-4", *small, "trainer.max_epochs=2", "data.batch_size=20")
+    run(*arguments, f"hydra.run.dir={tmp_path / 'same'}")
+    run(*arguments, f"hydra.run.dir={tmp_path / 'other'}", "seed=1")
+    assert _scores(tmp_path / "same") == _scores(trained)
+    ours, theirs, other = (load_file(f / "model.safetensors") for f in (tmp_path / "same", trained, tmp_path / "other"))
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+    assert not torch.equal(other["encoder.layers.16.weight"], theirs["encoder.layers.16.weight"])
+
+
+def test_a_damaged_model_is_refused_in_one_line(run, trained: Path, small: list[str], tmp_path: Path) -> None:
+    for name, content in (
+        ("model.safetensors", b"broken"),
+        ("model.json", b'{"format": 1, "network": {"name": "os"}}'),
+    ):
+        folder = tmp_path / name
+        shutil.copytree(trained, folder)
+        (folder / name).write_bytes(content)
+        done = run("score", f"weights={folder}", *small, f"out={tmp_path / 'out'}", check=False)
+        assert done.returncode == 1
+        assert "no model of this program" in done.stdout
+        assert "Traceback" not in done.stdout + done.stderr
+
+
+def test_prepare_says_what_it_refused_and_goes_on(run, tmp_path: Path) -> None:
+    write_fits(tmp_path / f"{NAME}.fits", level1(light(2)))
+    (tmp_path / "broken.cdf").write_text("no CDF")
+    done = run("prepare", "data=mmia", f"data.root={tmp_path}", f"data.store={tmp_path / 's.h5'}")
+    assert "refused broken.cdf: neither FITS nor CDF by its content" in done.stdout
+    assert "3 frames of 1 observations" in done.stdout
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("command", "overrides", "told"),
+    [
+        ("prepare", ["data=mmia", "data.root=/nowhere"], "/nowhere: no such folder"),
+        ("prepare", ["data=mmia"], "no data: give data.root"),
+        ("score", ["weights=/nowhere.pth"], "/nowhere.pth: no such weights"),
+        ("simulate", ["root=/tmp/unwritten", "format=hdf"], "format=hdf"),
+    ],
+)
+def test_bad_input_is_one_line_and_an_exit_status(
+    run, tmp_path: Path, command: str, overrides: list, told: str
+) -> None:
+    out = [f"out={tmp_path}"] if command == "score" else []
+    done = run(command, *overrides, *out, check=False)
+    assert done.returncode == 1
+    assert told in done.stdout + done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
+
+
+def test_training_needs_two_observations(run, tmp_path: Path) -> None:
+    write_fits(tmp_path / f"{NAME}.fits", level1(light(2)))
+    places = [f"data.root={tmp_path}", f"data.store={tmp_path / 's.h5'}", f"hydra.run.dir={tmp_path / 'run'}"]
+    done = run("train", "data=mmia", *places, check=False)
+    assert done.returncode == 1
+    assert "two observations at least" in done.stdout
+    assert "Traceback" not in done.stdout + done.stderr
+
+
+def test_thesis_weights_on_real_frames(run, reference: Path, tmp_path: Path) -> None:
+    name = "Epoch800_LatentSpace50_MaxPooling_WU400_NoDropout_BNBeforeLin_LearningR_2em4"
+    run(
+        *("score", f"weights={reference / 'thesis_weights' / name}.pth", "data=mmia"),
+        *(f"data.ground_truth.root={reference / 'mmia_level1'}", f"data.store={tmp_path / 's.h5'}", f"out={tmp_path}"),
+    )
+    published = np.load(reference / "thesis_parity.npz")[f"{name}/mu"]
+    latents = np.load(tmp_path / "latents.npz")
+    np.testing.assert_allclose(latents["mu"], published, atol=1e-4 * np.abs(published).max())
+    assert latents["observation_id"].tolist() == [900001, 900002, 900003, 900004]
+    scores = _scores(tmp_path)
+    assert scores["data"]["kind"] == "mmia"
+    assert (scores["noise"], scores["purity"], scores["ari"]) == (None, None, None)
+    assert {path.stem for path in reference.glob("mmia_level1/*")} == {
+        stem.removesuffix("_frame0") for stem in _figures(tmp_path)
+    }
+
+
+def test_training_on_four_real_observations(run, reference: Path, tmp_path: Path) -> None:
+    done = run(
+        *("train", "+experiment=relu_lr2e-4", "data=mmia", f"data.root={reference / 'mmia_level1'}"),
+        *("trainer.max_epochs=2", f"data.store={tmp_path / 's.h5'}", f"hydra.run.dir={tmp_path / 'run'}"),
+    )
+    assert "3 frames to train on, 1 of 4 observations to validate on" in done.stdout
+    assert "batches of 3 frames, not 100" in done.stdout
+    assert "no ground truth" in done.stdout
+    assert _scores(tmp_path / "run")["data"] == {"kind": "mmia", "name": "mmia_level1", "version": ""}

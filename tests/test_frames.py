@@ -1,0 +1,71 @@
+import numpy as np
+import pytest
+
+from asim_cvae.errors import InputError
+from asim_cvae.frames.scaling import LinearScaling, LogScaling, build_scaling, scaling_settings
+from asim_cvae.frames.slicing import frame_start, slice_frames
+from asim_cvae.frames.split import validation_observations
+from asim_cvae.instrument import FLUX_PER_COUNT
+
+
+def test_frames_are_whole_slices_in_order() -> None:
+    flux = np.arange(3 * 12_345).reshape(3, 12_345)
+    frames = slice_frames(flux)
+    assert frames.shape == (2, 3, 5000)
+    for k in range(2):
+        np.testing.assert_array_equal(frames[k], flux[:, 5000 * k : 5000 * (k + 1)])
+    assert slice_frames(flux[:, :10_000]).shape[0] == 2  # no whole slice is dropped
+    assert slice_frames(flux[:, :4999]).shape == (0, 3, 5000)
+
+
+def test_frames_start_50_ms_apart() -> None:
+    start = np.datetime64("2019-01-03T14:08:00.999990", "us")
+    assert frame_start(start, np.array([0, 3]))[1] == np.datetime64("2019-01-03T14:08:01.149990")
+
+
+def test_the_thesis_scaling() -> None:
+    flux = np.array([[0.0, 105.0, 300.0]] * 3, dtype=np.float32)
+    scaled = LinearScaling(time_reversed=True).scale(flux)
+    np.testing.assert_array_equal(scaled[0], np.float32([0.99999, 0.5, 1e-6]))
+    assert scaled.dtype == np.float32
+
+
+def test_log_scaling_puts_counts_at_logarithms() -> None:
+    flux = (FLUX_PER_COUNT[:, None] * [0, 1, 7]).astype(np.float32)
+    full = np.log1p(210 / FLUX_PER_COUNT)[:, None]
+    np.testing.assert_allclose(LogScaling().scale(flux), np.log([1 + 1e-9, 2, 8]) / full, rtol=1e-5, atol=1.1e-6)
+
+
+@pytest.mark.parametrize(
+    "scaling", [LinearScaling(), LinearScaling(time_reversed=True), LogScaling(time_reversed=True)]
+)
+def test_scalings_invert_and_describe_themselves(scaling) -> None:
+    flux = np.random.default_rng(0).uniform(0.01, 200, (2, 3, 50)).astype(np.float32)
+    np.testing.assert_allclose(scaling.unscale(scaling.scale(flux)), flux, rtol=2e-4)
+    assert build_scaling(scaling_settings(scaling)) == scaling
+
+
+def test_scalings_of_strangers_are_not_built() -> None:
+    with pytest.raises(ValueError, match="unknown scaling"):
+        build_scaling({"name": "os.system"})
+
+
+@pytest.mark.parametrize("count", [2, 3, 10, 57])
+def test_splits_leave_both_sides_something(count: int) -> None:
+    keys = {f"observation {i}" for i in range(count)}
+    chosen = validation_observations(keys, 0.1, seed=0)
+    assert chosen < keys
+    assert len(chosen) == max(1, round(0.1 * count))
+    assert chosen == validation_observations(sorted(keys), 0.1, seed=0)
+
+
+def test_new_observations_leave_the_split_nearly_as_it_was() -> None:
+    keys = [f"observation {i}" for i in range(1000)]
+    before, after = (validation_observations(keys[:n], 0.1, seed=3) for n in (990, 1000))
+    assert len(before - after) <= 3
+    assert before != validation_observations(keys[:990], 0.1, seed=4)
+
+
+def test_one_observation_cannot_be_split() -> None:
+    with pytest.raises(InputError, match="two observations at least"):
+        validation_observations(["one", "one"], 0.1, seed=0)

@@ -1,0 +1,193 @@
+"""Archive -> store: labels, gaps, growth, kills."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import h5py
+import numpy as np
+import openpyxl
+import pytest
+
+from asim_cvae.archive import read_observation
+from asim_cvae.errors import InputError
+from asim_cvae.frames.build import build_store
+from asim_cvae.frames.store import FrameStore
+from tests.mmia_files import NAME, level0, level1, light, write_cdf, write_fits
+
+
+def _name(number: int) -> str:
+    return NAME.replace("id_77", f"id_{number}")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Three good observations of 3 frames, one with a gap in its frame 1, and three files to refuse."""
+    root = tmp_path / "files"
+    root.mkdir()
+    for number in range(3):
+        write_fits(root / f"{_name(number)}.fits", level1(light(2, seed=number)))
+    gap = light(2, seed=9)
+    gap[2, 0, 6000] = np.nan
+    write_cdf(root / f"{_name(3)}.cdf", level1(gap))
+    (root / f"{_name(4)}.fits").write_text("broken")
+    write_fits(root / f"{_name(5)}.fits", level1(light(1, 4200)))
+    (root / "gone.fits").symlink_to(tmp_path / "nowhere")
+    return root
+
+
+def _table(path: Path, rows: list[tuple]) -> Path:
+    book = openpyxl.Workbook()
+    for row in [("File Name", "Frame Number", "Classification"), *rows]:
+        book.active.append(row)
+    book.save(path)
+    return path
+
+
+def _content(path: Path) -> dict[str, list]:
+    found = {}
+    with h5py.File(path) as file:
+        file.visititems(lambda name, item: found.update({name: item[:].tolist()} if hasattr(item, "shape") else {}))
+    return found
+
+
+def test_frames_stand_with_their_origin(folder: Path, tmp_path: Path) -> None:
+    report = build_store(tmp_path / "s.h5", folder)
+    with h5py.File(tmp_path / "s.h5") as file:
+        assert file["frames"].shape == (11, 3, 5000)
+        assert file["frames"].dtype == np.float32
+        names = file["observations/file"].asstr()[:]
+        for row in range(11):
+            path = folder / names[file["observation"][row]]
+            k = file["index"][row]
+            np.testing.assert_array_equal(
+                file["frames"][row], read_observation(path).flux[:, 5000 * k : 5000 * (k + 1)]
+            )
+            start = np.datetime64("2019-01-03T14:08:00.250000", "us").astype(int)
+            assert file["time"][row] == start + 50_000 * k
+    assert (report.observations, report.frames, report.files_read) == (4, 11, 7)
+    assert report.left_out == [f"frame 1 of {_name(3)}.cdf: touches a gap in PHOT3"]
+    reasons = {entry.file: entry.reason for entry in report.refused}
+    assert reasons[f"{_name(4)}.fits"] == "neither FITS nor CDF by its content"
+    assert reasons[f"{_name(5)}.fits"] == "shorter than one frame, 4200 of 5000 samples"
+    assert "No such file" in reasons["gone.fits"]
+
+
+def test_labels_and_where_they_cannot_go(folder: Path, tmp_path: Path) -> None:
+    rows = [(f"{_name(3)}.cdf", 0, "HCHA"), (None, 1, "N"), (None, 3, "N"), ("gone.fits", 0, "N"), ("no.fits", 2, "N")]
+    report = build_store(tmp_path / "s.h5", folder, ground_truth_table=_table(tmp_path / "t.xlsx", rows))
+    store = FrameStore(tmp_path / "s.h5")
+    table = store.table()
+    labels = dict(zip(zip(table.file.tolist(), table.index.tolist(), strict=True), table.label.tolist(), strict=True))
+    assert {place: label for place, label in labels.items() if label} == {(f"{_name(3)}.cdf", 0): "HCHA"}
+    assert [e.file for e, scored in zip(table.observations, table.ground_truth, strict=True) if scored] == [
+        f"{_name(3)}.cdf"
+    ]
+    told = "\n".join(report.label_problems)
+    assert f"N on frame 1 of {_name(3)}.cdf: it touches a gap in PHOT3" in told
+    assert f"N on frame 3 of {_name(3)}.cdf: the file holds frames 0 to 2" in told
+    assert "1 frame(s) of gone.fits: refused" in told
+    assert "1 frame(s) of no.fits: not in the archive" in told
+
+
+def test_new_labels_need_no_reading(folder: Path, tmp_path: Path) -> None:
+    store = tmp_path / "s.h5"
+    build_store(store, folder)
+    table = _table(tmp_path / "t.xlsx", [(f"{_name(0)}.fits", 2, "LCLA")])
+    report = build_store(store, folder, ground_truth_table=table)
+    assert (report.files_read, report.labelled_frames) == (0, 1)
+    fresh = tmp_path / "fresh.h5"
+    build_store(fresh, folder, ground_truth_table=table)
+    assert _content(store) == _content(fresh)
+
+
+def test_new_changed_and_lost_files(folder: Path, tmp_path: Path) -> None:
+    store = tmp_path / "s.h5"
+    build_store(store, folder)
+    write_fits(folder / f"{_name(1)}0.fits", level1(light(2, seed=20)))  # sorts between the others
+    write_fits(folder / f"{_name(2)}.fits", level1(light(1, seed=21)))
+    (folder / f"{_name(0)}.fits").unlink()
+    report = build_store(store, folder)
+    assert report.files_read == 2
+    fresh = tmp_path / "fresh.h5"
+    build_store(fresh, folder)
+    assert _content(store) == _content(fresh)
+    assert build_store(store, folder).files_read == 0
+
+
+def test_all_files_of_a_labelled_observation_are_kept_from_training(tmp_path: Path) -> None:
+    counts = np.full((3, 2, 8325), 3, dtype=np.int32)
+    root = tmp_path / "files"
+    root.mkdir()
+    write_fits(root / f"{NAME}.fits", level1(light(2)))
+    write_fits(root / f"{NAME.replace('level1', '')}.fits", level0(counts))  # the same observation, Level 0
+    write_fits(root / f"{_name(1)}.fits", level1(light(2)))
+    build_store(tmp_path / "s.h5", root, ground_truth_table=_table(tmp_path / "t.xlsx", [(f"{NAME}.fits", 0, "N")]))
+    table = FrameStore(tmp_path / "s.h5").table()
+    held = {e.file for e, scored in zip(table.observations, table.ground_truth, strict=True) if scored}
+    assert held == {f"{NAME}.fits", f"{NAME.replace('level1', '')}.fits"}
+
+
+def test_ground_truth_in_a_folder_of_its_own(folder: Path, tmp_path: Path) -> None:
+    scored = tmp_path / "scored"
+    scored.mkdir()
+    shutil.copy(folder / f"{_name(0)}.fits", scored)  # stands in both folders
+    write_fits(scored / f"{_name(8)}.fits", level1(light(1)))
+    build_store(tmp_path / "s.h5", folder, scored)
+    table = FrameStore(tmp_path / "s.h5").table()
+    held = {e.file for e, flag in zip(table.observations, table.ground_truth, strict=True) if flag}
+    assert held == {f"{_name(0)}.fits", f"{_name(8)}.fits"}
+
+
+def test_unusable_folders(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no data"):
+        build_store(tmp_path / "s.h5")
+    with pytest.raises(InputError, match="no MMIA file"):
+        build_store(tmp_path / "s.h5", tmp_path)
+    with pytest.raises(InputError, match="no such folder"):
+        build_store(tmp_path / "s.h5", tmp_path / "nowhere")
+
+
+def test_rows_come_in_the_order_asked_for(folder: Path, tmp_path: Path) -> None:
+    build_store(tmp_path / "s.h5", folder)
+    store = FrameStore(tmp_path / "s.h5")
+    all_frames = store.frames(np.arange(11))
+    np.testing.assert_array_equal(store.frames(np.array([7, 0, 3])), all_frames[[7, 0, 3]])
+
+
+BUILD = """
+import sys
+from pathlib import Path
+from asim_cvae.frames.build import build_store
+if __name__ == "__main__":
+    print(build_store(Path(sys.argv[1]), Path(sys.argv[2]), workers=2).files_read)
+"""
+
+
+def test_a_killed_build_goes_on_where_it_was(tmp_path: Path) -> None:
+    root = tmp_path / "files"
+    root.mkdir()
+    for number in range(150):
+        write_fits(root / f"{_name(number)}.fits", level1(light(2, seed=number)))
+    script = tmp_path / "build.py"
+    script.write_text(BUILD)
+    store = tmp_path / "s.h5"
+    command = [sys.executable, str(script), str(store), str(root)]
+    process = subprocess.Popen(command, start_new_session=True, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 60
+    while not list(tmp_path.glob("s.h5.parts/[!.]*.h5")) and time.monotonic() < deadline:
+        time.sleep(0.005)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    assert not store.exists()
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert 0 < int(done.stdout) < 150
+    whole = tmp_path / "whole.h5"
+    build_store(whole, root, workers=1)
+    assert _content(store) == _content(whole)
+    left = sorted(path.name for path in tmp_path.iterdir() if path.name.startswith(("s.h5", ".partial")))
+    assert left == ["s.h5", "s.h5.lock"]
