@@ -17,6 +17,7 @@ PHOTOMETER_COLOURS = ("tab:blue", "tab:purple", "tab:red")
 
 _MS_PER_SAMPLE = 1000 / SAMPLING_RATE
 _HEADROOM = 1.1
+_LINEAR_NATS = 1e5  # a first epoch may lie at -1e9, later ones near 1e4
 _TITLE_SIZE = 9  # file names are long
 
 Flux = NDArray[np.floating[Any]]
@@ -36,6 +37,8 @@ def reconstruction_figure(flux: Flux, reconstruction: Flux, kind: str, title: st
         for axis, light in zip(row, sides, strict=True):
             _draw_light(axis, light, colour)
         row[0].set_ylim(0, _top(sides[0]))
+        if np.nanmedian(sides[1]) > _top(sides[0]):
+            row[1].text(0.5, 0.5, "above the input's axis", ha="center", va="center", transform=row[1].transAxes)
         row[0].set_ylabel(f"{photometer.band}\nflux (µW/m²)")
     axes[0, 0].set_title(kind)
     axes[0, 1].set_title("reconstruction")
@@ -84,7 +87,8 @@ def training_figure(curves: Mapping[str, Mapping[str, Sequence[tuple[int, float]
             epochs, values = zip(*points, strict=True) if points else ((), ())
             axis.plot(epochs, values, marker=".", label=split)
         axis.set_xlabel("epoch")
-        axis.set_ylabel(quantity)
+        axis.set_ylabel(f"{quantity} (nats a frame)")
+        axis.set_yscale("symlog", linthresh=_LINEAR_NATS)
         axis.xaxis.get_major_locator().set_params(integer=True)
         axis.legend(fontsize="small")
     figure.suptitle(title, fontsize=_TITLE_SIZE)

@@ -35,7 +35,7 @@ CHECKPOINT_KEY = "asim_cvae"
 """Where a checkpoint keeps the description of its model, beside what Lightning puts there."""
 
 _FORMAT = 1
-_METRICS = ("log_px", "kl", "elbo")
+_CURVES = {"log_px": "log p(x|z)", "kl": "KL", "elbo": "ELBO"}
 
 
 @dataclass(frozen=True)
@@ -209,12 +209,12 @@ def write_training_curves(folder: Path, evaluation: Evaluation, experiment: str)
     with metrics.open(newline="") as stream:
         rows = list(csv.DictReader(stream))
     curves = {
-        quantity: {
+        name: {
             split: [(int(r["epoch"]), float(r[key])) for r in rows if r.get(key)]
             for split in ("train", "val")
             if any(r.get(key := f"{split}/{quantity}") for r in rows)
         }
-        for quantity in _METRICS
+        for quantity, name in _CURVES.items()
     }
     data = evaluation.frames.data
     figure = training_figure(curves, _source(data, experiment))
