@@ -4,6 +4,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from asim_cvae.nn.bounds import LOG_CONCENTRATION, LOG_SIGMA, soft_bound
 from asim_cvae.nn.decoder import ThesisDecoder
 from asim_cvae.nn.encoder import ThesisEncoder
 from asim_cvae.nn.likelihood import BetaLikelihood
@@ -16,19 +17,31 @@ class ThesisNetwork(nn.Module):
         latents: dimensions of z.
         activation: 'relu' or 'leaky_relu'.
         dropout: of the encoder, with which the network is the 2020 baseline (0.3 there); None for the thesis's own.
+        bounded: keep log sigma, log alpha and log beta where exp() is finite; nothing changes in the ordinary range.
     """
 
-    def __init__(self, latents: int = 50, activation: str = "relu", dropout: float | None = None) -> None:
+    def __init__(
+        self, latents: int = 50, activation: str = "relu", dropout: float | None = None, bounded: bool = True
+    ) -> None:
         super().__init__()
-        self.settings: dict[str, Any] = {"latents": latents, "activation": activation, "dropout": dropout}
+        self.settings: dict[str, Any] = {
+            "latents": latents,
+            "activation": activation,
+            "dropout": dropout,
+            "bounded": bounded,
+        }
+        self.bounded = bounded
         self.encoder = ThesisEncoder(latents, activation, dropout)
         self.decoder = ThesisDecoder(latents, activation, input_norm=dropout is None)
 
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Scaled frames (B, 3, 5000) -> mu and log sigma of q(z|x), (B, latents) each."""
         mu, log_sigma = self.encoder(x)
-        return mu, log_sigma
+        return mu, soft_bound(log_sigma, *LOG_SIGMA) if self.bounded else log_sigma
 
     def decode(self, z: Tensor) -> BetaLikelihood:
         """Latents (B, latents) -> p(x|z) with batch shape (B, 3, 5000)."""
-        return BetaLikelihood(*self.decoder(z))
+        log_alpha, log_beta = self.decoder(z)
+        if self.bounded:
+            log_alpha, log_beta = (soft_bound(t, *LOG_CONCENTRATION) for t in (log_alpha, log_beta))
+        return BetaLikelihood(log_alpha, log_beta)
