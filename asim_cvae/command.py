@@ -10,12 +10,15 @@ from pathlib import Path
 import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from asim_cvae.allocator import keep_large_blocks
 from asim_cvae.errors import InputError
 
 CONF = Path(__file__).resolve().parent.parent / "conf"
+
+OmegaConf.register_new_resolver("first", lambda *values: next((v for v in values if v is not None), None))
+OmegaConf.register_new_resolver("unless", lambda condition, value: value if condition is None else None)
 
 _NO_NEWS = (
     ".*does not have many workers.*",  # frames come from memory

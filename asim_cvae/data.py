@@ -2,7 +2,7 @@
 
 import hashlib
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ import pytorch_lightning as pl
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, Sampler
 
 from asim_cvae.errors import InputError
 from asim_cvae.frames.build import build_store
@@ -21,6 +21,7 @@ from asim_cvae.frames.slicing import FRAME_SAMPLES
 from asim_cvae.frames.split import validation_observations
 from asim_cvae.frames.store import FrameStore, FrameTable
 from asim_cvae.instrument import PHOTOMETERS
+from asim_cvae.seeds import derived_seed
 from asim_cvae.simulator.archive import Simulation, make_archive
 
 log = logging.getLogger(__name__)
@@ -64,6 +65,26 @@ class FrameDataset(Dataset[Tensor]):
         return scaled
 
 
+class EpochShuffle(Sampler[int]):
+    """An order of ``size`` items for each epoch, a function of seed and epoch alone: a resumed run draws it again."""
+
+    def __init__(self, size: int, seed: int) -> None:
+        self.size = size
+        self.seed = seed
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Lightning says which epoch begins."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return self.size
+
+    def __iter__(self) -> Iterator[int]:
+        generator = torch.Generator().manual_seed(derived_seed(self.seed, self.epoch))
+        yield from torch.randperm(self.size, generator=generator).tolist()
+
+
 @dataclass(frozen=True)
 class ScoredFrames:
     """Frames to encode and score, sorted by file name, then frame number, and where they come from.
@@ -99,6 +120,7 @@ class MMIADataModule(pl.LightningDataModule):
         split_seed: draws them.
         memory_gb: frames of a split are held in memory up to this size, and read when asked for above it.
         workers: processes that read or simulate files; as many as there are cores where not given.
+        seed: of the order of training frames.
     """
 
     def __init__(
@@ -113,6 +135,7 @@ class MMIADataModule(pl.LightningDataModule):
         split_seed: int = 0,
         memory_gb: float = 8.0,
         workers: int | None = None,
+        seed: int = 0,
     ) -> None:
         super().__init__()
         if batch_size < 1:
@@ -128,6 +151,7 @@ class MMIADataModule(pl.LightningDataModule):
         self.split_seed = split_seed
         self.memory_gb = memory_gb
         self.workers = workers
+        self.seed = seed
         self._prepared = False
         self.train_rows = self.validation_rows = np.zeros(0, dtype=np.int64)
 
@@ -172,7 +196,9 @@ class MMIADataModule(pl.LightningDataModule):
     def train_dataloader(self) -> DataLoader[Tensor]:
         """Shuffled batches; the last partial one is dropped."""
         batch = min(self.batch_size, len(self.train_rows))
-        return DataLoader(self._dataset(self.train_rows), batch, shuffle=True, drop_last=True, collate_fn=_as_it_is)
+        order = EpochShuffle(len(self.train_rows), self.seed)
+        dataset = self._dataset(self.train_rows)
+        return DataLoader(dataset, batch, sampler=order, drop_last=True, collate_fn=_as_it_is)
 
     def val_dataloader(self) -> DataLoader[Tensor]:
         """All validation frames."""

@@ -3,7 +3,7 @@
 import csv
 import json
 import pickle
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,8 @@ DESCRIPTION = "model.json"
 SCORES = "scores.json"
 LATENTS = "latents.npz"
 METRICS = "metrics.csv"
+CONFIG = "config.yaml"
+CHECKPOINTS = "checkpoints"
 FIGURES = "figures"
 CHECKPOINT_KEY = "asim_cvae"
 """Where a checkpoint keeps the description of its model, beside what Lightning puts there."""
@@ -201,18 +203,33 @@ def _prefix(data: Mapping[str, str]) -> str:
     return "simulated_" if data["kind"] == "simulated" else ""
 
 
+def write_metrics(path: Path, rows: Sequence[Mapping[str, str]]) -> None:
+    """Write ``metrics.csv``: a row an epoch."""
+    names = dict.fromkeys(name for row in rows for name in row)
+    with whole_file(path) as partial, partial.open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.DictWriter(stream, list(names))
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def read_metrics(path: Path) -> list[dict[str, str]]:
+    """The rows of ``metrics.csv``, none where there is no file."""
+    if not path.is_file():
+        return []
+    with path.open(newline="", encoding="utf-8") as stream:
+        return list(csv.DictReader(stream))
+
+
 def write_training_curves(folder: Path, evaluation: Evaluation, experiment: str) -> Path | None:
     """Draw ``figures/training.png`` from ``metrics.csv``; nothing where there is none."""
-    metrics = folder / METRICS
-    if not metrics.is_file():
+    rows = read_metrics(folder / METRICS)
+    if not rows:
         return None
-    with metrics.open(newline="") as stream:
-        rows = list(csv.DictReader(stream))
     curves = {
         name: {
-            split: [(int(r["epoch"]), float(r[key])) for r in rows if r.get(key)]
+            split: [(int(row["epoch"]), float(row[key])) for row in rows if row.get(key)]
             for split in ("train", "val")
-            if any(r.get(key := f"{split}/{quantity}") for r in rows)
+            for key in (f"{split}/{quantity}",)
         }
         for quantity, name in _CURVES.items()
     }

@@ -1,71 +1,91 @@
 """``python -m asim_cvae.train``: train, score and draw one experiment, or a sweep of them with ``-m``."""
 
 import logging
+import shutil
 from pathlib import Path
 
-import numpy as np
 import pytorch_lightning as pl
 from hydra.core.hydra_config import HydraConfig
 from hydra.utils import instantiate
-from omegaconf import DictConfig, OmegaConf
-from pytorch_lightning.callbacks import ModelCheckpoint
-from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
+from omegaconf import DictConfig
+from pytorch_lightning.loggers import TensorBoardLogger
 
+from asim_cvae.callbacks.checkpoints import RunCheckpoints
 from asim_cvae.callbacks.ground_truth import GroundTruthScoring
 from asim_cvae.callbacks.health import FailedTrainingError, TrainingHealth
+from asim_cvae.callbacks.metrics import EpochMetrics
+from asim_cvae.callbacks.randomness import StepSeeds
 from asim_cvae.command import command
 from asim_cvae.errors import InputError
-from asim_cvae.files import whole_file
+from asim_cvae.resume import is_finished, resume_point, resumed_config, write_config
+from asim_cvae.runs import CHECKPOINTS
+from asim_cvae.seeds import derived_seed
 
 log = logging.getLogger(__name__)
 
 
 @command("train")
 def main(config: DictConfig) -> None:
-    """Train the configured experiment in Hydra's run folder."""
+    """Train the configured experiment in Hydra's run folder, or go on with a run in its own."""
     hydra = HydraConfig.get()
-    config.name = hydra.runtime.choices.get("experiment") or config.name
-    train(config, Path(hydra.runtime.output_dir))
+    folder = Path(hydra.runtime.output_dir)
+    if config.resume is None:
+        config.name = hydra.runtime.choices.get("experiment") or config.name
+    else:
+        config = resumed_config(folder, config, hydra.overrides.task)
+    train(config, folder)
 
 
 def train(config: DictConfig, folder: Path) -> None:
-    """Fit, score and draw into ``folder``."""
-    with whole_file(folder / "config.yaml") as partial:
-        OmegaConf.save(config, partial, resolve=True)
-    data = instantiate(config.data, _partial_=True)(scaling=instantiate(config.scaling))
-    for restart in range(config.max_restarts + 1):
+    """Fit, score and draw into ``folder``; with other initial weights where training fails.
+
+    A run that the folder holds is gone on with; one that is finished is left as it is.
+    """
+    write_config(folder, config)
+    if is_finished(folder, config.trainer.max_epochs):
+        log.info("%s: this run is finished", folder)
+        return
+    checkpoint, restart = resume_point(folder)
+    data = instantiate(config.data, _partial_=True)(scaling=instantiate(config.scaling), seed=config.seed)
+    while restart <= config.max_restarts:
         try:
-            _fit(config, data, folder, restart)
+            _fit(config, data, folder, restart, checkpoint)
             return
         except FailedTrainingError as error:
-            log.warning("training failed: %s; restart %d of %d", error, restart + 1, config.max_restarts)
-            for events in folder.glob("events.out.tfevents.*"):
-                events.unlink()  # they would be drawn over those of the next try
+            restart, checkpoint = restart + 1, None
+            log.warning("training failed: %s; restart %d of %d", error, restart, config.max_restarts)
+            _forget(folder)
     raise InputError(f"no initialisation could be trained, max_restarts={config.max_restarts}; try another seed")
 
 
-def _fit(config: DictConfig, data: pl.LightningDataModule, folder: Path, restart: int) -> None:
+def _forget(folder: Path) -> None:
+    """Remove what a failed training left: it would be taken for the next one's."""
+    shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
+    for events in folder.glob("events.out.tfevents.*"):
+        events.unlink()
+
+
+def _fit(config: DictConfig, data: pl.LightningDataModule, folder: Path, restart: int, checkpoint: Path | None) -> None:
     # A restart draws other weights, and the same ones whenever this run is made again.
-    seed = config.seed if restart == 0 else int(np.random.SeedSequence((config.seed, restart)).generate_state(1)[0])
+    seed = config.seed if restart == 0 else derived_seed(config.seed, restart)
     pl.seed_everything(seed, workers=True, verbose=False)
     module = instantiate(config.model)
     training = {"experiment": config.name, "seed": config.seed, "restarts": restart}
-    scoring = GroundTruthScoring(instantiate(config.scoring), training, config.figures)
-    checkpoints = ModelCheckpoint(
-        folder / "checkpoints",
-        filename="best",
-        monitor="val/elbo",
-        mode="max",
-        save_last=True,
-        enable_version_counter=False,
-    )
+    callbacks = [
+        TrainingHealth(),
+        StepSeeds(seed),
+        EpochMetrics(),
+        GroundTruthScoring(instantiate(config.scoring), training, config.figures),
+        RunCheckpoints(folder / CHECKPOINTS, monitor="val/elbo"),
+    ]
     trainer = instantiate(
         config.trainer,
         default_root_dir=str(folder),
-        callbacks=[TrainingHealth(), scoring, checkpoints],
-        logger=[TensorBoardLogger(folder, name="", version=""), CSVLogger(folder, name="", version="")],
+        enable_checkpointing=False,  # RunCheckpoints does it
+        callbacks=callbacks,
+        logger=TensorBoardLogger(folder, name="", version=""),
     )
-    trainer.fit(module, data)
+    trainer.fit(module, data, ckpt_path=checkpoint, weights_only=True)
 
 
 if __name__ == "__main__":

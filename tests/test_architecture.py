@@ -10,11 +10,11 @@ import asim_cvae
 PACKAGE = Path(asim_cvae.__file__).parent
 
 FLOORS = (
-    ("errors", "files", "parallel", "allocator", "instrument", "classes", "observation"),
+    ("errors", "files", "parallel", "seeds", "allocator", "instrument", "classes", "observation"),
     ("archive", "frames", "simulator", "nn"),
     ("objective", "scoring", "figures"),
     ("data", "model", "legacy", "evaluation"),
-    ("runs", "callbacks", "command"),
+    ("runs", "callbacks", "resume", "command"),
     ("simulate", "prepare", "train", "score"),
 )
 ORDER = [room for floor in FLOORS for room in floor]

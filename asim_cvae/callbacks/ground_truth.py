@@ -56,8 +56,6 @@ class GroundTruthScoring(pl.Callback):
         evaluation = evaluate(module, data, self.protocol)
         export_model(folder, describe_model(module, data.scaling, training), module, evaluation)
         scores = write_results(folder, evaluation, training)
-        for logger in trainer.loggers:
-            logger.save()  # metrics.csv is read below
         write_training_curves(folder, evaluation, experiment)
         write_figures(folder, evaluation, module, data.scaling, experiment, self.figures)
         log.info("%s\nscores, latents and figures are in %s", format_scores(scores), folder)

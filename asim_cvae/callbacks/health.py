@@ -1,10 +1,10 @@
 """Stops a training that cannot succeed, so that it can begin again from other weights."""
 
 import copy
-from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from torch.nn.utils import get_total_norm
 
 from asim_cvae.model import CVAEModule
 
@@ -16,7 +16,7 @@ class FailedTrainingError(Exception):
 
 
 class TrainingHealth(pl.Callback):
-    """Raises :class:`FailedTrainingError` where an initialisation is dead from the start, or the loss is not finite.
+    """Raises :class:`FailedTrainingError` where an initialisation is dead, or a loss or gradient is not finite.
 
     The thesis tried several initialisations by hand. One reason: scaled flux is so near 0 that the signs of the first
     convolution's three biases alone decide which of its ReLUs ever open; one time in eight none does, and the encoder
@@ -32,12 +32,19 @@ class TrainingHealth(pl.Callback):
         if len(frames) > 1 and not _tells_apart(pl_module, frames):
             raise FailedTrainingError("the encoder gives all frames the same latent")
 
-    def on_train_batch_end(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
+    def on_before_backward(self, trainer: pl.Trainer, pl_module: pl.LightningModule, loss: torch.Tensor) -> None:
         """Look at the step's loss."""
-        if not torch.isfinite(outputs["loss"]):
-            raise FailedTrainingError(f"the loss is {outputs['loss'].item()} in epoch {trainer.current_epoch}")
+        if not torch.isfinite(loss):
+            raise FailedTrainingError(f"the loss is {loss.item()} in epoch {trainer.current_epoch}")
+
+    def on_before_optimizer_step(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, optimizer: torch.optim.Optimizer
+    ) -> None:
+        """Look at the step's gradient, before it changes a weight, and log its norm."""
+        norm = get_total_norm([p.grad for p in pl_module.parameters() if p.grad is not None])
+        pl_module.log("train/grad_norm", norm, on_step=False, on_epoch=True)
+        if not torch.isfinite(norm):
+            raise FailedTrainingError(f"the gradient's norm is {norm.item()} in epoch {trainer.current_epoch}")
 
 
 @torch.inference_mode()

@@ -34,7 +34,7 @@ class BetaLikelihood(Beta):
 
     def log_prob(self, value: Tensor) -> Tensor:
         """Log density of values of the parameters' shape, with that shape."""
-        log_density: Tensor = _BetaLogProb.apply(value, self.log_alpha, self.log_beta)
+        log_density: Tensor = _BetaLogProb.apply(value, self.log_alpha, self.log_beta)  # type: ignore[no-untyped-call]
         return log_density
 
 

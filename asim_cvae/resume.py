@@ -1,0 +1,84 @@
+"""Goes on with a run in its folder."""
+
+import json
+import logging
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+from omegaconf import DictConfig, OmegaConf
+
+from asim_cvae.callbacks.checkpoints import latest_checkpoint
+from asim_cvae.errors import InputError
+from asim_cvae.files import whole_file
+from asim_cvae.runs import CHECKPOINT_KEY, CHECKPOINTS, CONFIG, SCORES
+
+CHANGEABLE = (
+    *("trainer.max_epochs", "trainer.accelerator", "trainer.devices", "trainer.enable_progress_bar"),
+    *("data.memory_gb", "data.workers"),
+)
+"""What may differ when a run goes on: epochs, device and loader settings."""
+
+log = logging.getLogger(__name__)
+
+
+def resumed_config(folder: Path, config: DictConfig, overrides: Sequence[str]) -> DictConfig:
+    """The folder's configuration with what ``overrides`` of ``config`` may change in it.
+
+    Raises:
+        InputError: ``folder`` holds no run, or an override changes what has to stay.
+    """
+    saved = folder / CONFIG
+    if not saved.is_file():
+        raise InputError(f"{folder}: no run to resume, there is no {CONFIG} in it")
+    ours = OmegaConf.load(saved)
+    assert isinstance(ours, DictConfig)
+    for override in overrides:
+        key = override.split("=", 1)[0].lstrip("+~")
+        if key in CHANGEABLE:
+            OmegaConf.update(ours, key, OmegaConf.select(config, key))
+        elif key != "resume":
+            raise InputError(f"{override} cannot be changed in a resumed run; only {', '.join(CHANGEABLE)} can")
+    return ours
+
+
+def write_config(folder: Path, config: DictConfig) -> None:
+    """Write ``config.yaml``, resolved.
+
+    Raises:
+        InputError: the folder holds a run of another configuration.
+    """
+    path = folder / CONFIG
+    content = OmegaConf.create(OmegaConf.to_container(config, resolve=True))
+    if path.is_file() and _fixed(OmegaConf.load(path)) != _fixed(content):
+        raise InputError(f"{folder}: holds a run of another configuration; choose another folder")
+    with whole_file(path) as partial:
+        OmegaConf.save(content, partial)
+
+
+def _fixed(config: object) -> object:
+    """All of a configuration that has to stay in a resumed run."""
+    assert isinstance(config, DictConfig)
+    fixed = config.copy()
+    for key in (*CHANGEABLE, "resume"):
+        if OmegaConf.select(fixed, key) is not None:
+            OmegaConf.update(fixed, key, None)
+    return OmegaConf.to_container(fixed)
+
+
+def is_finished(folder: Path, max_epochs: int) -> bool:
+    """Whether the folder's run was scored after ``max_epochs`` or more."""
+    path = folder / SCORES
+    return path.is_file() and int(json.loads(path.read_text(encoding="utf-8"))["epochs"]) >= max_epochs
+
+
+def resume_point(folder: Path) -> tuple[Path | None, int]:
+    """The checkpoint to go on from and the number of restarts before it; (None, 0) where the run has to start over."""
+    latest = latest_checkpoint(folder / CHECKPOINTS)
+    if latest is None:
+        shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
+        return None, 0
+    path, content = latest
+    training = content[CHECKPOINT_KEY]["training"]
+    log.info("going on from %s, after %s epochs", path, training["epochs"])
+    return path, int(training["restarts"])
