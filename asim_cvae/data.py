@@ -72,17 +72,23 @@ class EpochShuffle(Sampler[int]):
         self.size = size
         self.seed = seed
         self.epoch = 0
+        self._skip = 0
 
     def set_epoch(self, epoch: int) -> None:
         """Lightning says which epoch begins."""
         self.epoch = epoch
+
+    def skip_once(self, items: int) -> None:
+        """Leave out the first ``items`` of the next order: they were used before the run was interrupted."""
+        self._skip = items
 
     def __len__(self) -> int:
         return self.size
 
     def __iter__(self) -> Iterator[int]:
         generator = torch.Generator().manual_seed(derived_seed(self.seed, self.epoch))
-        yield from torch.randperm(self.size, generator=generator).tolist()
+        skip, self._skip = self._skip, 0
+        yield from torch.randperm(self.size, generator=generator)[skip:].tolist()
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 import logging
 import shutil
+import sys
 from pathlib import Path
 
 import pytorch_lightning as pl
@@ -10,7 +11,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig
 from pytorch_lightning.loggers import TensorBoardLogger
 
-from asim_cvae.callbacks.checkpoints import RunCheckpoints
+from asim_cvae.callbacks.checkpoints import RunCheckpoints, StoppedError
 from asim_cvae.callbacks.ground_truth import GroundTruthScoring
 from asim_cvae.callbacks.health import FailedTrainingError, TrainingHealth
 from asim_cvae.callbacks.metrics import EpochMetrics
@@ -51,6 +52,9 @@ def train(config: DictConfig, folder: Path) -> None:
         try:
             _fit(config, data, folder, restart, checkpoint)
             return
+        except StoppedError as stop:
+            log.warning("%s; go on with: python -m asim_cvae.train resume=%s", stop, folder)
+            sys.exit(stop.exit_status)
         except FailedTrainingError as error:
             restart, checkpoint = restart + 1, None
             log.warning("training failed: %s; restart %d of %d", error, restart, config.max_restarts)
@@ -71,12 +75,13 @@ def _fit(config: DictConfig, data: pl.LightningDataModule, folder: Path, restart
     pl.seed_everything(seed, workers=True, verbose=False)
     module = instantiate(config.model)
     training = {"experiment": config.name, "seed": config.seed, "restarts": restart}
+    checkpoints = RunCheckpoints(folder / CHECKPOINTS, monitor="val/elbo")
     callbacks = [
         TrainingHealth(),
         StepSeeds(seed),
         EpochMetrics(),
         GroundTruthScoring(instantiate(config.scoring), training, config.figures),
-        RunCheckpoints(folder / CHECKPOINTS, monitor="val/elbo"),
+        checkpoints,
     ]
     trainer = instantiate(
         config.trainer,
@@ -85,7 +90,8 @@ def _fit(config: DictConfig, data: pl.LightningDataModule, folder: Path, restart
         callbacks=callbacks,
         logger=TensorBoardLogger(folder, name="", version=""),
     )
-    trainer.fit(module, data, ckpt_path=checkpoint, weights_only=True)
+    with checkpoints.stopped_by_signals():
+        trainer.fit(module, data, ckpt_path=checkpoint, weights_only=True)
 
 
 if __name__ == "__main__":
