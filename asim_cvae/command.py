@@ -1,16 +1,19 @@
 """What the commands share: Hydra's entry point, and errors of the input as one line."""
 
 import functools
-import logging
+import os
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException, InstantiationException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from asim_cvae.allocator import keep_large_blocks
 from asim_cvae.errors import InputError
@@ -20,38 +23,52 @@ CONF = Path(__file__).resolve().parent.parent / "conf"
 OmegaConf.register_new_resolver("first", lambda *values: next((v for v in values if v is not None), None))
 OmegaConf.register_new_resolver("unless", lambda condition, value: value if condition is None else None)
 
+_OF_THE_INPUT = (InputError, OSError, HydraException, OmegaConfBaseException)
+
 _NO_NEWS = (
     ".*does not have many workers.*",  # frames come from memory
     ".*logs directory .* is not empty.*",  # Hydra was there first
     ".*LeafSpec.*",  # Lightning's own affair with torch
+    ".*dataloader is not resumable.*",  # EpochShuffle is
 )
 """Warnings that are of no consequence here."""
-
-log = logging.getLogger(__name__)
 
 
 def command(name: str) -> Callable[[Callable[[DictConfig], None]], Callable[[], None]]:
     """Make a function of a configuration the command ``name``, configured by ``conf/NAME.yaml``.
 
-    An :class:`InputError` or an error of the operating system (no space, no permission) ends it with one line and exit
-    status 1; in a sweep it is raised, so that the sweep counts the job as failed.
+    An :class:`InputError`, an error of the operating system (no space, no permission) or one of the configuration ends
+    it with one line and exit status 1; any other is a fault of the program and shows its traceback.
     """
 
     def decorate(task: Callable[[DictConfig], None]) -> Callable[[], None]:
         @functools.wraps(task)
-        def guarded(config: DictConfig) -> None:
+        def job(config: DictConfig) -> None:
+            if HydraConfig.get().mode == RunMode.MULTIRUN:
+                task(config)  # a sweep counts its failed jobs by their exceptions
+            else:
+                with _errors_as_lines(name):
+                    task(config)
+
+        def entry() -> None:
+            os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra is to hand errors over, not to print them
             keep_large_blocks()
             for message in _NO_NEWS:
                 warnings.filterwarnings("ignore", message=message)
-            try:
-                task(config)
-            except (InputError, OSError) as error:
-                if HydraConfig.get().mode == RunMode.MULTIRUN:
-                    raise
-                log.error("%s: %s", name, error)
-                sys.exit(1)
+            with _errors_as_lines(name):
+                hydra.main(version_base="1.3", config_path=str(CONF), config_name=name)(job)()
 
-        entry: Callable[[], None] = hydra.main(version_base="1.3", config_path=str(CONF), config_name=name)(guarded)
         return entry
 
     return decorate
+
+
+@contextmanager
+def _errors_as_lines(name: str) -> Iterator[None]:
+    try:
+        yield
+    except _OF_THE_INPUT as error:
+        cause = error.__cause__ if isinstance(error, InstantiationException) else error
+        if not isinstance(cause, _OF_THE_INPUT):
+            raise
+        sys.exit(f"{name}: {cause}")

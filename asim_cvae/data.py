@@ -149,7 +149,8 @@ class MMIADataModule(pl.LightningDataModule):
         self.scaling = scaling
         self.root = _path(root)
         self.ground_truth_root = _path((ground_truth or {}).get("root"))
-        self.ground_truth_table = _path((ground_truth or {}).get("table"))
+        labelled = simulation is None or simulation.labelled > 0
+        self.ground_truth_table = _path((ground_truth or {}).get("table")) if labelled else None
         self.store_path = _path(store) or self._default_store()
         self.simulation = simulation
         self.batch_size = batch_size

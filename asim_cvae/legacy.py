@@ -1,6 +1,5 @@
 """Weights published with Joergensen 2021 (github.com/RCJoergensen/Synthesis_CVAE_ASIM) in this package's modules."""
 
-import pickle
 from pathlib import Path
 
 import torch
@@ -40,7 +39,7 @@ def load_thesis_weights(path: str | Path, activation: str | None = None) -> CVAE
             dropout=_BASELINE_DROPOUT if baseline else None,
         )
         network.load_state_dict({_rename(key): value for key, value in published.items() if key != "prior_params"})
-    except (AttributeError, RuntimeError, TypeError, EOFError, pickle.UnpicklingError) as error:
+    except Exception as error:  # torch.load raises anything on what is no state dict
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise InputError(f"{path}: no weights of the thesis's network ({reason})") from error
     return CVAEModule(network).eval()

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.distributions import Distribution
 from torch.optim import Optimizer
 
+from asim_cvae.errors import InputError
 from asim_cvae.objective import Elbo, frame_log_likelihood, gaussian_kl, sample_latent, warmup_beta
 
 
@@ -29,7 +30,7 @@ class CVAEModule(pl.LightningModule):
     ) -> None:
         super().__init__()
         if not 0 <= warmup <= 1:
-            raise ValueError(f"warmup is a share of the epochs, from 0 to 1, not {warmup}")
+            raise InputError(f"model.warmup is a share of the epochs, from 0 to 1, not {warmup}")
         self.network: Any = network
         self.make_optimizer = optimizer
         self.warmup = warmup

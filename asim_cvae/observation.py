@@ -24,12 +24,21 @@ class Observation:
 
 
 class RefusedFileError(Exception):
-    """A file that gives no observation; ``file`` says which one and ``reason`` why, in one line."""
+    """A file that gives no observation; ``file`` says which one and ``reason`` why, in one line.
 
-    def __init__(self, file: str, reason: str) -> None:
-        self.file = file
-        self.reason = " ".join(reason.split())
-        super().__init__(f"{file}: {self.reason}")
+    ``passing`` is true where the machine was to blame (no permission, no memory), not the file.
+    """
 
-    def __reduce__(self) -> tuple[type, tuple[str, str]]:
-        return type(self), (self.file, self.reason)
+    def __init__(self, file: str, reason: str, passing: bool = False) -> None:
+        self.file = _printable(file)
+        self.reason = _printable(" ".join(reason.split()))
+        self.passing = passing
+        super().__init__(f"{self.file}: {self.reason}")
+
+    def __reduce__(self) -> tuple[type, tuple[str, str, bool]]:
+        return type(self), (self.file, self.reason, self.passing)
+
+
+def _printable(text: str) -> str:
+    """``text`` with what would not print, or not encode, as escapes."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode("ascii") for c in text)

@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from typing import TypeVar
@@ -10,6 +11,18 @@ from tqdm import tqdm
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+
+
+def _end_with_parent() -> None:
+    """A worker whose parent is killed would go on, and get in the way of the next run's workers."""
+    parent = multiprocessing.parent_process()
+
+    def watch() -> None:
+        if parent is not None:
+            parent.join()
+            os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def map_batches(
@@ -33,7 +46,8 @@ def map_batches(
                 bar.update(len(part))
             return
         # Not forked: torch's and HDF5's threads do not survive a fork.
-        with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
+        context = multiprocessing.get_context("spawn")
+        with ProcessPoolExecutor(workers, mp_context=context, initializer=_end_with_parent) as pool:
             sizes = {pool.submit(work, part): len(part) for part in batches}
             try:
                 for done in as_completed(sizes):

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import logging
 import pickle
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -24,6 +25,8 @@ from asim_cvae.legacy import THESIS_SCALING, load_thesis_weights
 from asim_cvae.model import CVAEModule
 from asim_cvae.nn import build_network, network_settings
 from asim_cvae.scoring.table import percent
+
+log = logging.getLogger(__name__)
 
 WEIGHTS = "model.safetensors"
 DESCRIPTION = "model.json"
@@ -151,6 +154,8 @@ def write_figures(
 def _rows_to_draw(evaluation: Evaluation, most: int) -> dict[str, int]:
     frames = evaluation.frames
     if frames.labels is None or evaluation.clustering is None:
+        if len(frames.file) > most:
+            log.info("%d of %d frames drawn; figures=N draws more", most, len(frames.file))
         return {
             f"{Path(frames.file[row]).stem}_frame{frames.frame[row]}": row for row in range(min(most, len(frames.file)))
         }

@@ -9,7 +9,7 @@ from omegaconf import DictConfig
 from asim_cvae.command import command
 from asim_cvae.errors import InputError
 from asim_cvae.evaluation import evaluate
-from asim_cvae.runs import load_model, write_figures, write_results
+from asim_cvae.runs import CONFIG, load_model, write_figures, write_results
 from asim_cvae.scoring.table import format_scores
 
 log = logging.getLogger(__name__)
@@ -19,6 +19,8 @@ log = logging.getLogger(__name__)
 def main(config: DictConfig) -> None:
     """Encode the ground truth, or all frames without one, and write scores, latents and figures into ``out``."""
     out = Path(config.out)
+    if (out / CONFIG).exists():
+        raise InputError(f"out={out}: is a run folder, whose own scores would be written over; choose another folder")
     model = load_model(Path(config.weights).expanduser())
     data = instantiate(config.data, _partial_=True)(scaling=model.scaling)
     data.prepare_data()

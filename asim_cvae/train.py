@@ -22,6 +22,8 @@ from asim_cvae.resume import is_finished, resume_point, resumed_config, write_co
 from asim_cvae.runs import CHECKPOINTS
 from asim_cvae.seeds import derived_seed
 
+_SPACE = 100_000_000  # bytes: checkpoints of 12 MB each, the export, figures
+
 log = logging.getLogger(__name__)
 
 
@@ -42,6 +44,11 @@ def train(config: DictConfig, folder: Path) -> None:
 
     A run that the folder holds is gone on with; one that is finished is left as it is.
     """
+    if config.seed < 0:
+        raise InputError(f"seed={config.seed}: a seed is 0 or more")
+    free = shutil.disk_usage(folder).free
+    if free < _SPACE:
+        raise InputError(f"{folder}: {free / 1e6:.0f} MB free, {_SPACE / 1e6:.0f} MB are needed for checkpoints")
     write_config(folder, config)
     if is_finished(folder, config.trainer.max_epochs):
         log.info("%s: this run is finished", folder)
@@ -56,8 +63,8 @@ def train(config: DictConfig, folder: Path) -> None:
             log.warning("%s; go on with: python -m asim_cvae.train resume=%s", stop, folder)
             sys.exit(stop.exit_status)
         except FailedTrainingError as error:
+            log.warning("training failed: %s (restarts so far: %d)", error, restart)
             restart, checkpoint = restart + 1, None
-            log.warning("training failed: %s; restart %d of %d", error, restart, config.max_restarts)
             _forget(folder)
     raise InputError(f"no initialisation could be trained, max_restarts={config.max_restarts}; try another seed")
 

@@ -35,6 +35,6 @@ def _read_variable(cdf: Any, name: str) -> Variable:
         description.Last_Rec == 0 and values.ndim == description.Num_Dims
     ):  # cdflib hands a lone record of a scalar over without its record dimension
         values = values[None]
-    fill = cdf.varattsget(name).get("FILLVAL")
-    numeric = fill is not None and np.issubdtype(np.asarray(fill).dtype, np.number)
-    return Variable(split_rows(values), float(np.ravel(fill)[0]) if numeric else None)
+    declared = (cdf.varattsget(name).get("FILLVAL"), description.Pad)
+    numbers = [np.ravel(fill)[0] for fill in declared if np.asarray(fill).dtype.kind in "iuf" and np.size(fill)]
+    return Variable(split_rows(values), tuple(map(float, numbers)))

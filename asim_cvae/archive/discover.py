@@ -1,5 +1,7 @@
 """Which observation files a folder holds."""
 
+import os
+from collections.abc import Iterator
 from pathlib import Path
 
 from asim_cvae.errors import InputError
@@ -20,13 +22,22 @@ def discover(folder: Path) -> tuple[dict[str, Path], list[RefusedFileError]]:
         raise InputError(f"{folder}: no such folder; give one that holds MMIA files (.fits or .cdf)")
     files: dict[str, Path] = {}
     refused = []
-    for path in sorted(path for path in folder.rglob("*") if _is_candidate(path, folder)):
+    for path in sorted(_candidates(folder)):
+        if not path.name.isprintable():
+            refused.append(RefusedFileError(str(path), "a name with characters that do not print; rename the file"))
+            continue
         first = files.setdefault(path.name, path)
         if first != path:
             refused.append(RefusedFileError(str(path), f"another file of this name is at {first}"))
     return files, refused
 
 
-def _is_candidate(path: Path, folder: Path) -> bool:
-    hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
-    return path.suffix.lower() in SUFFIXES and not hidden and not path.is_dir()
+def _candidates(folder: Path) -> Iterator[Path]:
+    """Files by suffix, hidden ones and folders aside; links to folders are followed, each folder visited once."""
+    seen = set()
+    for place, folders, names in os.walk(folder, followlinks=True):
+        real = Path(place).resolve()
+        folders[:] = [] if real in seen else sorted(name for name in folders if not name.startswith("."))
+        if real not in seen:
+            yield from (Path(place, n) for n in names if not n.startswith(".") and Path(n).suffix.lower() in SUFFIXES)
+        seen.add(real)

@@ -28,8 +28,16 @@ def read_fits(path: Path) -> FileContent:
             if missing > 0:
                 raise EOFError(f"truncated, the last {missing} bytes of its table are missing")
             variables = {
-                column.name: Variable(split_rows(table.data[column.name]), column.null)
+                column.name: Variable(split_rows(table.data[column.name]), _fills(column))
                 for column in table.columns
                 if column.name in WANTED_VARIABLES
             }
             return FileContent(variables, str(hdus[0].header.get(SIMULATOR_KEYWORD, "")))
+
+
+def _fills(column: fits.Column) -> tuple[float, ...]:
+    """The column's TNULL, if any, as astropy's scaling makes it."""
+    if not isinstance(column.null, int | float):
+        return ()
+    scale, zero = (1.0 if column.bscale in ("", None) else column.bscale), column.bzero or 0.0
+    return (float(column.null) * scale + zero,)

@@ -3,7 +3,7 @@
 import csv
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePath
+from pathlib import Path, PureWindowsPath
 from typing import Any
 
 import openpyxl
@@ -23,12 +23,9 @@ class LabelTable:
     """The class of each labelled frame, by file base name and frame number, and what was wrong with which row."""
 
     labels: dict[tuple[str, int], str]
+    files: frozenset[str] = frozenset()
+    """Base names of all files that the table names, in rows with problems too."""
     problems: tuple[str, ...] = ()
-
-    @property
-    def files(self) -> set[str]:
-        """Base names of the labelled files."""
-        return {file for file, _ in self.labels}
 
 
 def read_labels(path: Path) -> LabelTable:
@@ -56,23 +53,29 @@ def read_labels(path: Path) -> LabelTable:
 def _read_xlsx(path: Path) -> Iterable[Sequence[Any]]:
     workbook = openpyxl.load_workbook(path, read_only=True, data_only=True)
     try:
-        yield from workbook.worksheets[0].iter_rows(values_only=True)
+        sheet = workbook.worksheets[0]
+        sheet.reset_dimensions()  # some programs write wrong ones
+        yield from sheet.iter_rows(values_only=True)
     finally:
         workbook.close()
 
 
 def _read_csv(path: Path) -> Iterable[Sequence[Any]]:
     with path.open(newline="", encoding="utf-8-sig") as stream:
-        yield from csv.reader(stream)
+        header = stream.readline()
+        stream.seek(0)
+        yield from csv.reader(stream, delimiter=max(",;\t", key=header.count))
 
 
 def _collect(rows: list[Sequence[Any]], columns: Sequence[int], table: str) -> LabelTable:
     labels: dict[tuple[str, int], str] = {}
     problems = []
+    files = set()
     file = ""
     for number, row in enumerate(rows, start=2):
         name, frame_cell, class_cell = (_text(row[c]) if c < len(row) else "" for c in columns)
-        file = PurePath(name).name or file
+        file = PureWindowsPath(name).name or file  # which takes both kinds of slashes
+        files |= {file} - {""}
         if not (frame_cell or class_cell):
             continue  # the legend beside the table may be longer than the table
         where = f"{table}, row {number}: frame {frame_cell or '?'} of {file or 'no file'}"
@@ -87,7 +90,7 @@ def _collect(rows: list[Sequence[Any]], columns: Sequence[int], table: str) -> L
             problems.append(
                 f"{where}: labelled {class_cell}, but {labels[file, frame]} in an earlier row, which is kept"
             )
-    return LabelTable(labels, tuple(problems))
+    return LabelTable(labels, frozenset(files), tuple(problems))
 
 
 def _text(cell: Any) -> str:

@@ -40,6 +40,11 @@ class FileName:
     observation_id: int
     group_id: int | None = None
 
+    @property
+    def key(self) -> str:
+        """The same for all files of one observation."""
+        return f"{self.observation_id} {self.start.astype('datetime64[s]')}"
+
     def format(self, suffix: str) -> str:
         """The name with ``suffix`` ('fits' or 'cdf')."""
         level = "level1" if self.level == 1 else ""

@@ -23,7 +23,9 @@ from asim_cvae.observation import Observation, RefusedFileError
 FAKE_ROW_FLUX = 100.0
 """uW/m^2: a row whose 777.4 nm flux never falls below it is no light curve."""
 
-_CDF_FLOAT_FILL = -1e30  # CDF's fill and pad values for reals are -1e31 and -1e30, whatever is declared
+_NO_LIGHT = 1e6  # uW/m^2: from here on, of either sign, a fill value (-1e31, -1e30, 9.97e36), whatever is declared
+_NO_OBSERVATION_ID = 2**31 - 1  # from here on, a fill value
+_MISSION_YEARS = range(2018, 2100)  # other years are fill values
 _ROUNDING = 0.01  # negative flux up to this share of a count is rounding
 
 
@@ -48,7 +50,8 @@ def read_observation(path: str | Path) -> Observation:
         detail = (
             str(error) if isinstance(error, _UnusableError | EOFError) else f"cannot be read ({_first_line(error)})"
         )
-        raise RefusedFileError(path.name, detail) from error
+        passing = isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno is not None)
+        raise RefusedFileError(path.name, detail, passing) from error
 
 
 def _first_line(error: Exception) -> str:
@@ -57,6 +60,8 @@ def _first_line(error: Exception) -> str:
 
 
 def _read_content(path: Path) -> FileContent:
+    if path.exists() and not path.is_file():
+        raise _UnusableError("not a regular file")
     with path.open("rb") as stream:
         head = stream.read(16)
     if not head:
@@ -74,7 +79,7 @@ def _assemble(content: FileContent, path: Path) -> Observation:
     rows = _rows(variables, names)
     present = _presence(variables, len(rows[0]))
     laid = _lay_out(rows, present)
-    lengths = [int(row.size) for row in laid[0]]
+    lengths = [int(row.size) for row in laid[2]]  # 777.4 nm tells fake rows
     values = np.stack([np.concatenate(photometer) for photometer in laid])
     end = _end_of_data(values, lengths[-1] if present[:, -1].any() else 0)
     if names == COUNT_VARIABLES:
@@ -110,6 +115,8 @@ def _rows(variables: dict[str, Variable], names: Sequence[str]) -> list[list[NDA
         raise _UnusableError("no photometer data: the file has no rows")
     if len({len(photometer) for photometer in rows}) > 1:
         raise _UnusableError("photometers of unequal length: they have different numbers of rows")
+    while len(rows[0]) > 1 and not any(photometer[-1].size for photometer in rows):
+        rows = [photometer[:-1] for photometer in rows]  # nothing follows that they could have shifted
     return rows
 
 
@@ -119,12 +126,12 @@ def _blank_fill(row: NDArray[Any], variable: Variable) -> NDArray[np.float32]:
         raise _UnusableError("photometer columns that hold no numbers")
     samples = values.astype(np.float32)
     if values.dtype.kind == "f":
-        blank = ~np.isfinite(samples) | (samples <= _CDF_FLOAT_FILL)
-    else:  # the ISTP guidelines' fill values
+        blank = ~np.isfinite(samples) | (np.abs(samples) >= _NO_LIGHT)
+    else:  # the ISTP guidelines' fill and CDF's pad values
         limits = np.iinfo(values.dtype)
-        blank = values == (limits.min if limits.min < 0 else limits.max)
-    if variable.fill is not None:
-        blank |= values == variable.fill
+        blank = values <= limits.min + 1 if limits.min < 0 else values == limits.max
+    for fill in variable.fills:
+        blank |= values == fill
     samples[blank] = np.nan
     return samples
 
@@ -136,6 +143,8 @@ def _presence(variables: dict[str, Variable], rows: int) -> NDArray[np.bool_]:
         if name in variables:
             stated = [_is_true(row) for row in variables[name].rows[:rows]]
             flags[: len(stated)] = stated
+            if len(stated) == 1:  # a CDF variable that does not vary
+                flags[:] = stated[0]
     absent = [p.name for p, flags in zip(PHOTOMETERS, present, strict=True) if not flags.any()]
     if absent:
         raise _UnusableError(f"no photometer data: {', '.join(absent)} flagged absent in every row")
@@ -154,6 +163,7 @@ def _lay_out(rows: list[list[NDArray[np.float32]]], present: NDArray[np.bool_]) 
     lengths = np.array([[row.size for row in photometer] for photometer in rows])
     longest = int(lengths.max())
     # An absent row may be stored with no samples at all: it is as long as the other photometers' rows, or a full one.
+    present = present & (lengths > 0)
     row_lengths = [
         int(np.where(here, size, 0).max()) or longest for here, size in zip(present.T, lengths.T, strict=True)
     ]
@@ -163,7 +173,7 @@ def _lay_out(rows: list[list[NDArray[np.float32]]], present: NDArray[np.bool_]) 
         for photometer in zip(rows, present, gaps, strict=True)
     ]
     totals = [sum(row.size for row in photometer) for photometer in laid]
-    if len(set(totals)) > 1 or any(len({row.size for row in together}) > 1 for together in zip(*laid, strict=True)):
+    if len(set(totals)) > 1:
         named = ", ".join(f"{p.name} {total}" for p, total in zip(PHOTOMETERS, totals, strict=True))
         raise _UnusableError(f"photometers of unequal length: {named} samples")
     return laid
@@ -222,18 +232,27 @@ def _identity(variables: dict[str, Variable], path: Path) -> tuple[np.datetime64
         start = name.start if name else None
     if start is None:
         raise _UnusableError("no time of observation in its variables or its name")
-    stated = variables.get("observation_id")
+    stated = _first(variables.get("observation_id"))
     try:
-        return start, int(stated.rows[0].flat[0])  # type: ignore[union-attr]
-    except (AttributeError, IndexError, ValueError):
-        return start, name.observation_id if name else 0
+        number = int(stated)
+    except (OverflowError, TypeError, ValueError):
+        number = -1
+    if not 0 <= number < _NO_OBSERVATION_ID:
+        number = name.observation_id if name else 0
+    return start, number
 
 
 def _first_time(variable: Variable | None) -> np.datetime64 | None:
+    value = _first(variable)
     try:
-        value = variable.rows[0].flat[0]  # type: ignore[union-attr]
         text = value.decode("ascii") if isinstance(value, bytes) else str(value)
         time = datetime.fromisoformat(text.strip())
-    except (AttributeError, IndexError, ValueError):
+        utc = time.astimezone(UTC).replace(tzinfo=None) if time.tzinfo else time
+    except (OverflowError, ValueError):
         return None
-    return np.datetime64(time.astimezone(UTC).replace(tzinfo=None) if time.tzinfo else time, "us")
+    return np.datetime64(utc, "us") if utc.year in _MISSION_YEARS else None
+
+
+def _first(variable: Variable | None) -> Any:
+    """What a variable says in the first row, None where it says nothing."""
+    return variable.rows[0].flat[0] if variable and variable.rows and variable.rows[0].size else None

@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True)
 class Variable:
-    """One variable: an array (or a scalar) for each row of the file, and the value its maker declared as fill."""
+    """One variable: an array (or a scalar) for each row of the file, and the values declared as fill."""
 
     rows: list[NDArray[Any]]
-    fill: float | None = None
+    fills: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)

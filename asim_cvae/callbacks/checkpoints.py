@@ -76,7 +76,7 @@ class RunCheckpoints(pl.Callback):
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Pass over the frames that an interrupted epoch has seen."""
         loader = trainer.train_dataloader
-        done = trainer.fit_loop.epoch_loop.batch_progress.current.processed
+        done = trainer.fit_loop.epoch_loop.batch_progress.state_dict()["current"]["processed"]
         if loader is not None and isinstance(loader.sampler, EpochShuffle) and done < len(loader):
             loader.sampler.skip_once(done * loader.batch_size)
 

@@ -43,7 +43,7 @@ class GroundTruthScoring(pl.Callback):
     ) -> None:
         """Put into each checkpoint what is needed to build its model."""
         module, data = _ours(trainer, pl_module)
-        epochs = trainer.fit_loop.epoch_progress.current.processed  # the one that ends is counted in here already
+        epochs = trainer.fit_loop.epoch_progress.state_dict()["current"]["processed"]  # with the one that ends
         checkpoint[CHECKPOINT_KEY] = describe_model(module, data.scaling, self._training(epochs))
 
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

@@ -28,7 +28,8 @@ class TrainingHealth(pl.Callback):
         loader = trainer.train_dataloader
         if trainer.global_step > 0 or loader is None or not isinstance(pl_module, CVAEModule):
             return
-        frames = loader.dataset.__getitems__(list(range(min(len(loader.dataset), loader.batch_size))))
+        count = min(len(loader.dataset), loader.batch_size)
+        frames = loader.dataset.__getitems__(torch.linspace(0, len(loader.dataset) - 1, count).int().tolist())
         if len(frames) > 1 and not _tells_apart(pl_module, frames):
             raise FailedTrainingError("the encoder gives all frames the same latent")
 

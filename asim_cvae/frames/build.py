@@ -2,11 +2,16 @@
 
 import hashlib
 import json
+import os
 import shutil
+import signal
+import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from types import FrameType
 
 import h5py
 import numpy as np
@@ -19,6 +24,7 @@ from asim_cvae.errors import InputError
 from asim_cvae.frames.slicing import FRAME_SAMPLES, slice_frames
 from asim_cvae.frames.store import (
     FORMAT,
+    NO_FILE,
     Fingerprint,
     FrameStore,
     ObservationEntry,
@@ -33,6 +39,7 @@ from asim_cvae.observation import Observation, RefusedFileError
 from asim_cvae.parallel import map_batches
 
 _PARTS = "[!.]*.h5"  # not what a killed program left half written
+_SECONDS = 60  # a file
 _BATCH = 32  # files a part: what a kill loses at most, and some 30 MB of a worker's memory
 
 
@@ -103,15 +110,28 @@ def build_store(
     parts = store.with_name(f"{store.name}.parts")
     with FileLock(f"{store}.lock"):
         fingerprints = plan.fingerprints()
+        _refuse_other_file(store)
         known = _known(store, parts)
         new = [plan.files[name] for name in sorted(plan.files) if fingerprints[name] != known.get(name)]
         for _ in map_batches(partial(_write_part, parts=parts), new, _BATCH, workers, "reading files"):
             pass  # each batch has left its part
         digest = _digest(plan, fingerprints)
-        if not (is_store(store) and FrameStore(store).digest == digest):
+        if new or not (is_store(store) and FrameStore(store).digest == digest):
             _merge([store, *sorted(parts.glob(_PARTS))], store, plan, fingerprints, digest)
         shutil.rmtree(parts, ignore_errors=True)
         return _report(FrameStore(store), plan, len(new))
+
+
+def _refuse_other_file(store: Path) -> None:
+    if not store.exists():
+        return
+    try:
+        with h5py.File(store, "r") as file:
+            ours = "format" in file.attrs and "frames" in file
+    except OSError:
+        ours = False
+    if not ours:
+        raise InputError(f"{store}: exists and is no frame store; give data.store another file")
 
 
 def _plan(root: Path | None, ground_truth_root: Path | None, table: Path | None) -> _Plan:
@@ -122,7 +142,7 @@ def _plan(root: Path | None, ground_truth_root: Path | None, table: Path | None)
     pool, pool_twice = discover(root) if root else nothing
     scored, scored_twice = discover(ground_truth_root) if ground_truth_root else nothing
     labels = LabelTable({}) if table is None else read_labels(table)
-    ground_truth = frozenset(scored) if table is None else frozenset(labels.files)
+    ground_truth = frozenset(scored) if table is None else labels.files
     if table is None and pool and set(scored) >= set(pool):
         raise InputError(
             f"{ground_truth_root}: holds all of data.root; give data.ground_truth.table, or another folder"
@@ -155,13 +175,36 @@ def _write_part(files: Sequence[Path], parts: Path) -> None:
     for path in files:
         fingerprint = Fingerprint.of(path)
         try:
-            entry, kept = _frames_of(read_observation(path), path, fingerprint)
+            with _time_limit(_SECONDS):
+                observation = read_observation(path)
+            entry, kept = _frames_of(observation, path, fingerprint)
             entries.append(entry)
             frames.append(kept)
         except RefusedFileError as error:
-            refused.append(RefusedEntry(path.name, fingerprint, error.reason))
+            # What the machine was to blame for is tried again the next time: no file has this fingerprint.
+            known_by = NO_FILE if error.passing else fingerprint
+            refused.append(RefusedEntry(path.name, known_by, error.reason))
     name = hashlib.sha256("\n".join(map(str, files)).encode()).hexdigest()[:16]
-    write_store(parts / f"{name}.h5", entries, frames, refused)
+    write_store(parts / f"{name}-{os.getpid()}.h5", entries, frames, refused)
+
+
+@contextmanager
+def _time_limit(seconds: int) -> Iterator[None]:
+    """TimeoutError after ``seconds``, in a main thread: a damaged CDF file can keep its reader busy for ever."""
+    if threading.current_thread() is not threading.main_thread() or not hasattr(signal, "SIGALRM"):
+        yield
+        return
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        raise TimeoutError(f"not read within {seconds} s")
+
+    usual = signal.signal(signal.SIGALRM, stop)
+    signal.alarm(seconds)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, usual)
 
 
 def _frames_of(
@@ -177,7 +220,7 @@ def _frames_of(
     entry = ObservationEntry(
         file=path.name,
         fingerprint=fingerprint,
-        key=f"{name.observation_id} {name.start.astype('datetime64[s]')}",
+        key=name.key,
         observation_id=observation.observation_id,
         start=observation.start,
         samples=samples,
@@ -220,8 +263,9 @@ def _merge(
             refused |= {e.file: e for e in read_refused(file) if fingerprints.get(e.file) == e.fingerprint}
     ordered = [found[name] for name in sorted(found)]
     entries = [entry for entry, _, _ in ordered]
-    keys = {entry.key for entry in entries if entry.file in plan.ground_truth}
-    # Every file of a labelled observation, its Level 0 twin too, is kept from training.
+    # Every file of a labelled observation is kept from training: its Level 0 twin, and a FITS file labelled as a CDF.
+    keys = {name.key for file in plan.ground_truth if (name := FileName.parse(file))}
+    keys |= {entry.key for entry in entries if entry.file in plan.ground_truth}
     write_store(
         store,
         entries,

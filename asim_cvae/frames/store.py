@@ -25,19 +25,26 @@ FORMAT = 1
 
 
 class Fingerprint(NamedTuple):
-    """By which a file is known again: its size in bytes and time of change in nanoseconds."""
+    """By which a file is known again: size in bytes, times in ns of the change of its content and of its entry.
+
+    The last is of the file system's making: a copy in another folder has another one, whatever times were copied.
+    """
 
     size: int
     mtime_ns: int
+    ctime_ns: int
 
     @classmethod
     def of(cls, path: Path) -> "Fingerprint":
-        """Of the file at ``path``; zeros where it cannot be looked at (a dangling link)."""
+        """Of the file at ``path``; that of no file where it cannot be looked at (a dangling link)."""
         try:
             status = path.stat()
         except OSError:
-            return cls(0, 0)
-        return cls(status.st_size, status.st_mtime_ns)
+            return NO_FILE
+        return cls(status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+
+
+NO_FILE = Fingerprint(0, 0, 0)
 
 
 @dataclass(frozen=True)
@@ -198,7 +205,7 @@ def read_observations(file: h5py.File) -> list[ObservationEntry]:
     numbers = np.split(file["index"][:], bounds)
     rows = zip(
         group["file"].asstr()[:],
-        zip(group["size"][:].tolist(), group["mtime_ns"][:].tolist(), strict=True),
+        _read_fingerprints(group),
         group["key"].asstr()[:],
         group["observation_id"][:].tolist(),
         group["start"][:].astype("datetime64[us]"),
@@ -209,7 +216,7 @@ def read_observations(file: h5py.File) -> list[ObservationEntry]:
     return [
         ObservationEntry(
             file=str(name),
-            fingerprint=Fingerprint(*fingerprint),
+            fingerprint=fingerprint,
             key=str(key),
             observation_id=observation_id,
             start=start,
@@ -225,10 +232,8 @@ def read_observations(file: h5py.File) -> list[ObservationEntry]:
 def read_refused(file: h5py.File) -> list[RefusedEntry]:
     """The refused files of an open store."""
     group = file["refused"]
-    rows = zip(
-        group["file"].asstr()[:], group["size"][:], group["mtime_ns"][:], group["reason"].asstr()[:], strict=True
-    )
-    return [RefusedEntry(str(f), Fingerprint(int(size), int(mtime)), str(reason)) for f, size, mtime, reason in rows]
+    rows = zip(group["file"].asstr()[:], _read_fingerprints(group), group["reason"].asstr()[:], strict=True)
+    return [RefusedEntry(str(file), fingerprint, str(reason)) for file, fingerprint, reason in rows]
 
 
 def _write_observations(
@@ -261,8 +266,12 @@ def _write_refused(file: h5py.File, refused: Sequence[RefusedEntry]) -> None:
 
 
 def _write_fingerprints(group: h5py.Group, entries: Sequence[ObservationEntry | RefusedEntry]) -> None:
-    group["size"] = np.array([entry.fingerprint.size for entry in entries], dtype=np.int64)
-    group["mtime_ns"] = np.array([entry.fingerprint.mtime_ns for entry in entries], dtype=np.int64)
+    for name in Fingerprint._fields:
+        group[name] = np.array([getattr(entry.fingerprint, name) for entry in entries], dtype=np.int64)
+
+
+def _read_fingerprints(group: h5py.Group) -> list[Fingerprint]:
+    return [Fingerprint(*row) for row in zip(*(group[name][:].tolist() for name in Fingerprint._fields), strict=True)]
 
 
 def _write_text(group: h5py.Group, name: str, values: Sequence[str]) -> None:

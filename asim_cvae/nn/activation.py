@@ -2,6 +2,8 @@
 
 from torch import nn
 
+from asim_cvae.errors import InputError
+
 _ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "leaky_relu": nn.LeakyReLU}
 
 
@@ -9,8 +11,8 @@ def activation(name: str) -> nn.Module:
     """ReLU or LeakyReLU with torch's slope of 0.01.
 
     Raises:
-        ValueError: ``name`` is neither 'relu' nor 'leaky_relu'.
+        InputError: ``name`` is neither 'relu' nor 'leaky_relu'.
     """
     if name not in _ACTIVATIONS:
-        raise ValueError(f"unknown activation '{name}', not one of {', '.join(_ACTIVATIONS)}")
+        raise InputError(f"unknown activation '{name}', not one of {', '.join(_ACTIVATIONS)}")
     return _ACTIVATIONS[name]()

@@ -14,6 +14,7 @@ from sklearn.neighbors import KNeighborsClassifier
 from threadpoolctl import threadpool_limits
 
 from asim_cvae.classes import CLASSES, NOISE
+from asim_cvae.errors import InputError
 
 Latents = NDArray[np.floating[Any]]
 """(N, latents)."""
@@ -37,7 +38,7 @@ class Protocol:
 
     def __post_init__(self) -> None:
         if self.latent not in ("mean", "sample"):
-            raise ValueError(f"scoring.latent={self.latent}: a frame's latent is its posterior 'mean' or one 'sample'")
+            raise InputError(f"scoring.latent={self.latent}: a frame's latent is its posterior 'mean' or one 'sample'")
 
 
 @dataclass(frozen=True)

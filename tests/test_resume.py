@@ -1,0 +1,158 @@
+"""Runs that are killed, stopped, damaged, or cannot be trained, as a user meets them."""
+
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from asim_cvae.callbacks.checkpoints import latest_checkpoint
+from tests.conftest import PROJECT
+
+EPOCHS = 3
+
+
+@pytest.fixture(scope="module")
+def arguments(archive: Path, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    return [
+        *("+experiment=relu_lr2e-4", "data=mmia", f"data.root={archive}", "data.batch_size=10", "seed=0"),
+        f"data.ground_truth.table={archive / 'GroundTruth_Table.xlsx'}",
+        f"data.store={tmp_path_factory.mktemp('store') / 's.h5'}",
+        f"trainer.max_epochs={EPOCHS}",
+    ]
+
+
+@pytest.fixture(scope="module")
+def whole(run, arguments: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that nothing happened to."""
+    folder = tmp_path_factory.mktemp("whole") / "run"
+    run("train", *arguments, f"hydra.run.dir={folder}")
+    return folder
+
+
+def _same(folder: Path, whole: Path) -> None:
+    for name in ("scores.json", "model.safetensors", "latents.npz"):
+        assert (folder / name).read_bytes() == (whole / name).read_bytes(), name
+
+
+def _interrupt(arguments: list[str], folder: Path, number: int, wait: float) -> tuple[int, str]:
+    """Send a signal some time into the second epoch."""
+    command = [sys.executable, "-m", "asim_cvae.train", *arguments, f"hydra.run.dir={folder}"]
+    process = subprocess.Popen(command, cwd=PROJECT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    deadline = time.monotonic() + 120
+    while not (folder / "checkpoints" / "last.ckpt").exists() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    time.sleep(wait)
+    process.send_signal(number)
+    told, _ = process.communicate(timeout=60)
+    return process.returncode, told
+
+
+def test_a_killed_run_ends_as_if_nothing_had_happened(run, arguments, whole: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "killed"
+    status, _ = _interrupt(arguments, folder, signal.SIGKILL, 0.4)
+    assert status == -signal.SIGKILL
+    assert not (folder / "scores.json").exists()
+    hydra = {path.name: path.read_bytes() for path in (folder / ".hydra").iterdir()}
+    moved = tmp_path / "moved"
+    folder.rename(moved)
+    done = run("train", f"resume={moved}")
+    assert "going on from" in done.stdout
+    _same(moved, whole)
+    assert (moved / "metrics.csv").read_text() == (whole / "metrics.csv").read_text()
+    assert {path.name: path.read_bytes() for path in (moved / ".hydra").iterdir()} == hydra
+    assert "this run is finished" in run("train", f"resume={moved}").stdout
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_stopped_run_saves_within_the_epoch(run, arguments, whole: Path, tmp_path: Path, number: int) -> None:
+    folder = tmp_path / "stopped"
+    status, told = _interrupt(arguments, folder, number, 0.3)
+    assert status == 128 + number
+    assert f"go on with: python -m asim_cvae.train resume={folder}" in told
+    assert "Traceback" not in told
+    run("train", f"resume={folder}")
+    _same(folder, whole)
+
+
+def test_a_run_killed_while_scoring_scores_again(run, whole: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "unscored"
+    shutil.copytree(whole, folder)
+    (folder / "scores.json").unlink()
+    (folder / "latents.npz").unlink()
+    run("train", f"resume={folder}")
+    _same(folder, whole)
+
+
+def test_a_damaged_checkpoint_is_passed_over(run, whole: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "damaged"
+    shutil.copytree(whole, folder)
+    (folder / "scores.json").unlink()
+    last = folder / "checkpoints" / "last.ckpt"
+    content = bytearray(last.read_bytes())
+    content[len(content) // 2] ^= 1  # one bit
+    last.write_bytes(content)
+    done = run("train", f"resume={folder}")
+    assert f"{last} is damaged" in done.stdout
+    assert f"after {EPOCHS - 1} epochs" in done.stdout
+    _same(folder, whole)
+
+
+def test_checkpoints_are_of_plain_types_and_complete(whole: Path) -> None:
+    path, content = latest_checkpoint(whole / "checkpoints")
+    assert path.name == "last.ckpt"
+    assert content["asim_cvae"]["training"] == {
+        "experiment": "relu_lr2e-4",
+        "seed": 0,
+        "restarts": json.loads((whole / "scores.json").read_text())["restarts"],
+        "epochs": EPOCHS,
+    }
+    assert {"state_dict", "optimizer_states", "loops", "callbacks"} <= set(content)
+    best = torch.load(whole / "checkpoints" / "best.ckpt", weights_only=True)
+    assert best["asim_cvae"]["training"]["epochs"] <= EPOCHS
+
+
+def test_more_epochs_may_be_asked_for_and_nothing_else_changed(run, whole: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "longer"
+    shutil.copytree(whole, folder)
+    refused = run("train", f"resume={folder}", "model.optimizer.lr=1", check=False)
+    assert refused.returncode == 1
+    assert "model.optimizer.lr=1 cannot be changed in a resumed run" in refused.stderr
+    run("train", f"resume={folder}", f"trainer.max_epochs={EPOCHS + 1}")
+    assert json.loads((folder / "scores.json").read_text())["epochs"] == EPOCHS + 1
+    nowhere = run("train", f"resume={tmp_path / 'nowhere'}", check=False)
+    assert "no run to resume" in nowhere.stderr
+
+
+def test_a_folder_with_another_run_is_left_alone(run, arguments, whole: Path) -> None:
+    before = (whole / "config.yaml").read_bytes()
+    done = run("train", *arguments, "model.optimizer.lr=1e-3", f"hydra.run.dir={whole}", check=False)
+    assert done.returncode == 1
+    assert "holds a run of another configuration" in done.stderr
+    assert (whole / "config.yaml").read_bytes() == before
+
+
+def test_what_cannot_be_trained_is_begun_again_and_in_the_end_given_up(run, arguments, tmp_path: Path) -> None:
+    wild = [*arguments, "model.optimizer.lr=1e30", "model.network.bounded=false", "max_restarts=1"]
+    done = run("train", *wild, f"hydra.run.dir={tmp_path / 'wild'}", check=False)
+    assert done.returncode == 1
+    assert "training failed: " in done.stdout
+    assert "no initialisation could be trained, max_restarts=1" in done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
+
+
+def test_a_sweep_s_jobs_have_folders_of_their_own_and_are_not_done_twice(run, arguments, tmp_path: Path) -> None:
+    sweep = ["train", "-m", *arguments, "trainer.max_epochs=1", f"hydra.sweep.dir={tmp_path}"]
+    sweep.remove("seed=0")
+    run(*sweep, "seed=0,1")
+    folders = sorted(path.parent for path in tmp_path.rglob("scores.json"))
+    assert [json.loads((folder / "scores.json").read_text())["seed"] for folder in folders] == [0, 1]
+    assert not any(set("=,") & set(str(folder)) for folder in folders)
+    times = [(folder / "scores.json").stat().st_mtime_ns for folder in folders]
+    assert run(*sweep, "seed=0,1").stdout.count("this run is finished") == 2
+    assert [(folder / "scores.json").stat().st_mtime_ns for folder in folders] == times
