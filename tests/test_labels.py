@@ -37,12 +37,21 @@ def test_names_are_filled_down_and_problems_named(tmp_path: Path, suffix: str) -
     table = read_labels(_write(tmp_path / f"t.{suffix}", ROWS))
     assert table.labels == {("a.fits", 0): "HCHA", ("a.fits", 1): "N", ("b.fits", 3): "LCLA"}
     assert table.files == {"a.fits", "b.fits"}
+    assert read_labels(_write(tmp_path / "bad.csv", [ROWS[0], ("", r"C:\\data\\c.fits", 0, "lcla")])).files == {
+        "c.fits"
+    }
     told = "\n".join(table.problems)
     assert "row 4: frame 2 of a.fits: unknown class 'XYZ'" in told
     assert "row 6: frame x of b.fits: the frame number" in told
     assert "row 7: frame -1 of b.fits: the frame number" in told
     assert "row 8: frame 3 of b.fits: labelled N, but LCLA" in told
     assert len(table.problems) == 4
+
+
+def test_semicolons_are_known(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text("File Name;Frame Number;Classification\na.fits;0;N\n;1;HCHA\n")
+    assert read_labels(path).labels == {("a.fits", 0): "N", ("a.fits", 1): "HCHA"}
 
 
 def test_a_label_before_any_file_is_a_problem(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """What becomes of a file: read, with gaps, or refused with its reason."""
 
+import os
 from contextlib import suppress
 from pathlib import Path
 
@@ -104,7 +105,7 @@ def test_fake_row_is_a_gap_and_a_bright_flash_is_not(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("suffix", FORMATS)
-@pytest.mark.parametrize("fill", [np.nan, np.inf, -np.inf, -1e31])
+@pytest.mark.parametrize("fill", [np.nan, np.inf, -np.inf, -1e31, -1e30, 9.96921e36, 1e31])
 def test_fill_inside_a_row_is_a_gap_and_at_the_end_is_cut(tmp_path: Path, suffix: str, fill: float) -> None:
     flux = light(2)
     flux[0, 0, 5:9] = fill
@@ -123,6 +124,59 @@ def test_fill_of_counts_is_a_gap(tmp_path: Path, suffix: str) -> None:
     seen = _read(tmp_path, level0(counts), suffix, NAME_LEVEL0)
     assert seen.flux.shape == (3, 6000)
     np.testing.assert_array_equal(np.argwhere(np.isnan(seen.flux)), [[1, 17]])
+
+
+@pytest.mark.parametrize(("bscale", "bzero", "null"), [(1, 32768, -32768), (0.01, 0.01, -1)])
+def test_declared_nulls_of_scaled_columns_are_gaps(tmp_path: Path, bscale: float, bzero: float, null: int) -> None:
+    stored = (np.arange(8325).reshape(1, -1) % 90 + 1 - (32768 if bzero == 32768 else 0)).astype(np.int16)
+    stored[0, 50] = null
+    names = [f"PHOT{i}_photon_flux" for i in (1, 2, 3)]
+    table = fits.BinTableHDU.from_columns([fits.Column(name, "8325I", array=stored) for name in names])
+    cards = [f"{key}{i}" for i in (1, 2, 3) for key in ("TSCAL", "TZERO", "TNULL")]
+    for card in cards:
+        table.header[f"X{card}"] = 0
+    path = tmp_path / f"{NAME}.fits"
+    table.writeto(path)
+    content = path.read_bytes()
+    for card in cards:  # astropy would scale what is stored
+        value = {"TSCAL": bscale, "TZERO": bzero, "TNULL": null}[card[:5]]
+        content = content.replace(
+            f"{'X' + card:<8}= {0:>20}".encode().ljust(80), f"{card:<8}= {value:>20}".encode().ljust(80)
+        )
+    path.write_bytes(content)
+    seen = read_observation(path)
+    assert np.isnan(seen.flux[:, 50]).all()
+    expected = stored[0].astype(float) * bscale + bzero
+    expected[50] = np.nan
+    np.testing.assert_allclose(seen.flux[0], expected, rtol=1e-6)
+
+
+def test_empty_rows_keep_their_place_inside_and_are_nothing_at_the_end(tmp_path: Path) -> None:
+    flux = light(3)
+    inside = [[photometer[0], photometer[1][:0], photometer[2]] for photometer in flux]
+    seen = _read(tmp_path, level1(inside))
+    assert np.isnan(seen.flux[:, 8325 : 2 * 8325]).all()
+    np.testing.assert_array_equal(seen.flux[:, 2 * 8325 :], flux[:, 2])
+    flux[:, 1, 3000:] = np.nan
+    at_the_end = [[photometer[0], photometer[1], photometer[2][:0]] for photometer in flux]
+    assert _read(tmp_path, level1(at_the_end)).flux.shape == (3, 8325 + 3000)
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"corrected_datetime_level1": np.array(["9999-12-31T23:59:59.999999+00:00"])},
+        {"corrected_datetime_level1": np.array(["0001-01-01T00:00:00+05:00"])},
+        {"observation_id": np.array([1e30], dtype=np.float32)},
+        {"observation_id": np.array([np.inf], dtype=np.float32)},
+        {"observation_id": np.array([-2147483648], dtype=np.int32)},
+    ],
+    ids=str,
+)
+def test_fill_values_say_nothing_of_time_and_id(tmp_path: Path, odd: dict) -> None:
+    seen = _read(tmp_path, level1(light(1), **odd))
+    assert seen.observation_id == 77
+    assert abs(seen.start - np.datetime64("2019-01-03T14:08:00")) < np.timedelta64(1, "s")
 
 
 def test_what_does_not_matter_does_not_stop_the_reading(tmp_path: Path) -> None:
@@ -218,6 +272,28 @@ def test_file_names_of_both_patterns() -> None:
     assert FileName.parse(grouped).format("cdf") == grouped
     assert FileName.parse("somebody_elses.fits") is None
     assert FileName.parse(plain.replace("01-03", "13-03")) is None
+
+
+def test_discovery_follows_links_and_refuses_odd_names(tmp_path: Path) -> None:
+    archive, elsewhere = tmp_path / "archive", tmp_path / "elsewhere"
+    archive.mkdir()
+    elsewhere.mkdir()
+    (elsewhere / "a.fits").touch()
+    (archive / "day2").symlink_to(elsewhere)
+    (elsewhere / "back").symlink_to(archive)  # a loop
+    (archive / "two\nlines.fits").touch()
+    (archive / os.fsdecode(b"bad\xff.fits")).touch()
+    files, refused = discover(archive)
+    assert set(files) == {"a.fits"}
+    assert len(refused) == 2
+    for error in refused:
+        assert "\n" not in str(error)
+        assert str(error).encode()
+
+
+def test_what_is_no_regular_file_is_refused(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.fits")
+    assert _reason(tmp_path / "pipe.fits") == "not a regular file"
 
 
 def test_discovery_names_files_of_one_name(tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -132,6 +131,52 @@ def test_all_files_of_a_labelled_observation_are_kept_from_training(tmp_path: Pa
     assert held == {f"{NAME}.fits", f"{NAME.replace('level1', '')}.fits"}
 
 
+def test_labels_keep_other_files_of_the_observation_from_training_too(tmp_path: Path) -> None:
+    root = tmp_path / "files"
+    root.mkdir()
+    write_cdf(root / f"{NAME}.cdf", level1(light(1)))
+    write_fits(root / f"{_name(1)}.fits", level1(light(1)))
+    table = _table(tmp_path / "t.xlsx", [(f"{NAME}.fits", 0, "N"), (f"{_name(1)}.fits", 0, "no class")])
+    report = build_store(tmp_path / "s.h5", root, ground_truth_table=table)
+    assert FrameStore(tmp_path / "s.h5").table().ground_truth.all()
+    assert len(report.label_problems) == 2
+
+
+def test_other_files_are_not_written_over(folder: Path, tmp_path: Path) -> None:
+    precious = tmp_path / "precious.h5"
+    with h5py.File(precious, "w") as file:
+        file["frames"] = [1]
+    text = tmp_path / "precious.csv"
+    text.write_text("a,b")
+    for path in (precious, text):
+        before = path.read_bytes()
+        with pytest.raises(InputError, match="no frame store"):
+            build_store(path, folder)
+        assert path.read_bytes() == before
+
+
+def test_another_folder_s_files_are_other_files(tmp_path: Path) -> None:
+    for place, seed in (("a", 1), ("b", 2)):
+        (tmp_path / place).mkdir()
+        path = write_fits(tmp_path / place / f"{NAME}.fits", level1(light(1, seed=seed)))
+        os.utime(path, ns=(10**18, 10**18))
+    build_store(tmp_path / "s.h5", tmp_path / "a")
+    assert build_store(tmp_path / "s.h5", tmp_path / "b").files_read == 1
+    np.testing.assert_array_equal(FrameStore(tmp_path / "s.h5").frames(np.array([0]))[0], light(1, seed=2)[:, 0, :5000])
+
+
+def test_what_the_machine_was_to_blame_for_is_tried_again(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(path: Path) -> None:
+        raise OSError(5, "Input/output error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("asim_cvae.archive.reader._read_content", fail)
+        assert build_store(tmp_path / "s.h5", folder).frames == 0
+    assert build_store(tmp_path / "s.h5", folder).frames == 11
+
+
 def test_ground_truth_in_a_folder_of_its_own(folder: Path, tmp_path: Path) -> None:
     scored = tmp_path / "scored"
     scored.mkdir()
@@ -181,7 +226,7 @@ def test_a_killed_build_goes_on_where_it_was(tmp_path: Path) -> None:
     deadline = time.monotonic() + 60
     while not list(tmp_path.glob("s.h5.parts/[!.]*.h5")) and time.monotonic() < deadline:
         time.sleep(0.005)
-    os.killpg(process.pid, signal.SIGKILL)
+    process.kill()  # the parent alone: its workers end by themselves
     process.wait()
     assert not store.exists()
     done = subprocess.run(command, capture_output=True, text=True, check=True)
