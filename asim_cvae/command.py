@@ -1,6 +1,7 @@
 """What the commands share: Hydra's entry point, and errors of the input as one line."""
 
 import functools
+import logging
 import os
 import sys
 import warnings
@@ -23,6 +24,8 @@ CONF = Path(__file__).resolve().parent.parent / "conf"
 OmegaConf.register_new_resolver("first", lambda *values: next((v for v in values if v is not None), None))
 OmegaConf.register_new_resolver("unless", lambda condition, value: value if condition is None else None)
 
+log = logging.getLogger(__name__)
+
 _OF_THE_INPUT = (InputError, OSError, HydraException, OmegaConfBaseException)
 
 _NO_NEWS = (
@@ -44,11 +47,15 @@ def command(name: str) -> Callable[[Callable[[DictConfig], None]], Callable[[], 
     def decorate(task: Callable[[DictConfig], None]) -> Callable[[], None]:
         @functools.wraps(task)
         def job(config: DictConfig) -> None:
-            if HydraConfig.get().mode == RunMode.MULTIRUN:
-                task(config)  # a sweep counts its failed jobs by their exceptions
-            else:
+            if HydraConfig.get().mode != RunMode.MULTIRUN:
                 with _errors_as_lines(name):
                     task(config)
+                return
+            try:
+                task(config)
+            except Exception as error:  # the sweep goes on, and raises it at its end
+                log.error("%s failed: %s", HydraConfig.get().runtime.output_dir, error)
+                raise
 
         def entry() -> None:
             os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra is to hand errors over, not to print them

@@ -146,6 +146,14 @@ def test_what_cannot_be_trained_is_begun_again_and_in_the_end_given_up(run, argu
     assert "Traceback" not in done.stdout + done.stderr
 
 
+def test_a_job_that_fails_fails_alone_and_the_sweep_says_so(run, arguments, tmp_path: Path) -> None:
+    short = [*arguments, "trainer.max_epochs=1", f"hydra.sweep.dir={tmp_path}"]
+    done = run("train", "-m", *short, "data.validation_fraction=2,0.2", check=False)
+    assert done.returncode == 1
+    assert "failed: data.validation_fraction must lie between 0 and 1, not 2" in done.stdout
+    assert [path.parent.name.count("fraction-0.2") for path in tmp_path.rglob("scores.json")] == [1]
+
+
 def test_a_sweep_s_jobs_have_folders_of_their_own_and_are_not_done_twice(run, arguments, tmp_path: Path) -> None:
     sweep = ["train", "-m", *arguments, "trainer.max_epochs=1", f"hydra.sweep.dir={tmp_path}"]
     sweep.remove("seed=0")

@@ -1,0 +1,49 @@
+"""The experiments against the thesis's Table 1."""
+
+import csv
+from fractions import Fraction
+from pathlib import Path
+
+import pytest
+from hydra import compose, initialize_config_dir
+from hydra.utils import instantiate
+
+from asim_cvae.command import CONF
+from asim_cvae.legacy import load_thesis_weights
+
+EXPERIMENTS = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
+
+
+def _config(experiment: str):
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        return compose("train", [f"+experiment={experiment}"])
+
+
+def test_all_ten_are_there_with_the_published_settings(reference: Path) -> None:
+    with (reference / "thesis_table1.csv").open() as stream:
+        published = list(csv.DictReader(stream))
+    assert {row["experiment"] for row in published} <= set(EXPERIMENTS)
+    for row in published:
+        config = _config(row["experiment"])
+        assert config.trainer.max_epochs == int(row["max_epochs"]), row
+        assert config.model.warmup == pytest.approx(float(Fraction(row["warmup"]))), row
+        assert config.model.network.activation == row["activation"], row
+        assert config.model.optimizer.lr == pytest.approx(float(row["lr"])), row
+
+
+def test_their_networks_take_the_published_weights(reference: Path) -> None:
+    with (reference / "thesis_table1.csv").open() as stream:
+        for row in csv.DictReader(stream):
+            published = load_thesis_weights(reference / "thesis_weights" / f"{row['weights']}.pth").network
+            assert instantiate(_config(row["experiment"]).model.network).settings == published.settings
+
+
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+def test_experiments_say_only_what_differs(experiment: str) -> None:
+    text = (CONF / "experiment" / f"{experiment}.yaml").read_text()
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        default = compose("train")
+    ours = _config(experiment)
+    for section in ("data", "scaling", "scoring"):
+        assert ours[section] == default[section]
+    assert len([line for line in text.splitlines() if not line.startswith("#")]) <= 2
