@@ -34,11 +34,10 @@ format: $(READY) ## Format the code
 
 lock: $(READY) ## Write requirements.lock anew from pyproject.toml
 	$(BIN)/pip install --quiet pip-tools
-	echo 'torch==2.13.0' > .venv/held.txt
 	$(BIN)/pip-compile --quiet --upgrade --allow-unsafe --extra dev --strip-extras --annotation-style line --no-header \
 		--no-emit-find-links --no-emit-index-url --no-emit-trusted-host \
-		--constraint .venv/held.txt --output-file requirements.lock pyproject.toml
-	sed -i 's/^torch==2.13.0+cpu/torch==2.13.0/' requirements.lock
+		--output-file requirements.lock pyproject.toml
+	sed -i -e 's/^torch==2.13.0+cpu/torch==2.13.0/' -e '1i # Exact versions of all that is installed; make lock writes it.' requirements.lock
 
 clean: ## Remove .venv and caches; outputs stay
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache *.egg-info
