@@ -79,3 +79,5 @@ def _errors_as_lines(name: str) -> Iterator[None]:
         if not isinstance(cause, _OF_THE_INPUT):
             raise
         sys.exit(f"{name}: {cause}")
+    except KeyboardInterrupt:
+        sys.exit(130)  # what a shell makes of SIGINT

@@ -34,6 +34,7 @@ class CVAEModule(pl.LightningModule):
         self.network: Any = network
         self.make_optimizer = optimizer
         self.warmup = warmup
+        self.scheduled_epochs: int | None = None
 
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Scaled frames (B, 3, 5000) -> mu and log sigma of q(z|x), (B, latents) each."""
@@ -55,8 +56,20 @@ class CVAEModule(pl.LightningModule):
         p_x = self.decode(sample_latent(mu, log_sigma))
         return Elbo(frame_log_likelihood(p_x, x), gaussian_kl(mu, log_sigma), beta)
 
+    def on_fit_start(self) -> None:
+        """The warm-up is a share of the epochs first asked for: a run that is made longer goes on at its beta."""
+        self.scheduled_epochs = self.scheduled_epochs or self.trainer.max_epochs
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep the epochs first asked for."""
+        checkpoint["scheduled_epochs"] = self.scheduled_epochs
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Restore them."""
+        self.scheduled_epochs = checkpoint["scheduled_epochs"]
+
     def training_step(self, batch: Tensor, batch_idx: int) -> Tensor:
-        beta = warmup_beta(self.current_epoch, self.trainer.max_epochs or 1, self.warmup)
+        beta = warmup_beta(self.current_epoch, self.scheduled_epochs or 1, self.warmup)
         terms = self.elbo(batch, beta)
         self._log("train", terms, batch.shape[0])
         self.log("train/beta", beta, on_step=False, on_epoch=True)

@@ -2,7 +2,6 @@
 
 import json
 import logging
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,7 +13,7 @@ from asim_cvae.files import whole_file
 from asim_cvae.runs import CHECKPOINT_KEY, CHECKPOINTS, CONFIG, SCORES
 
 CHANGEABLE = (
-    *("trainer.max_epochs", "trainer.accelerator", "trainer.devices", "trainer.enable_progress_bar"),
+    *("trainer.max_epochs", "trainer.accelerator", "trainer.enable_progress_bar"),
     *("data.memory_gb", "data.workers"),
 )
 """What may differ when a run goes on: epochs, device and loader settings."""
@@ -42,18 +41,25 @@ def resumed_config(folder: Path, config: DictConfig, overrides: Sequence[str]) -
     return ours
 
 
-def write_config(folder: Path, config: DictConfig) -> None:
-    """Write ``config.yaml``, resolved.
+def check_config(folder: Path, config: DictConfig) -> None:
+    """Make sure that the folder's run, if it holds one, is of this configuration.
 
     Raises:
-        InputError: the folder holds a run of another configuration.
+        InputError: it is of another one.
     """
     path = folder / CONFIG
-    content = OmegaConf.create(OmegaConf.to_container(config, resolve=True))
-    if path.is_file() and _fixed(OmegaConf.load(path)) != _fixed(content):
+    if path.is_file() and _fixed(OmegaConf.load(path)) != _fixed(_resolved(config)):
         raise InputError(f"{folder}: holds a run of another configuration; choose another folder")
-    with whole_file(path) as partial:
-        OmegaConf.save(content, partial)
+
+
+def write_config(folder: Path, config: DictConfig) -> None:
+    """Write ``config.yaml``, resolved."""
+    with whole_file(folder / CONFIG) as partial:
+        OmegaConf.save(_resolved(config), partial)
+
+
+def _resolved(config: DictConfig) -> DictConfig:
+    return OmegaConf.create(OmegaConf.to_container(config, resolve=True))  # type: ignore[return-value]
 
 
 def _fixed(config: object) -> object:
@@ -72,13 +78,22 @@ def is_finished(folder: Path, max_epochs: int) -> bool:
     return path.is_file() and int(json.loads(path.read_text(encoding="utf-8"))["epochs"]) >= max_epochs
 
 
-def resume_point(folder: Path) -> tuple[Path | None, int]:
-    """The checkpoint to go on from and the number of restarts before it; (None, 0) where the run has to start over."""
-    latest = latest_checkpoint(folder / CHECKPOINTS)
+def resume_point(folder: Path, max_epochs: int) -> tuple[Path | None, int]:
+    """The checkpoint to go on from and the number of restarts before it; (None, 0) where the run has to start over.
+
+    Raises:
+        InputError: the run is beyond ``max_epochs`` already.
+    """
+    checkpoints = folder / CHECKPOINTS
+    begun = checkpoints.is_dir()
+    latest = latest_checkpoint(checkpoints)
     if latest is None:
-        shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
+        if begun:
+            log.warning("%s: no whole checkpoint; training starts over", checkpoints)
         return None, 0
     path, content = latest
     training = content[CHECKPOINT_KEY]["training"]
+    if int(training["epochs"]) > max_epochs:
+        raise InputError(f"{folder}: has {training['epochs']} epochs already, trainer.max_epochs={max_epochs} are less")
     log.info("going on from %s, after %s epochs", path, training["epochs"])
     return path, int(training["restarts"])

@@ -11,14 +11,14 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig
 from pytorch_lightning.loggers import TensorBoardLogger
 
-from asim_cvae.callbacks.checkpoints import RunCheckpoints, StoppedError
+from asim_cvae.callbacks.checkpoints import RunCheckpoints, StoppedError, StopSignal
 from asim_cvae.callbacks.ground_truth import GroundTruthScoring
 from asim_cvae.callbacks.health import FailedTrainingError, TrainingHealth
 from asim_cvae.callbacks.metrics import EpochMetrics
 from asim_cvae.callbacks.randomness import StepSeeds
 from asim_cvae.command import command
 from asim_cvae.errors import InputError
-from asim_cvae.resume import is_finished, resume_point, resumed_config, write_config
+from asim_cvae.resume import check_config, is_finished, resume_point, resumed_config, write_config
 from asim_cvae.runs import CHECKPOINTS
 from asim_cvae.seeds import derived_seed
 
@@ -49,23 +49,26 @@ def train(config: DictConfig, folder: Path) -> None:
     free = shutil.disk_usage(folder).free
     if free < _SPACE:
         raise InputError(f"{folder}: {free / 1e6:.0f} MB free, {_SPACE / 1e6:.0f} MB are needed for checkpoints")
-    write_config(folder, config)
+    check_config(folder, config)
     if is_finished(folder, config.trainer.max_epochs):
         log.info("%s: this run is finished", folder)
         return
-    checkpoint, restart = resume_point(folder)
+    checkpoint, restart = resume_point(folder, config.trainer.max_epochs)
+    write_config(folder, config)
     data = instantiate(config.data, _partial_=True)(scaling=instantiate(config.scaling), seed=config.seed)
-    while restart <= config.max_restarts:
-        try:
-            _fit(config, data, folder, restart, checkpoint)
-            return
-        except StoppedError as stop:
-            log.warning("%s; go on with: python -m asim_cvae.train resume=%s", stop, folder)
-            sys.exit(stop.exit_status)
-        except FailedTrainingError as error:
-            log.warning("training failed: %s (restarts so far: %d)", error, restart)
-            restart, checkpoint = restart + 1, None
-            _forget(folder)
+    data.prepare_data()
+    with StopSignal() as stop:
+        while restart <= config.max_restarts:
+            try:
+                _fit(config, data, folder, restart, checkpoint, stop)
+                return
+            except StoppedError as stopped:
+                log.warning("%s; go on with: python -m asim_cvae.train resume=%s", stopped, folder)
+                sys.exit(stopped.exit_status)
+            except FailedTrainingError as error:
+                log.warning("training failed: %s (restarts so far: %d)", error, restart)
+                restart, checkpoint = restart + 1, None
+                _forget(folder)
     raise InputError(f"no initialisation could be trained, max_restarts={config.max_restarts}; try another seed")
 
 
@@ -76,19 +79,26 @@ def _forget(folder: Path) -> None:
         events.unlink()
 
 
-def _fit(config: DictConfig, data: pl.LightningDataModule, folder: Path, restart: int, checkpoint: Path | None) -> None:
+def _fit(
+    config: DictConfig,
+    data: pl.LightningDataModule,
+    folder: Path,
+    restart: int,
+    checkpoint: Path | None,
+    stop: StopSignal,
+) -> None:
+    stop.raise_if_asked()
     # A restart draws other weights, and the same ones whenever this run is made again.
     seed = config.seed if restart == 0 else derived_seed(config.seed, restart)
     pl.seed_everything(seed, workers=True, verbose=False)
     module = instantiate(config.model)
     training = {"experiment": config.name, "seed": config.seed, "restarts": restart}
-    checkpoints = RunCheckpoints(folder / CHECKPOINTS, monitor="val/elbo")
     callbacks = [
         TrainingHealth(),
         StepSeeds(seed),
         EpochMetrics(),
         GroundTruthScoring(instantiate(config.scoring), training, config.figures),
-        checkpoints,
+        RunCheckpoints(folder / CHECKPOINTS, "val/elbo", stop),
     ]
     trainer = instantiate(
         config.trainer,
@@ -97,8 +107,9 @@ def _fit(config: DictConfig, data: pl.LightningDataModule, folder: Path, restart
         callbacks=callbacks,
         logger=TensorBoardLogger(folder, name="", version=""),
     )
-    with checkpoints.stopped_by_signals():
-        trainer.fit(module, data, ckpt_path=checkpoint, weights_only=True)
+    if trainer.world_size > 1:
+        raise InputError(f"trainer.devices={config.trainer.devices}: training is for one device yet")
+    trainer.fit(module, data, ckpt_path=checkpoint, weights_only=True)
 
 
 if __name__ == "__main__":

@@ -137,6 +137,19 @@ def test_beta_density_in_float64() -> None:
     assert torch.autograd.gradcheck(lambda v, a, b: BetaLikelihood(a, b).log_prob(v), inputs)
 
 
+def test_beta_density_of_other_shapes_and_half_precision() -> None:
+    p_x = BetaLikelihood(torch.zeros(3, 1), torch.ones(1, 4))
+    plain = torch.distributions.Beta(torch.ones(3, 1), torch.ones(1, 4).exp())
+    samples = plain.sample((5,))
+    torch.testing.assert_close(p_x.log_prob(samples), plain.log_prob(samples))
+    wide = p_x.expand((2, 3, 4))
+    torch.testing.assert_close(wide.log_prob(samples[:2]), plain.log_prob(samples[:2]))
+    half = BetaLikelihood(torch.zeros(4, dtype=torch.float16), torch.full((4,), 8.0, dtype=torch.float16))
+    x = torch.full((4,), 1e-3)
+    exact = torch.distributions.Beta(torch.ones(4).double(), torch.full((4,), 8.0).double().exp())
+    torch.testing.assert_close(half.log_prob(x), exact.log_prob(x.double()).float(), rtol=1e-4, atol=1e-4)
+
+
 def test_bounds_change_nothing_in_the_ordinary_range_and_keep_the_rest_finite() -> None:
     x = torch.linspace(-10, 22, 1001)
     assert torch.equal(soft_bound(x, *LOG_CONCENTRATION), x)

@@ -1,5 +1,6 @@
 """Runs that are killed, stopped, damaged, or cannot be trained, as a user meets them."""
 
+import csv
 import json
 import shutil
 import signal
@@ -83,10 +84,13 @@ def test_a_stopped_run_saves_within_the_epoch(run, arguments, whole: Path, tmp_p
 def test_a_run_killed_while_scoring_scores_again(run, whole: Path, tmp_path: Path) -> None:
     folder = tmp_path / "unscored"
     shutil.copytree(whole, folder)
-    (folder / "scores.json").unlink()
+    (folder / "scores.json").unlink()  # which is written last
     (folder / "latents.npz").unlink()
+    figures = {path.name for path in (folder / "figures").iterdir()}
+    shutil.rmtree(folder / "figures")
     run("train", f"resume={folder}")
     _same(folder, whole)
+    assert {path.name for path in (folder / "figures").iterdir()} == figures
 
 
 def test_a_damaged_checkpoint_is_passed_over(run, whole: Path, tmp_path: Path) -> None:
@@ -99,6 +103,7 @@ def test_a_damaged_checkpoint_is_passed_over(run, whole: Path, tmp_path: Path) -
     last.write_bytes(content)
     done = run("train", f"resume={folder}")
     assert f"{last} is damaged" in done.stdout
+    assert last.with_suffix(".damaged").exists()
     assert f"after {EPOCHS - 1} epochs" in done.stdout
     _same(folder, whole)
 
@@ -125,6 +130,12 @@ def test_more_epochs_may_be_asked_for_and_nothing_else_changed(run, whole: Path,
     assert "model.optimizer.lr=1 cannot be changed in a resumed run" in refused.stderr
     run("train", f"resume={folder}", f"trainer.max_epochs={EPOCHS + 1}")
     assert json.loads((folder / "scores.json").read_text())["epochs"] == EPOCHS + 1
+    with (folder / "metrics.csv").open() as stream:
+        betas = [float(row["train/beta"]) for row in csv.DictReader(stream)]
+    assert betas == [0.0, 0.5, 1.0, 1.0]  # the warm-up stays that of the epochs first asked for
+    (folder / "scores.json").unlink()
+    fewer = run("train", f"resume={folder}", "trainer.max_epochs=1", check=False)
+    assert "trainer.max_epochs=1 are less" in fewer.stderr
     nowhere = run("train", f"resume={tmp_path / 'nowhere'}", check=False)
     assert "no run to resume" in nowhere.stderr
 

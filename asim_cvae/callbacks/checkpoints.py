@@ -1,12 +1,9 @@
 """Checkpoints of a run: the last one, the one before it, and the best by validation."""
 
 import logging
-import pickle
 import shutil
 import signal
 import zipfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -16,6 +13,7 @@ import torch
 
 from asim_cvae.data import EpochShuffle
 from asim_cvae.files import whole_file
+from asim_cvae.runs import CHECKPOINT_KEY
 
 log = logging.getLogger(__name__)
 
@@ -30,6 +28,32 @@ class StoppedError(Exception):
         super().__init__(f"stopped by {signal.Signals(number).name}")
 
 
+class StopSignal:
+    """Within this context the first SIGTERM or Ctrl-C is kept in ``number``; a second one has its usual effect."""
+
+    def __init__(self) -> None:
+        self.number: int | None = None
+
+    def __enter__(self) -> "StopSignal":
+        self._usual = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+        for number in self._usual:
+            signal.signal(number, self._keep)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._usual.items():
+            signal.signal(number, handler)
+
+    def _keep(self, number: int, frame: FrameType | None) -> None:
+        self.number = number
+        self.__exit__()
+
+    def raise_if_asked(self) -> None:
+        """StoppedError where a signal came."""
+        if self.number is not None:
+            raise StoppedError(self.number)
+
+
 class RunCheckpoints(pl.Callback):
     """Saves after each epoch, and after the step in which SIGTERM or Ctrl-C comes, which then ends the training.
 
@@ -39,31 +63,14 @@ class RunCheckpoints(pl.Callback):
     Args:
         folder: for the checkpoints.
         monitor: the logged value whose largest marks ``best.ckpt``.
+        stop: says whether a signal came.
     """
 
-    def __init__(self, folder: Path, monitor: str) -> None:
+    def __init__(self, folder: Path, monitor: str, stop: StopSignal) -> None:
         self.folder = folder
         self.monitor = monitor
+        self.stop = stop
         self.best = float("-inf")
-        self._signal: int | None = None
-
-    @contextmanager
-    def stopped_by_signals(self) -> Iterator[None]:
-        """Within it the first SIGTERM or Ctrl-C is answered after the step; a second one has its usual effect."""
-        usual = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
-
-        def request(number: int, frame: FrameType | None) -> None:
-            self._signal = number
-            for each, handler in usual.items():
-                signal.signal(each, handler)
-
-        for number in usual:
-            signal.signal(number, request)
-        try:
-            yield
-        finally:
-            for number, handler in usual.items():
-                signal.signal(number, handler)
 
     def state_dict(self) -> dict[str, Any]:
         """The best value so far."""
@@ -84,9 +91,9 @@ class RunCheckpoints(pl.Callback):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Save and stop where a signal came; the last step of an epoch is left to the epoch's end."""
-        if self._signal is not None and batch_idx + 1 < trainer.num_training_batches:
+        if self.stop.number is not None and batch_idx + 1 < trainer.num_training_batches:
             self._save(trainer)
-            raise StoppedError(self._signal)
+            self.stop.raise_if_asked()
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Save, and copy to the best where this epoch is."""
@@ -94,29 +101,32 @@ class RunCheckpoints(pl.Callback):
         is_best = value > self.best
         if is_best:
             self.best = value
-        self._save(trainer)
-        if is_best and trainer.is_global_zero:
-            with whole_file(self.folder / BEST) as partial:
-                shutil.copyfile(self.folder / LAST, partial)
-        if self._signal is not None:
-            raise StoppedError(self._signal)
+        self._save(trainer, is_best)
+        self.stop.raise_if_asked()
 
-    def _save(self, trainer: pl.Trainer) -> None:
+    def _save(self, trainer: pl.Trainer, is_best: bool = False) -> None:
         last = self.folder / LAST
         with whole_file(last) as partial:
             trainer.save_checkpoint(partial)
-            if trainer.is_global_zero and last.exists():
+            if is_best:  # before the last one says that it is there
+                with whole_file(self.folder / BEST) as copy:
+                    shutil.copyfile(partial, copy)
+            if last.exists():
                 last.replace(self.folder / PREVIOUS)
 
 
 def latest_checkpoint(folder: Path) -> tuple[Path, dict[str, Any]] | None:
-    """The newest undamaged checkpoint in ``folder`` and its content, plain types only; None where there is none."""
+    """The newest undamaged checkpoint in ``folder`` and its content, plain types only; None where there is none.
+
+    Damaged ones are set aside under another name, so that no good one is replaced by them.
+    """
     for path in (folder / LAST, folder / PREVIOUS):
         if path.exists():
             try:
                 return path, _load_checked(path)
-            except (OSError, RuntimeError, ValueError, EOFError, zipfile.BadZipFile, pickle.UnpicklingError):
-                log.warning("%s is damaged; going on from the checkpoint before it, if there is one", path)
+            except Exception as error:  # torch and zipfile raise anything on damaged files
+                log.warning("%s is damaged (%s) and set aside", path, error)
+                path.replace(path.with_suffix(".damaged"))
     return None
 
 
@@ -124,6 +134,8 @@ def _load_checked(path: Path) -> dict[str, Any]:
     with zipfile.ZipFile(path) as archive:
         damaged = archive.testzip()  # torch itself does not look at the checksums
     if damaged is not None:
-        raise zipfile.BadZipFile(damaged)
+        raise zipfile.BadZipFile(f"checksum of {damaged}")
     content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    if CHECKPOINT_KEY not in content:
+        raise ValueError("not a checkpoint of this program")
     return content

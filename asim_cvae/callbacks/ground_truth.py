@@ -56,9 +56,9 @@ class GroundTruthScoring(pl.Callback):
         experiment = str(training["experiment"])
         evaluation = evaluate(module, data, self.protocol)
         export_model(folder, describe_model(module, data.scaling, training), module, evaluation)
-        scores = write_results(folder, evaluation, training)
         write_training_curves(folder, evaluation, experiment)
         write_figures(folder, evaluation, module, data.scaling, experiment, self.figures)
+        scores = write_results(folder, evaluation, training)  # last: where it is, the run is finished
         log.info("%s\nscores, latents and figures are in %s", format_scores(scores), folder)
 
     def _training(self, epochs: int) -> Mapping[str, Any]:

@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 from torch.distributions import Beta
 
 _CACHED = 131_072
@@ -25,6 +26,9 @@ class BetaLikelihood(Beta):
 
     Arguments are not validated: a diverged network gives infinite or NaN log-densities, not an exception. x has to lie
     inside the open interval, as scalings clamp it. :meth:`log_prob` can be differentiated once, by all three.
+
+    In float32 it and its gradient are right to 1e-4 while the smaller of alpha and beta is 45 or less; the thesis's
+    trained networks stay there.
     """
 
     def __init__(self, log_alpha: Tensor, log_beta: Tensor) -> None:
@@ -33,9 +37,15 @@ class BetaLikelihood(Beta):
         super().__init__(log_alpha.exp(), log_beta.exp(), validate_args=False)
 
     def log_prob(self, value: Tensor) -> Tensor:
-        """Log density of values of the parameters' shape, with that shape."""
-        log_density: Tensor = _BetaLogProb.apply(value, self.log_alpha, self.log_beta)  # type: ignore[no-untyped-call]
+        """Log density of each value, in float32 at least."""
+        inputs = torch.broadcast_tensors(value, self.log_alpha, self.log_beta)  # type: ignore[no-untyped-call]
+        precise = [tensor.to(torch.promote_types(tensor.dtype, torch.float32)) for tensor in inputs]
+        log_density: Tensor = _BetaLogProb.apply(*precise)  # type: ignore[no-untyped-call]
         return log_density
+
+    def expand(self, batch_shape: Any, _instance: Any = None) -> "BetaLikelihood":
+        """The same distributions with a larger batch shape."""
+        return BetaLikelihood(self.log_alpha.expand(batch_shape), self.log_beta.expand(batch_shape))
 
 
 class _BetaLogProb(torch.autograd.Function):
@@ -43,8 +53,6 @@ class _BetaLogProb(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, log_alpha: Tensor, log_beta: Tensor) -> Tensor:
-        if not x.shape == log_alpha.shape == log_beta.shape:
-            raise ValueError(f"values of shape {tuple(x.shape)} for parameters of {tuple(log_alpha.shape)}")
         # Some eighty operations on each value: on a CPU they are done while a part of the values is in the cache.
         size = _CACHED if x.device.type == "cpu" else max(x.numel(), 1)
         parts = zip(*(torch.split(tensor.reshape(-1), size) for tensor in (x, log_alpha, log_beta)), strict=True)
@@ -54,6 +62,7 @@ class _BetaLogProb(torch.autograd.Function):
         return value
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *grads: Any) -> tuple[Tensor | None, Tensor, Tensor]:
         (grad,) = grads
         x, log_alpha, log_beta, by_log_alpha, by_log_beta = ctx.saved_tensors
