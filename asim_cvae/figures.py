@@ -88,7 +88,8 @@ def training_figure(curves: Mapping[str, Mapping[str, Sequence[tuple[int, float]
             axis.plot(epochs, values, marker=".", label=split)
         axis.set_xlabel("epoch")
         axis.set_ylabel(f"{quantity} (nats a frame)")
-        axis.set_yscale("symlog", linthresh=_LINEAR_NATS)
+        if any(abs(value) > _LINEAR_NATS for points in splits.values() for _, value in points):
+            axis.set_yscale("symlog", linthresh=_LINEAR_NATS)
         axis.xaxis.get_major_locator().set_params(integer=True)
         axis.legend(fontsize="small")
     figure.suptitle(title, fontsize=_TITLE_SIZE)
