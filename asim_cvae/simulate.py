@@ -1,13 +1,14 @@
 """``python -m asim_cvae.simulate``: write a simulated MMIA archive."""
 
 import logging
+from dataclasses import fields
 from pathlib import Path
 
 from hydra.utils import instantiate
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from asim_cvae.command import command
-from asim_cvae.simulator.archive import make_archive
+from asim_cvae.simulator.archive import Simulation, make_archive
 
 log = logging.getLogger(__name__)
 
@@ -16,7 +17,8 @@ log = logging.getLogger(__name__)
 def main(config: DictConfig) -> None:
     """Write the archive, or say that it is there."""
     root = Path(config.root)
-    made = make_archive(root, instantiate(config.simulation), config.workers)
+    settings = OmegaConf.masked_copy(config, ["_target_", *(field.name for field in fields(Simulation))])
+    made = make_archive(root, instantiate(settings), config.workers)
     log.info("%s: simulated archive %s", root, "written" if made else "is there already, as wanted")
 
 

@@ -1,56 +1,77 @@
 """A whole simulated archive: observation files, a label table in the published layout, and the truth."""
 
 import csv
+import hashlib
 import json
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+import shutil
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import openpyxl
 from filelock import FileLock
+from numpy.typing import NDArray
 
-from asim_cvae.archive.labels import COLUMNS
 from asim_cvae.archive.layout import FileName
-from asim_cvae.classes import CLASS_NAMES
 from asim_cvae.errors import InputError
 from asim_cvae.files import whole_file, write_json
 from asim_cvae.frames.slicing import FRAME_SAMPLES
-from asim_cvae.instrument import MAX_READOUTS, PHOTOMETERS, READOUT_SAMPLES
+from asim_cvae.instrument import READOUT_SAMPLES
 from asim_cvae.parallel import map_batches
-from asim_cvae.simulator.flashes import SAMPLES_PER_MS, Pulse, add_light, scene
-from asim_cvae.simulator.labelling import frame_class
-from asim_cvae.simulator.photometer import background_counts, file_flux_per_count, photon_counts
+from asim_cvae.simulator.events import expected_light
+from asim_cvae.simulator.faults import FAULTS, spoil_file, spoil_rows
+from asim_cvae.simulator.labelling import Rule
+from asim_cvae.simulator.orbit import start_time
+from asim_cvae.simulator.photometer import file_flux_per_count, photon_counts
+from asim_cvae.simulator.scenes import RADIATION, Scene, draw_scene
+from asim_cvae.simulator.tables import write_label_table
+from asim_cvae.simulator.truth import FRAME_COLUMNS, PULSE_COLUMNS, frame_rows, pulse_rows
 from asim_cvae.simulator.writer import WRITERS, observation_rows
 
-SIMULATOR = "asim_cvae 1"
+SIMULATOR = "asim_cvae 2"
 """Name and version, written into every file: another version may make other files of the same seed."""
 
 TABLE_NAME = "GroundTruth_Table.xlsx"
-TRUTH_NAME = "truth.csv"
+PULSES_NAME = "truth.csv"
+FRAMES_NAME = "truth_frames.csv"
 SETTINGS_NAME = "simulation.json"
 
-_CLASS_FRAMES = {"HCHA": 85, "HCLA": 115, "LCHA": 92, "LCLA": 143, "N": 120}  # of the published label table
-_FRAMES_OF_FILES = {5: 9, 6: 3, 7: 1, 9: 4, 10: 1, 11: 1, 12: 3, 14: 28}  # whole frames of its 50 observations
-_PERSISTENCE = 0.43  # with it 55 % of frames are followed by one of their class, as there
-_FIRST_DAY = np.datetime64("2019-01-03T00:00:00", "us")
-_BATCH = 8
+_PARTS = ".parts"
+_BATCH = 10
+_FIRST_ID = 10_000
+_YEAR = np.arange("2019-01-03", "2020-01-01", dtype="datetime64[D]")
+_EVERY_SEVENTH_DAY = _YEAR[::7]  # of the thesis's unlabelled files; its labelled ones are of any day
+_GROUPS_FROM = np.datetime64("2019-09-20")  # from when on some published names have a group id
 
 
 @dataclass(frozen=True)
 class Simulation:
     """What to simulate: ``observations`` without and ``labelled`` with labels, from ``seed``, as files of ``format``.
 
+    Args:
+        observations: files without labels.
+        labelled: files with labels.
+        seed: of everything.
+        format: 'fits' or 'cdf'.
+        level: 1 (flux) or 0 (counts).
+        missing_rows: probability of a readout row to be missing, which leaves a gap.
+        faults: share of the files without labels that have one of ``faults.FAULTS``.
+        rule: how frames are labelled.
+
     Raises:
-        InputError: a number, the format ('fits', 'cdf') or the level (0, 1) is out of range.
+        InputError: a number, the format or the level is out of range.
     """
 
-    observations: int = 300
-    labelled: int = 50
+    observations: int
+    labelled: int
     seed: int = 0
     format: str = "fits"
     level: int = 1
+    missing_rows: float = 0.0
+    faults: float = 0.0
+    rule: Rule = field(default_factory=Rule)
 
     def __post_init__(self) -> None:
         if self.format not in WRITERS:
@@ -59,22 +80,47 @@ class Simulation:
             raise InputError(f"level={self.level}: there are Level 0 and Level 1 files")
         if min(self.observations, self.labelled, self.seed) < 0 or self.observations + self.labelled == 0:
             raise InputError("observations, labelled and seed must be 0 or more, and one file at least be wanted")
+        if not (0 <= self.missing_rows < 1 and 0 <= self.faults <= 1):
+            raise InputError("missing_rows must lie from 0 to below 1, faults from 0 to 1")
 
 
 @dataclass(frozen=True)
-class _Made:
-    """What one file adds to the label table and to the truth."""
+class SimulatedObservation:
+    """One observation before it is a file: ``light`` (3, T) is without noise, ``counts`` (3, T) is what was counted."""
 
     number: int
-    file: str
-    classes: Sequence[str]
-    pulses: Sequence[Pulse]
+    scene: Scene
+    light: NDArray[np.float64]
+    counts: NDArray[np.int64]
+    flux_per_count: NDArray[np.float64]
+    missing: NDArray[np.bool_]
+    """(rows,): readout rows that the file lacks."""
+
+    @property
+    def whole_frames(self) -> list[int]:
+        """Frames that touch no missing row."""
+        gaps = np.repeat(self.missing, READOUT_SAMPLES)[: self.scene.samples]
+        count = self.scene.samples // FRAME_SAMPLES
+        touched = gaps[: count * FRAME_SAMPLES].reshape(count, FRAME_SAMPLES).any(axis=1)
+        return np.flatnonzero(~touched).tolist()
+
+
+def simulate_observation(seed: int, number: int, missing_rows: float = 0.0) -> SimulatedObservation:
+    """Observation ``number`` of an archive of ``seed``: a function of these alone."""
+    rng = np.random.default_rng((seed, number))
+    scene = draw_scene(rng)
+    light = expected_light(scene.pulses, scene.background, scene.samples)
+    counts = photon_counts(light, scene.background, rng)
+    missing = rng.random(-(-scene.samples // READOUT_SAMPLES)) < missing_rows
+    missing[0] = False  # the row that triggered
+    return SimulatedObservation(number, scene, light, counts, file_flux_per_count(rng), missing)
 
 
 def make_archive(root: Path, simulation: Simulation, workers: int | None = None) -> bool:
     """Write a simulated archive into ``root``; False where it is there already.
 
-    Each file depends on the seed and its own number alone, whatever the number of workers.
+    Each file depends on the seed and its own number alone, whatever the number of workers. Interrupted, it goes on with
+    the files that are missing.
 
     Raises:
         InputError: ``root`` holds another archive, or files that are not known to be simulated.
@@ -86,17 +132,15 @@ def make_archive(root: Path, simulation: Simulation, workers: int | None = None)
             return False
         write_json(root / SETTINGS_NAME, {**settings, "complete": False})
         numbers = range(simulation.labelled + simulation.observations)
-        work = partial(_make_files, root=root, simulation=simulation)
-        made = [file for batch in map_batches(work, numbers, _BATCH, workers, "simulating files") for file in batch]
-        made.sort(key=lambda file: file.number)
-        if simulation.labelled:
-            _write_table(root / TABLE_NAME, made[: simulation.labelled])
-        _write_truth(root / TRUTH_NAME, made)
-        write_json(root / SETTINGS_NAME, {**settings, "complete": True})
+        work = partial(_make_part, root=root, simulation=simulation)
+        parts = sorted(map_batches(work, numbers, _BATCH, workers, "simulating files"))
+        digest = _write_tables(root, parts, simulation.labelled)
+        write_json(root / SETTINGS_NAME, {**settings, "counts_sha256": digest, "complete": True})
+        shutil.rmtree(root / _PARTS)
     return True
 
 
-def _is_made(root: Path, settings: dict[str, str | int]) -> bool:
+def _is_made(root: Path, settings: dict[str, Any]) -> bool:
     path = root / SETTINGS_NAME
     if not path.exists():
         if any(root.rglob("*.fits")) or any(root.rglob("*.cdf")):
@@ -104,79 +148,63 @@ def _is_made(root: Path, settings: dict[str, str | int]) -> bool:
         return False
     found = json.loads(path.read_text(encoding="utf-8"))
     complete = bool(found.pop("complete", False))
+    found.pop("counts_sha256", None)
     if found != settings:
         raise InputError(f"{root}: holds another simulated archive ({found}); choose another folder or delete it")
     return complete
 
 
-def _make_files(numbers: Sequence[int], root: Path, simulation: Simulation) -> list[_Made]:
-    return [_make_file(number, root, simulation) for number in numbers]
+def _make_part(numbers: Sequence[int], root: Path, simulation: Simulation) -> Path:
+    """Write some observations, then what they add to the tables: with that, these are done."""
+    part = root / _PARTS / f"{numbers[0]:08d}.json"
+    if not part.exists():
+        write_json(part, [_make_file(number, root, simulation) for number in numbers])
+    return part
 
 
-def _make_file(number: int, root: Path, simulation: Simulation) -> _Made:
+def _make_file(number: int, root: Path, simulation: Simulation) -> dict[str, Any]:
     """Simulate and write one observation; the labelled ones have the first numbers."""
-    rng = np.random.default_rng((simulation.seed, number))
-    frames = int(rng.choice(list(_FRAMES_OF_FILES), p=np.array(list(_FRAMES_OF_FILES.values())) / 50))
-    samples = min(frames * FRAME_SAMPLES + int(rng.integers(0, FRAME_SAMPLES)), MAX_READOUTS * READOUT_SAMPLES)
-    background = background_counts(rng)
-    pulses = [
-        pulse for k, aim in enumerate(_aims(frames, rng)) for pulse in scene(aim, k * FRAME_SAMPLES, FRAME_SAMPLES, rng)
-    ]
-    expected = np.repeat(background[:, None], samples, axis=1)
-    for pulse in pulses:
-        add_light(expected, pulse)
-    start = _start_time(number, rng)
-    name = FileName(simulation.level, start, 10000 + number).format(simulation.format)
-    rows = observation_rows(
-        photon_counts(expected, rng), file_flux_per_count(rng), start, 10000 + number, simulation.level
-    )
-    WRITERS[simulation.format](root / name, rows, SIMULATOR)
-    classes = [frame_class(pulses, background, k * FRAME_SAMPLES, FRAME_SAMPLES) for k in range(frames)]
-    return _Made(number, name, classes, pulses)
+    made = simulate_observation(simulation.seed, number, simulation.missing_rows)
+    rng = np.random.default_rng((simulation.seed, number, 1))  # of what does not touch the light
+    labelled = number < simulation.labelled
+    fault = "" if labelled or rng.random() >= simulation.faults else str(rng.choice(FAULTS))
+    name, position = _name_and_position(made.scene, number, _YEAR if labelled else _EVERY_SEVENTH_DAY, simulation, rng)
+    rows = observation_rows(made.counts, made.flux_per_count, name, position, made.missing)
+    path = root / name.format(simulation.format)
+    WRITERS[simulation.format](path, spoil_rows(rows, fault), SIMULATOR)
+    spoil_file(path, fault)
+    return {
+        "number": number,
+        "counts_sha256": hashlib.sha256(made.counts.astype("<i4").tobytes()).hexdigest(),
+        "pulses": pulse_rows(path.name, made.scene.pulses),
+        "frames": frame_rows(path.name, made.scene, made.light, made.whole_frames, simulation.rule),
+    }
 
 
-def _aims(frames: int, rng: np.random.Generator) -> Iterator[str]:
-    """A class to aim at for each frame, in the published proportions and with the published persistence."""
-    names, shares = list(_CLASS_FRAMES), np.array(list(_CLASS_FRAMES.values())) / sum(_CLASS_FRAMES.values())
-    aim = ""
-    for _ in range(frames):
-        if not aim or rng.random() > _PERSISTENCE:
-            aim = str(rng.choice(names, p=shares))
-        yield aim
+def _name_and_position(
+    scene: Scene, number: int, days: NDArray[np.datetime64], simulation: Simulation, rng: np.random.Generator
+) -> tuple[FileName, tuple[float, float]]:
+    start, *position = start_time(days, scene.sky == "day side", scene.cause == RADIATION, rng)
+    group = int(rng.integers(100_000, 300_000)) if start >= _GROUPS_FROM and rng.random() < 0.5 else None
+    return FileName(simulation.level, start, _FIRST_ID + number, group), (position[0], position[1])
 
 
-def _start_time(number: int, rng: np.random.Generator) -> np.datetime64:
-    """A time on one of every seventh day of 2019, as the thesis chose its files."""
-    day = _FIRST_DAY + np.timedelta64(7 * (number % 52), "D")
-    return day + np.timedelta64(int(rng.integers(0, 86_400_000_000)), "us")
-
-
-def _write_table(path: Path, made: Sequence[_Made]) -> None:
-    """The published layout: a file's name on its first row only, and a legend of the classes beside the table."""
-    book = openpyxl.Workbook()
-    sheet = book.active
-    sheet.append(["File Number", *COLUMNS, None, "Possible Classes", "Acronym"])
-    legend = [[None, name.title(), acronym] for acronym, name in CLASS_NAMES.items()]
-    rows = [
-        [file.number if k == 0 else None, file.file if k == 0 else None, k, label]
-        for file in made
-        for k, label in enumerate(file.classes)
-    ]
-    for i, row in enumerate(rows):
-        sheet.append(row + (legend[i] if i < len(legend) else []))
-    with whole_file(path) as unfinished:
-        book.save(unfinished)
-
-
-def _write_truth(path: Path, made: Sequence[_Made]) -> None:
-    """Every pulse that was put in: its file, frame, kind, onset, width and light in each photometer."""
-    light = [f"peak_counts_{p.name}" for p in PHOTOMETERS]
-    with whole_file(path) as unfinished, unfinished.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.writer(stream)
-        writer.writerow(["file", "frame", "class", "kind", "onset_ms", "width_ms", *light])
-        for file in made:
-            for pulse in file.pulses:
-                frame = pulse.onset // FRAME_SAMPLES
-                place = [f"{pulse.onset / SAMPLES_PER_MS:.2f}", f"{pulse.width_ms:.2f}"]
-                peaks = [f"{peak:.2f}" for peak in pulse.peak]
-                writer.writerow([file.file, frame, file.classes[frame], pulse.kind, *place, *peaks])
+def _write_tables(root: Path, parts: Iterable[Path], labelled: int) -> str:
+    """Write the label table and the truth from what the observations added; returns the digest of all counts."""
+    digest = hashlib.sha256()
+    labels = []
+    with whole_file(root / PULSES_NAME) as pulses_path, whole_file(root / FRAMES_NAME) as frames_path:
+        with pulses_path.open("w", newline="") as pulses_file, frames_path.open("w", newline="") as frames_file:
+            pulses, frames = csv.writer(pulses_file), csv.writer(frames_file)
+            pulses.writerow(PULSE_COLUMNS)
+            frames.writerow(FRAME_COLUMNS)
+            for part in parts:
+                for made in json.loads(part.read_text(encoding="utf-8")):
+                    digest.update(bytes.fromhex(made["counts_sha256"]))
+                    pulses.writerows(made["pulses"])
+                    frames.writerows(made["frames"])
+                    if made["number"] < labelled:
+                        labels += [(row[0], int(row[1]), row[2]) for row in made["frames"]]
+    if labelled:
+        write_label_table(root / TABLE_NAME, labels)
+    return digest.hexdigest()

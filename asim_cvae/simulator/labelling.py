@@ -1,41 +1,97 @@
-"""The class of a frame by a rule on the pulses put into it, before noise."""
+"""The class of a frame by a rule on its light before noise."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.signal import find_peaks, peak_widths
 
 from asim_cvae.classes import NOISE
-from asim_cvae.simulator.flashes import Pulse
 
-DETECTION = 5.0
-"""Excess counts over their Poisson uncertainty from which a pulse can be seen in a photometer."""
-
-HIGH_ACTIVITY = 6
-"""Visible pulses from which a frame's activity is high."""
-
-STRAY_HITS = 3
-"""Particle hits up to which a frame without light is noise."""
+_LOWEST = 0.2  # counts: lower rises are never detectable
 
 
-def visible(pulse: Pulse, background: NDArray[np.float64], first: int, samples: int) -> NDArray[np.bool_]:
-    """In which photometers, (3,), a pulse stands out in samples ``first`` to ``first + samples``."""
-    seen = []
-    for peak, shape, level in zip(pulse.peak, pulse.shapes, background, strict=True):
-        start = max(first - pulse.onset, 0)
-        part = peak * shape[start : max(first + samples - pulse.onset, 0)]
-        bright = part[part > 0.1 * peak]
-        excess = bright.sum()
-        seen.append(bool(excess > DETECTION * np.sqrt(level * bright.size + excess) and excess > 3))
-    return np.array(seen)
+@dataclass(frozen=True)
+class Peaks:
+    """Peaks of one photometer's noise-free light in a frame, (n,) each.
+
+    ``position`` in samples; ``width`` at half of the prominence, in samples; ``counts`` prominence times width;
+    ``significance`` counts over the Poisson deviation of all light within the width.
+    """
+
+    position: NDArray[np.int64]
+    width: NDArray[np.float64]
+    counts: NDArray[np.float64]
+    significance: NDArray[np.float64]
+
+    def __len__(self) -> int:
+        return len(self.position)
+
+    def __getitem__(self, chosen: NDArray[np.bool_]) -> "Peaks":
+        return Peaks(self.position[chosen], self.width[chosen], self.counts[chosen], self.significance[chosen])
 
 
-def frame_class(pulses: Sequence[Pulse], background: NDArray[np.float64], first: int, samples: int) -> str:
-    """Class of a frame: N without visible light, else by how many pulses are seen, and seen in 337 and 777.4 nm."""
-    seen = [(pulse, visible(pulse, background, first, samples)) for pulse in pulses]
-    seen = [(pulse, where) for pulse, where in seen if where.any()]
-    if all(pulse.is_hit for pulse, _ in seen) and len(seen) <= STRAY_HITS:
-        return NOISE
-    correlated = sum(bool(where[0] and where[2]) for _, where in seen)
-    correlation = "HC" if 2 * correlated >= len(seen) else "LC"
-    return correlation + ("HA" if len(seen) >= HIGH_ACTIVITY else "LA")
+def frame_peaks(light: NDArray[np.float64], background: NDArray[np.float64]) -> tuple[Peaks, ...]:
+    """Peaks of each photometer in a frame's noise-free light (3, T); ``background`` (3,) is what is beyond its ends."""
+    return tuple(_peaks(row, level) for row, level in zip(light, background, strict=True))
+
+
+def _peaks(light: NDArray[np.float64], level: float) -> Peaks:
+    framed = np.concatenate([[level], light, [level]])  # what leaks in over an end is a peak there
+    position, found = find_peaks(framed, prominence=_LOWEST)
+    prominence = found["prominences"]
+    bases = (prominence, found["left_bases"], found["right_bases"])
+    width = np.maximum(peak_widths(framed, position, rel_height=0.5, prominence_data=bases)[0], 1.0)
+    return Peaks(position - 1, width, prominence * width, prominence * np.sqrt(width / framed[position]))
+
+
+@dataclass(frozen=True)
+class Rule:
+    """How a frame's class follows from the peaks of its noise-free light.
+
+    A peak is *detectable* from a significance of ``detection`` and ``least_counts`` counts on, and a *spike* up to a
+    width of ``spike_samples``. A peak in 337 and one in 777.4 nm are *correlated* if they are no farther apart than the
+    mean of their widths, or ``coincidence`` samples.
+
+    - N: nothing is detectable but up to ``stray_spikes`` spikes.
+    - HC if correlated peaks hold at least ``correlated_share`` of the counts of all detectable peaks, else LC.
+    - HA from ``high_activity`` detectable peaks on, a correlated pair counted once, else LA.
+
+    A frame is *ambiguous* if its class changes when one of detection, stray_spikes, correlated_share and high_activity
+    falls by ``margin`` of itself or rises as much in ratio.
+    """
+
+    detection: float = 5.0
+    least_counts: float = 6.0
+    spike_samples: float = 8.0
+    coincidence: float = 3.0
+    stray_spikes: float = 3.0
+    correlated_share: float = 0.25
+    high_activity: float = 6.0
+    margin: float = 0.25
+
+    def frame_class(self, peaks: Sequence[Peaks]) -> str:
+        """Class of a frame with these ``peaks`` in 337 nm, ultraviolet and 777.4 nm."""
+        seen = [p[(p.significance >= self.detection) & (p.counts >= self.least_counts)] for p in peaks]
+        number = sum(map(len, seen))
+        if number <= self.stray_spikes and all((p.width <= self.spike_samples).all() for p in seen):
+            return NOISE
+        blue, _, oxygen = seen
+        near = np.abs(blue.position[:, None] - oxygen.position) <= np.maximum(
+            self.coincidence, (blue.width[:, None] + oxygen.width) / 2
+        )
+        pairs = blue[near.any(axis=1)], oxygen[near.any(axis=0)]
+        correlated = sum(p.counts.sum() for p in pairs) >= self.correlated_share * sum(p.counts.sum() for p in seen)
+        active = number - min(map(len, pairs)) >= self.high_activity
+        return ("HC" if correlated else "LC") + ("HA" if active else "LA")
+
+    def is_ambiguous(self, peaks: Sequence[Peaks]) -> bool:
+        """Whether the frame's class hangs on a threshold."""
+        label = self.frame_class(peaks)
+        return any(rule.frame_class(peaks) != label for rule in self._neighbours())
+
+    def _neighbours(self) -> Iterator["Rule"]:
+        for threshold in ("detection", "stray_spikes", "correlated_share", "high_activity"):
+            for factor in (1 - self.margin, 1 / (1 - self.margin)):
+                yield replace(self, **{threshold: factor * getattr(self, threshold)})

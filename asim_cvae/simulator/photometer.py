@@ -1,12 +1,30 @@
 """An instrument: background light, photon counting, and counts as flux."""
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
 from asim_cvae.instrument import DEAD_TIME, FLUX_PER_COUNT
 
-BACKGROUND_COUNTS = ((0.02, 0.75), (0.6, 6.7), (0.1, 2.3))
-"""Lowest and highest mean background of each photometer in counts a sample, measured on published light curves."""
+
+@dataclass(frozen=True)
+class Sky:
+    """A background: lowest and highest mean counts a sample of each photometer, and the share of observations."""
+
+    counts: tuple[tuple[float, float], tuple[float, float], tuple[float, float]]
+    share: float
+
+
+SKIES = {
+    "night": Sky(((0.02, 0.12), (0.6, 1.2), (0.1, 0.3)), 0.55),
+    "moon": Sky(((0.1, 0.4), (1.2, 3.0), (0.2, 0.9)), 0.3),
+    "day side": Sky(((0.3, 0.75), (3.0, 6.7), (0.6, 2.3)), 0.15),
+}
+"""Skies, dark to bright: together the ranges measured on published light curves, each a part of them.
+
+MMIA watches the night: the day side is the sunlit edge of its view at either end.
+"""
 
 _Q_SPREAD = (0.008, 0.008, 0.004)  # standard deviation of q over files, relative; measured likewise
 
@@ -14,9 +32,9 @@ _COUNTER_LIMIT = 255
 """Counts a sample at which the simulated counter stops."""
 
 
-def background_counts(rng: np.random.Generator) -> NDArray[np.float64]:
-    """Mean counts a sample of each photometer, (3,), log-uniform over the measured ranges."""
-    low, high = np.log(np.array(BACKGROUND_COUNTS)).T
+def background_counts(sky: str, rng: np.random.Generator) -> NDArray[np.float64]:
+    """Mean counts a sample of each photometer, (3,), log-uniform over the range of a sky."""
+    low, high = np.log(np.array(SKIES[sky].counts)).T
     levels: NDArray[np.float64] = np.exp(rng.uniform(low, high))
     return levels
 
@@ -28,11 +46,32 @@ def file_flux_per_count(rng: np.random.Generator) -> NDArray[np.float64]:
     return q
 
 
-def photon_counts(expected: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.int64]:
-    """Counts of a photon counter: Poisson, (3, T) of mean ``expected``, up to the counter's limit.
+def recorded_light(light: NDArray[np.float64]) -> NDArray[np.float64]:
+    """What a counter with a dead time records of ``light`` (3, T): ``m / (1 + tau m)``, as Level 1 corrects for.
 
-    ``expected`` is what a counter without dead time would see of the light; the recorded count saturates as
-    ``n = m / (1 + tau m)``, the inverse of the correction that Level 1 applies.
+    Knoll 2010, *Radiation Detection and Measurement*, ch. 4, for a non-paralysable counter.
     """
-    recorded = expected / (1 + DEAD_TIME[:, None] * expected)
-    return np.minimum(rng.poisson(recorded), _COUNTER_LIMIT)
+    recorded: NDArray[np.float64] = light / (1 + DEAD_TIME[:, None] * light)
+    return recorded
+
+
+def photon_counts(
+    light: NDArray[np.float64], background: NDArray[np.float64], rng: np.random.Generator
+) -> NDArray[np.int64]:
+    """Counts of a photon counter, (3, T), Poisson up to the counter's limit.
+
+    Args:
+        light: expected counts a sample without dead time, (3, T), nowhere below the background.
+        background: (3,). Most samples hold nothing else: its photons are thrown at random samples, all at once, which
+            is the same Poisson process and several times faster than a draw a sample.
+        rng: random numbers.
+    """
+    samples = light.shape[1]
+    recorded = recorded_light(light)
+    floor = recorded_light(background[:, None])[:, 0]
+    counts = np.empty(light.shape, dtype=np.int64)
+    for row, rate, level in zip(counts, recorded, floor, strict=True):
+        row[:] = np.bincount(rng.integers(0, samples, rng.poisson(level * samples)), minlength=samples)
+        bright = np.flatnonzero(rate > level)
+        row[bright] += rng.poisson(np.maximum(rate[bright] - level, 0))
+    return np.minimum(counts, _COUNTER_LIMIT)

@@ -9,7 +9,13 @@ from astropy.io import fits
 from cdflib.cdfwrite import CDF
 from numpy.typing import NDArray
 
-from asim_cvae.archive.layout import COUNT_VARIABLES, FLUX_VARIABLES, PRESENCE_VARIABLES, SIMULATOR_KEYWORD
+from asim_cvae.archive.layout import (
+    COUNT_VARIABLES,
+    FLUX_VARIABLES,
+    PRESENCE_VARIABLES,
+    SIMULATOR_KEYWORD,
+    FileName,
+)
 from asim_cvae.files import whole_file
 from asim_cvae.instrument import PHOTOMETERS, READOUT_SAMPLES, SAMPLE_PERIOD_US, counts_to_flux
 
@@ -22,24 +28,36 @@ Rows = Mapping[str, NDArray[Any]]
 def observation_rows(
     counts: NDArray[np.int64],
     flux_per_count: NDArray[np.float64],
-    start: np.datetime64,
-    observation_id: int,
-    level: int,
+    name: FileName,
+    position: tuple[float, float],
+    missing: NDArray[np.bool_],
 ) -> Rows:
-    """Photon counts (3, T) as rows of 8325 samples, the last one's end filled: flux for Level 1, counts for Level 0."""
+    """Photon counts (3, T) as rows of 8325 samples, the last one's end filled: flux for Level 1, counts for Level 0.
+
+    Args:
+        counts: of the three photometers.
+        flux_per_count: q of each photometer, (3,).
+        name: says level, start and observation id.
+        position: latitude and longitude, in degrees.
+        missing: (rows,); the rows flagged as absent, which hold nothing but fill.
+    """
+    start, level = name.start, name.level
     samples = counts.shape[1]
-    rows = -(-samples // READOUT_SAMPLES)
+    rows = missing.size
     padded = np.pad(counts.astype(np.float64), ((0, 0), (0, rows * READOUT_SAMPLES - samples)), constant_values=np.nan)
+    padded[:, np.repeat(missing, READOUT_SAMPLES)] = np.nan
     numbers = np.arange(rows, dtype=np.int32)
     row_us = READOUT_SAMPLES * SAMPLE_PERIOD_US
     time = _time_text(np.full(rows, start))
     variables: dict[str, NDArray[Any]] = {
-        "observation_id": np.full(rows, observation_id, dtype=np.int32),
+        "observation_id": np.full(rows, name.observation_id, dtype=np.int32),
         "raw_datetime": time,
         "frame_number": numbers,
         "priority": np.zeros(rows, dtype=np.int32),
         "dpu_counter_current": numbers * np.int32(row_us),
         "dpu_timer_pre_reset": np.zeros(rows, dtype=np.int32),
+        "latitude": np.full(rows, position[0], dtype=np.float32),
+        "longitude": np.full(rows, position[1], dtype=np.float32),
     }
     if level == 1:
         variables["corrected_datetime_level1"] = time
@@ -50,7 +68,7 @@ def observation_rows(
         light = np.where(np.isnan(padded), _COUNT_FILL, np.nan_to_num(padded)).astype(np.int32)
     names = FLUX_VARIABLES if level == 1 else COUNT_VARIABLES
     for photometer, name, exists, values in zip(PHOTOMETERS, names, PRESENCE_VARIABLES, light, strict=True):
-        variables[exists] = np.ones(rows, dtype=bool)
+        variables[exists] = ~missing
         variables[f"{photometer.name}DataTrigger"] = numbers == 0
         variables[name] = values.reshape(rows, READOUT_SAMPLES)
     for name in ("CHU1Meta_exists", "CHU1Data_exists", "CHU2Meta_exists", "CHU2Data_exists", "MXGSTrigger"):

@@ -1,0 +1,153 @@
+"""What happens during one observation: why MMIA triggered, under which sky, and every pulse of it."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from asim_cvae.frames.slicing import FRAME_SAMPLES
+from asim_cvae.instrument import MAX_READOUTS, READOUT_SAMPLES, SAMPLING_RATE
+from asim_cvae.simulator.events import (
+    Cloud,
+    Pulse,
+    blue_jet,
+    channel,
+    continuing_current,
+    corona,
+    elve,
+    log_normal,
+    log_uniform,
+    particles,
+    sprite,
+    stroke,
+)
+from asim_cvae.simulator.photometer import SKIES, background_counts
+from asim_cvae.simulator.pulses import SAMPLES_PER_MS
+
+RADIATION = "radiation"
+"""The cause of a trigger by particles, over the South Atlantic Anomaly."""
+
+CAUSES: dict[str, dict[int, int]] = {
+    "flash": {14: 25, 12: 2, 11: 1, 10: 1, 9: 4, 5: 1},
+    "stroke": {7: 1, 5: 4},
+    RADIATION: {14: 3, 12: 1, 6: 1, 5: 3},
+    "false trigger": {6: 2, 5: 1},
+}
+"""Why MMIA triggers, and how many of 50 observations hold how many whole frames then.
+
+The lengths are those of the published label table; the causes are read off the order of classes in it.
+"""
+
+_MAX_LIGHT = 250.0  # counts: near the 210 uW/m^2 that published light curves stop at
+_QUIET_PARTICLES = (5.0, 60.0)  # a second; two stray samples in 50 ms were measured on a published quiet frame
+_ANOMALY_PARTICLES = (1000.0, 4000.0)  # some 30 spikes of 10 counts and more in 50 ms were
+
+# Flashes are quiet or busy: frames of high activity come in runs in the published label table.
+_BUSY_STROKES, _STROKES, _QUIET_STROKES = 0.14, (6.0, 16.0), (0.1, 2.0)  # share of flashes; strokes a frame
+_BUSY_WEAK, _WEAK, _QUIET_WEAK = 0.12, (8.0, 20.0), (1.2, 4.0)  # and small uncorrelated pulses a frame
+_WEAK_LIGHT = (1.0, 40.0)
+
+
+@dataclass(frozen=True)
+class Scene:
+    """One observation of ``samples`` samples: ``background`` (3,) in counts a sample, and pulses in order of onset."""
+
+    cause: str
+    sky: str
+    background: NDArray[np.float64]
+    samples: int
+    pulses: list[Pulse]
+
+
+def draw_scene(rng: np.random.Generator) -> Scene:
+    """An observation such as MMIA may trigger on."""
+    cause = _draw(rng, {name: sum(lengths.values()) for name, lengths in CAUSES.items()})
+    frames = _draw(rng, CAUSES[cause])
+    samples = min(frames * FRAME_SAMPLES + int(rng.integers(0, FRAME_SAMPLES)), MAX_READOUTS * READOUT_SAMPLES)
+    sky = _draw(rng, {name: sky.share for name, sky in SKIES.items()})
+    rate = log_uniform(rng, *(_ANOMALY_PARTICLES if cause == RADIATION else _QUIET_PARTICLES))
+    pulses = list(particles(samples, rate, SAMPLING_RATE, rng))
+    if cause == "flash":
+        pulses += flash(samples, rng)
+    elif cause == "stroke":
+        pulses += lone_pulses(int(rng.uniform(0.3, 0.6) * samples), rng)
+    return Scene(cause, sky, background_counts(sky, rng), samples, sorted(pulses, key=lambda pulse: pulse.onset))
+
+
+def flash(samples: int, rng: np.random.Generator) -> Iterator[Pulse]:
+    """A flash of 200-600 ms: strokes and in-cloud pulses, continuing current, small pulses, rarely what is above.
+
+    Rakov and Uman 2003, *Lightning*, ch. 4, for durations, for the spread of strokes' light, and for the share of
+    strokes with continuing current.
+    """
+    begin = int(rng.uniform(-50, 150) * SAMPLES_PER_MS)
+    end = begin + int(rng.uniform(200, 600) * SAMPLES_PER_MS)
+    cloud = Cloud.draw(rng)
+    brightness = log_normal(rng, 4.0, 1.0)
+    strokes = [
+        stroke(onset, min(log_normal(rng, brightness, 0.9), _MAX_LIGHT), cloud, rng)
+        for onset in _onsets(begin, end, _rate(rng, _BUSY_STROKES, _STROKES, _QUIET_STROKES), rng)
+    ]
+    yield from strokes
+    for pulse in strokes:
+        if rng.random() < 0.15:
+            yield continuing_current(pulse.onset, rng.uniform(0.02, 0.15) * pulse.peak[2], cloud, rng)
+    if strokes:
+        yield from above_the_cloud(max(strokes, key=lambda pulse: pulse.peak[2]).onset, rng)
+    yield from _weak_pulses(
+        begin if rng.random() < 0.2 else 0, end if rng.random() < 0.2 else samples, rng
+    )  # most often of the storm, not of the flash alone
+
+
+def _weak_pulses(begin: int, end: int, rng: np.random.Generator) -> Iterator[Pulse]:
+    """Corona discharges and channels, down into the noise, each seen in one of 337 and 777.4 nm."""
+    corona_share = rng.uniform()
+    for onset in _onsets(begin, end, _rate(rng, _BUSY_WEAK, _WEAK, _QUIET_WEAK), rng):
+        kind = corona if rng.random() < corona_share else channel
+        yield kind(onset, log_uniform(rng, *_WEAK_LIGHT), rng)
+
+
+def above_the_cloud(onset: int, rng: np.random.Generator) -> Iterator[Pulse]:
+    """What the strongest stroke of a flash, at ``onset``, may cause above the cloud: rare, each in 1-2 % of flashes."""
+    if rng.random() < 0.02:
+        yield elve(onset, log_uniform(rng, 3, 40), rng)
+    if rng.random() < 0.01:
+        yield sprite(onset + int(rng.uniform(1, 20) * SAMPLES_PER_MS), log_uniform(rng, 5, 60), rng)
+    if rng.random() < 0.01:
+        yield from blue_jet(onset, log_uniform(rng, 10, 100), rng)
+
+
+def lone_pulses(onset: int, rng: np.random.Generator) -> Iterator[Pulse]:
+    """A corona discharge, or one to three strokes close together, and nothing else."""
+    if rng.random() < 0.3:
+        yield corona(onset, log_uniform(rng, 3, 60), rng)
+        return
+    cloud = Cloud.draw(rng)
+    for _ in range(int(rng.integers(1, 4))):
+        yield stroke(onset + int(rng.exponential(3 * SAMPLES_PER_MS)), log_uniform(rng, 2, 60), cloud, rng)
+
+
+def _rate(
+    rng: np.random.Generator, busy_share: float, busy: tuple[float, float], quiet: tuple[float, float]
+) -> float:
+    return log_uniform(rng, *(busy if rng.random() < busy_share else quiet))
+
+
+def _onsets(begin: int, end: int, per_frame: float, rng: np.random.Generator) -> list[int]:
+    """Onsets in bursts: half of them follow another within some 10 ms."""
+    count = rng.poisson(per_frame * max(end - begin, 0) / FRAME_SAMPLES)
+    onsets = rng.uniform(begin, end, count)
+    if count > 1:
+        after = rng.choice(onsets, count) + rng.exponential(10 * SAMPLES_PER_MS, count)
+        onsets = np.where(rng.random(count) < 0.5, after, onsets)
+    return [int(onset) for onset in np.sort(onsets)]
+
+
+Name = TypeVar("Name", str, int)
+
+
+def _draw(rng: np.random.Generator, shares: Mapping[Name, float]) -> Name:
+    weights = np.array(list(shares.values()), dtype=np.float64)
+    return list(shares)[int(rng.choice(len(weights), p=weights / weights.sum()))]

@@ -1,0 +1,68 @@
+"""What was put into a simulated observation, as rows of two tables: its pulses, and its frames."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from asim_cvae.classes import NOISE
+from asim_cvae.frames.slicing import FRAME_SAMPLES
+from asim_cvae.instrument import PHOTOMETERS
+from asim_cvae.simulator.events import Pulse
+from asim_cvae.simulator.labelling import Rule, frame_peaks
+from asim_cvae.simulator.pulses import SAMPLES_PER_MS
+from asim_cvae.simulator.scenes import Scene
+
+PULSE_COLUMNS = ("file", "kind", "onset_ms", "width_ms", *(f"peak_counts_{p.name}" for p in PHOTOMETERS))
+"""A pulse: time above half of its peak in its brightest photometer, and its light at the peak in each."""
+
+FRAME_COLUMNS = ("file", "frame", "class", "ambiguous", "type", "kinds", "cause", "sky")
+"""A frame: its class, whether that hangs on a threshold, the kind of event with most of its detectable light, all kinds
+that are detectable, and why MMIA triggered under which sky."""
+
+_DETECTION = 5.0  # standard deviations, for the kinds that a frame shows
+
+
+def pulse_rows(file: str, pulses: Sequence[Pulse]) -> list[tuple[str, ...]]:
+    """A row of ``PULSE_COLUMNS`` for each pulse."""
+    return [
+        (
+            file,
+            pulse.kind,
+            f"{pulse.onset / SAMPLES_PER_MS:.2f}",
+            f"{pulse.width_ms:.2f}",
+            *(f"{peak:.2f}" for peak in pulse.peak),
+        )
+        for pulse in pulses
+    ]
+
+
+def frame_rows(
+    file: str, scene: Scene, light: NDArray[np.float64], frames: Sequence[int], rule: Rule
+) -> list[tuple[str, ...]]:
+    """A row of ``FRAME_COLUMNS`` for each of ``frames`` of an observation with noise-free ``light`` (3, T)."""
+    return [_frame_row(file, scene, light, frame, rule) for frame in frames]
+
+
+def _frame_row(file: str, scene: Scene, light: NDArray[np.float64], frame: int, rule: Rule) -> tuple[str, ...]:
+    first = frame * FRAME_SAMPLES
+    part = light[:, first : first + FRAME_SAMPLES]
+    peaks = frame_peaks(part, scene.background)
+    label = rule.frame_class(peaks)
+    kinds = _detectable_kinds(scene.pulses, part, first)
+    chief = "noise" if label == NOISE else max(kinds, key=lambda kind: kinds[kind], default="unresolved")
+    shown = "+".join(sorted(kinds))
+    return file, str(frame), label, str(int(rule.is_ambiguous(peaks))), chief, shown, scene.cause, scene.sky
+
+
+def _detectable_kinds(pulses: Sequence[Pulse], light: NDArray[np.float64], first: int) -> Mapping[str, float]:
+    """Counts of each kind of pulse that stands out in its brightest photometer in a frame."""
+    kinds: dict[str, float] = {}
+    for pulse in pulses:
+        photometer = pulse.brightest
+        where, own = pulse.light(photometer, first, light.shape[1])
+        bright = own > 0.1 * pulse.peak[photometer]
+        counts = own[bright].sum()
+        if counts > _DETECTION * np.sqrt(light[photometer, where][bright].sum()):
+            kinds[pulse.kind] = kinds.get(pulse.kind, 0.0) + float(counts)
+    return kinds
