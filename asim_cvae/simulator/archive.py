@@ -158,7 +158,9 @@ def _make_part(numbers: Sequence[int], root: Path, simulation: Simulation) -> Pa
     """Write some observations, then what they add to the tables: with that, these are done."""
     part = root / _PARTS / f"{numbers[0]:08d}.json"
     if not part.exists():
-        write_json(part, [_make_file(number, root, simulation) for number in numbers])
+        made = json.dumps([_make_file(number, root, simulation) for number in numbers])
+        with whole_file(part) as unfinished:
+            unfinished.write_text(made, encoding="utf-8")
     return part
 
 

@@ -32,7 +32,12 @@ class Pulse:
     @property
     def brightest(self) -> int:
         """The photometer, from 0, that sees most of it."""
-        return int(np.argmax(self.peak))
+        return self.peak.index(max(self.peak))
+
+    @property
+    def end(self) -> int:
+        """The sample after its last."""
+        return self.onset + max(map(len, self.shapes))
 
     @property
     def width_ms(self) -> float:
@@ -85,7 +90,7 @@ class Cloud:
 def stroke(onset: int, light: float, cloud: Cloud, rng: np.random.Generator) -> Pulse:
     """A return stroke or an in-cloud pulse, scattered by the cloud: 337 and 777.4 nm together, a little ultraviolet."""
     if rng.random() < 0.5:
-        source = current_pulse(log_uniform(rng, 0.3, 2.0), log_uniform(rng, 0.3, 2.0))  # of an in-cloud leader
+        source = current_pulse(log_uniform(rng, 0.3, 3.0), log_uniform(rng, 0.3, 3.0))  # of an in-cloud leader
     else:
         source = current_pulse(log_uniform(rng, 0.02, 0.1), log_uniform(rng, 0.05, 0.5))
     oxygen = through_cloud(source, cloud.delay_ms, cloud.loss_per_ms)

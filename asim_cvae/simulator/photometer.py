@@ -17,9 +17,9 @@ class Sky:
 
 
 SKIES = {
-    "night": Sky(((0.02, 0.12), (0.6, 1.2), (0.1, 0.3)), 0.55),
+    "night": Sky(((0.012, 0.12), (0.6, 1.2), (0.1, 0.3)), 0.5),
     "moon": Sky(((0.1, 0.4), (1.2, 3.0), (0.2, 0.9)), 0.3),
-    "day side": Sky(((0.3, 0.75), (3.0, 6.7), (0.6, 2.3)), 0.15),
+    "day side": Sky(((0.3, 0.75), (3.0, 8.0), (0.6, 2.3)), 0.2),
 }
 """Skies, dark to bright: together the ranges measured on published light curves, each a part of them.
 

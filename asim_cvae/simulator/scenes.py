@@ -85,7 +85,7 @@ def flash(samples: int, rng: np.random.Generator) -> Iterator[Pulse]:
     begin = int(rng.uniform(-50, 150) * SAMPLES_PER_MS)
     end = begin + int(rng.uniform(200, 600) * SAMPLES_PER_MS)
     cloud = Cloud.draw(rng)
-    brightness = log_normal(rng, 4.0, 1.0)
+    brightness = log_normal(rng, 5.5, 1.3)
     strokes = [
         stroke(onset, min(log_normal(rng, brightness, 0.9), _MAX_LIGHT), cloud, rng)
         for onset in _onsets(begin, end, _rate(rng, _BUSY_STROKES, _STROKES, _QUIET_STROKES), rng)

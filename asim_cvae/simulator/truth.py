@@ -41,18 +41,25 @@ def frame_rows(
     file: str, scene: Scene, light: NDArray[np.float64], frames: Sequence[int], rule: Rule
 ) -> list[tuple[str, ...]]:
     """A row of ``FRAME_COLUMNS`` for each of ``frames`` of an observation with noise-free ``light`` (3, T)."""
-    return [_frame_row(file, scene, light, frame, rule) for frame in frames]
+    onsets = np.array([pulse.onset for pulse in scene.pulses])
+    ends = np.array([pulse.end for pulse in scene.pulses])
+    rows = []
+    for frame in frames:
+        first, last = frame * FRAME_SAMPLES, (frame + 1) * FRAME_SAMPLES
+        pulses = [scene.pulses[i] for i in np.flatnonzero((onsets < last) & (ends > first))]
+        rows.append((file, str(frame), *_describe(scene, pulses, light[:, first:last], first, rule)))
+    return rows
 
 
-def _frame_row(file: str, scene: Scene, light: NDArray[np.float64], frame: int, rule: Rule) -> tuple[str, ...]:
-    first = frame * FRAME_SAMPLES
-    part = light[:, first : first + FRAME_SAMPLES]
-    peaks = frame_peaks(part, scene.background)
+def _describe(
+    scene: Scene, pulses: Sequence[Pulse], light: NDArray[np.float64], first: int, rule: Rule
+) -> tuple[str, ...]:
+    peaks = frame_peaks(light, scene.background)
     label = rule.frame_class(peaks)
-    kinds = _detectable_kinds(scene.pulses, part, first)
+    kinds = _detectable_kinds(pulses, light, first)
     chief = "noise" if label == NOISE else max(kinds, key=lambda kind: kinds[kind], default="unresolved")
     shown = "+".join(sorted(kinds))
-    return file, str(frame), label, str(int(rule.is_ambiguous(peaks))), chief, shown, scene.cause, scene.sky
+    return label, str(int(rule.is_ambiguous(peaks))), chief, shown, scene.cause, scene.sky
 
 
 def _detectable_kinds(pulses: Sequence[Pulse], light: NDArray[np.float64], first: int) -> Mapping[str, float]:

@@ -1,6 +1,7 @@
 """Writes observations as MMIA files, with the names and variables of the archive."""
 
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from asim_cvae.files import whole_file
 from asim_cvae.instrument import PHOTOMETERS, READOUT_SAMPLES, SAMPLE_PERIOD_US, counts_to_flux
 
 _COUNT_FILL = np.int32(-2147483648)
+_TIME_LENGTH = 32  # characters, as "2019-01-03T14:08:00.000000+00:00"
 
 Rows = Mapping[str, NDArray[Any]]
 """Variables by name, each with a row a readout frame."""
@@ -80,23 +82,43 @@ def _time_text(times: NDArray[np.datetime64]) -> NDArray[np.str_]:
     return np.array([f"{time.astype('datetime64[us]')}+00:00" for time in times])
 
 
-_FITS_FORMATS = {"i": "J", "f": "E", "b": "L"}
+_FITS_FORMATS = {"i": "J", "f": "E", "b": "L", "U": "A"}
+_FITS_TYPES = {"i": ">i4", "f": ">f4", "b": "S1", "U": f"S{_TIME_LENGTH}"}
+_FITS_BLOCK = 2880
 
 
 def write_fits(path: Path, rows: Rows, simulator: str) -> None:
-    """Write ``rows`` as HDU 1 of a FITS file that names its ``simulator``."""
-    columns = []
+    """Write ``rows`` as HDU 1 of a FITS file that names its ``simulator``.
+
+    astropy makes the header, once for all files of one layout; it would take most of an archive's time otherwise.
+    """
+    table = np.empty(
+        len(next(iter(rows.values()))),
+        dtype=[(name, _FITS_TYPES[values.dtype.kind], values.shape[1:]) for name, values in rows.items()],
+    )
     for name, values in rows.items():
-        code = "32A" if values.dtype.kind == "U" else _FITS_FORMATS[values.dtype.kind]
-        width = str(values.shape[1]) if values.ndim > 1 else ""
-        null = int(_COUNT_FILL) if name in COUNT_VARIABLES else None
-        columns.append(
-            fits.Column(name, width + code, unit="uW/m^2" if name in FLUX_VARIABLES else None, null=null, array=values)
+        table[name] = np.where(values, b"T", b"F") if values.dtype.kind == "b" else values
+    layout = tuple((name, _FITS_FORMATS[v.dtype.kind], v.shape[1:]) for name, v in rows.items())
+    content = _fits_headers(layout, table.size, simulator) + table.tobytes()
+    with whole_file(path) as partial:
+        partial.write_bytes(content + bytes(-len(content) % _FITS_BLOCK))
+
+
+@lru_cache
+def _fits_headers(layout: tuple[tuple[str, str, tuple[int, ...]], ...], rows: int, simulator: str) -> bytes:
+    columns = [
+        fits.Column(
+            name,
+            f"{_TIME_LENGTH if code == 'A' else shape[0] if shape else ''}{code}",
+            unit="uW/m^2" if name in FLUX_VARIABLES else None,
+            null=int(_COUNT_FILL) if name in COUNT_VARIABLES else None,
         )
+        for name, code, shape in layout
+    ]
     primary = fits.PrimaryHDU()
     primary.header[SIMULATOR_KEYWORD] = (simulator, "made up, not measured")
-    with whole_file(path) as partial:
-        fits.HDUList([primary, fits.BinTableHDU.from_columns(columns)]).writeto(partial, overwrite=True)
+    table = fits.BinTableHDU.from_columns(columns, nrows=rows)
+    return b"".join(hdu.header.tostring().encode("ascii") for hdu in fits.HDUList([primary, table]))
 
 
 _CDF_TYPES = {"i": CDF.CDF_INT4, "f": CDF.CDF_REAL4, "b": CDF.CDF_UINT1, "U": CDF.CDF_CHAR}
@@ -114,7 +136,7 @@ def write_cdf(path: Path, rows: Rows, simulator: str) -> None:
                     {
                         "Variable": name,
                         "Data_Type": _CDF_TYPES[values.dtype.kind],
-                        "Num_Elements": 32 if text else 1,
+                        "Num_Elements": _TIME_LENGTH if text else 1,
                         "Rec_Vary": True,
                         "Dim_Sizes": list(values.shape[1:]),
                     },
