@@ -87,6 +87,9 @@ class Cloud:
         )
 
 
+_BRIGHTEST = 150.0  # counts of a stroke's peak, twice the largest seen on published light curves
+
+
 def stroke(onset: int, light: float, cloud: Cloud, rng: np.random.Generator) -> Pulse:
     """A return stroke or an in-cloud pulse, scattered by the cloud: 337 and 777.4 nm together, a little ultraviolet."""
     if rng.random() < 0.5:
@@ -95,7 +98,8 @@ def stroke(onset: int, light: float, cloud: Cloud, rng: np.random.Generator) -> 
         source = current_pulse(log_uniform(rng, 0.02, 0.1), log_uniform(rng, 0.05, 0.5))
     oxygen = through_cloud(source, cloud.delay_ms, cloud.loss_per_ms)
     nitrogen = through_cloud(source, cloud.blue_delay * cloud.delay_ms, cloud.loss_per_ms)
-    blue = light * cloud.blue_light * log_normal(rng, 1.0, 0.3)
+    light = min(light, _BRIGHTEST)
+    blue = min(light * cloud.blue_light * log_normal(rng, 1.0, 0.3), _BRIGHTEST)
     return Pulse("stroke", onset, (blue, 0.01 * blue, light), (nitrogen, nitrogen, oxygen))
 
 

@@ -19,7 +19,7 @@ class Sky:
 SKIES = {
     "night": Sky(((0.012, 0.12), (0.6, 1.2), (0.1, 0.3)), 0.5),
     "moon": Sky(((0.1, 0.4), (1.2, 3.0), (0.2, 0.9)), 0.3),
-    "day side": Sky(((0.3, 0.75), (3.0, 8.0), (0.6, 2.3)), 0.2),
+    "day side": Sky(((0.3, 0.75), (3.0, 9.0), (0.6, 2.3)), 0.2),
 }
 """Skies, dark to bright: together the ranges measured on published light curves, each a part of them.
 

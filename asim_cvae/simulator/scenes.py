@@ -40,7 +40,6 @@ CAUSES: dict[str, dict[int, int]] = {
 The lengths are those of the published label table; the causes are read off the order of classes in it.
 """
 
-_MAX_LIGHT = 250.0  # counts: near the 210 uW/m^2 that published light curves stop at
 _QUIET_PARTICLES = (5.0, 60.0)  # a second; two stray samples in 50 ms were measured on a published quiet frame
 _ANOMALY_PARTICLES = (1000.0, 4000.0)  # some 30 spikes of 10 counts and more in 50 ms were
 
@@ -85,10 +84,10 @@ def flash(samples: int, rng: np.random.Generator) -> Iterator[Pulse]:
     begin = int(rng.uniform(-50, 150) * SAMPLES_PER_MS)
     end = begin + int(rng.uniform(200, 600) * SAMPLES_PER_MS)
     cloud = Cloud.draw(rng)
-    brightness = log_normal(rng, 5.5, 1.3)
+    rate = _rate(rng, _BUSY_STROKES, _STROKES, _QUIET_STROKES)
+    brightness = log_normal(rng, 6.5, 1.3) / np.sqrt(max(rate, 1.0))  # many pulses are small ones
     strokes = [
-        stroke(onset, min(log_normal(rng, brightness, 0.9), _MAX_LIGHT), cloud, rng)
-        for onset in _onsets(begin, end, _rate(rng, _BUSY_STROKES, _STROKES, _QUIET_STROKES), rng)
+        stroke(onset, log_normal(rng, brightness, 0.9), cloud, rng) for onset in _onsets(begin, end, rate, rng)
     ]
     yield from strokes
     for pulse in strokes:
