@@ -70,6 +70,13 @@ def encode_frames(module: CVAEModule, batches: Iterable[Tensor]) -> Encoded:
 
 
 @torch.inference_mode()
+def encode_latents(module: CVAEModule, batches: Iterable[Tensor], protocol: Protocol) -> NDArray[np.float32]:
+    """Latents (N, latents) of batches of scaled frames, as the protocol scores them, by a module in eval mode."""
+    mu, log_sigma = zip(*(module.encode(batch.to(module.device)) for batch in batches), strict=True)
+    return _latents(torch.cat(mu).float().cpu().numpy(), torch.cat(log_sigma).float().cpu().numpy(), protocol)
+
+
+@torch.inference_mode()
 def reconstruct(module: CVAEModule, frame: Tensor, scaling: Scaling) -> NDArray[np.float32]:
     """Mean of p(x|z) at the posterior mean of a scaled frame (3, 5000), as flux in uW/m^2 in time order."""
     was_training = module.training
@@ -87,7 +94,7 @@ def evaluate(module: CVAEModule, datamodule: MMIADataModule, protocol: Protocol)
     """
     frames = datamodule.scored_frames()
     encoded = encode_frames(module, datamodule.frames_loader(frames.dataset))
-    latents = encoded.mu if protocol.latent == "mean" else _sampled(encoded, protocol.random_state)
+    latents = _latents(encoded.mu, encoded.log_sigma, protocol)
     labels = frames.labels
     finite = bool(np.isfinite(latents).all())
     clustering = cluster_latents(latents, protocol) if finite and len(latents) else None
@@ -107,10 +114,11 @@ def evaluate(module: CVAEModule, datamodule: MMIADataModule, protocol: Protocol)
     return Evaluation(frames, encoded, latents, clustering, clusters, scores)
 
 
-def _sampled(encoded: Encoded, seed: int) -> NDArray[np.float32]:
-    generator = torch.Generator().manual_seed(seed)
-    sample = sample_latent(torch.from_numpy(encoded.mu), torch.from_numpy(encoded.log_sigma), generator)
-    return sample.numpy()
+def _latents(mu: NDArray[np.float32], log_sigma: NDArray[np.float32], protocol: Protocol) -> NDArray[np.float32]:
+    if protocol.latent == "mean":
+        return mu
+    generator = torch.Generator().manual_seed(protocol.random_state)
+    return sample_latent(torch.from_numpy(mu), torch.from_numpy(log_sigma), generator).numpy()
 
 
 def _mean(values: NDArray[np.float32]) -> float | None:

@@ -14,8 +14,8 @@ FLOORS = (
     ("archive", "frames", "simulator", "nn"),
     ("objective", "scoring", "figures"),
     ("data", "model", "legacy", "evaluation"),
-    ("runs", "callbacks", "resume", "command"),
-    ("simulate", "prepare", "train", "score"),
+    ("comparison", "runs", "callbacks", "resume", "command"),
+    ("simulate", "realism", "prepare", "train", "score"),
 )
 ORDER = [room for floor in FLOORS for room in floor]
 COMMANDS = FLOORS[-1]

@@ -3,12 +3,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from asim_cvae.simulator.flashes import corona_pulse, diffusion_pulse, lightning
 
 from asim_cvae.archive import discover, read_labels, read_observation
 from asim_cvae.errors import InputError
 from asim_cvae.instrument import flux_to_counts
 from asim_cvae.simulator.archive import TABLE_NAME, Simulation, make_archive
-from asim_cvae.simulator.flashes import corona_pulse, diffusion_pulse, lightning
 from asim_cvae.simulator.labelling import frame_class
 
 

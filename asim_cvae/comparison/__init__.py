@@ -1,1 +1,1 @@
-"""Simulated light curves beside real ones: is the simulated archive like the real one, and is it hard enough?"""
+"""Simulated light curves beside real ones: how alike they are, and how hard to label."""

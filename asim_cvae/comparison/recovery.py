@@ -24,7 +24,8 @@ def _read_off(counts: NDArray[np.int64]) -> NDArray[np.int64]:
     line = Path(np.column_stack([samples, counts]).astype(np.float64))
     line.simplify_threshold = _THRESHOLD
     drawn = line.cleaned(transform=scale, simplify=True)
-    points = scale.inverted().transform(drawn.vertices[drawn.codes != Path.STOP])
+    drawn_points = np.asarray(drawn.vertices)[np.asarray(drawn.codes) != Path.STOP]
+    points = scale.inverted().transform(drawn_points)
     kept = np.unique(np.clip(np.round(points[:, 0]).astype(np.int64), 0, counts.size - 1))
     read: NDArray[np.int64] = np.floor(np.interp(samples, kept, counts[kept])).astype(np.int64)
     return read

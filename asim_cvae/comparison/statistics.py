@@ -1,25 +1,35 @@
 """Hand-made statistics of the photon counts of a frame."""
 
 from collections.abc import Iterator
+from dataclasses import astuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import median_filter, uniform_filter1d
+from scipy.ndimage import uniform_filter1d
 from scipy.signal import find_peaks
 
 from asim_cvae.instrument import PHOTOMETERS
+from asim_cvae.simulator.labelling import Rule, frame_peaks
 from asim_cvae.simulator.pulses import SAMPLES_PER_MS
 
 Counts = NDArray[np.int64]
 """(T,) or (3, T)."""
 
+Light = NDArray[np.float64]
+"""Likewise, and of each photometer (3,)."""
+
 _LAGS = (1, 10, 100)
 _QUANTILES = (0.9, 0.99, 0.999)
-_LOCAL = 101  # samples of the median that spikes stand out from
+_LOCAL = 100  # samples of the median that spikes stand out from
 _SPIKE_SAMPLES = 6
 _DETECTION = 5.0  # standard deviations
 _SMOOTH = 30  # samples: pulses are slower than spikes
 _SCALES = (3, 12, 48, 192)  # samples
+_RULE_SCALES, _RULE_DETECTIONS = (3, 9, 27), (4.0, 5.0, 7.0)
+_LEAST = 6.0  # counts of a peak
+_APART = 40  # samples from which peaks are different ones
+_BLOCK = 50  # samples: the quieter half of such means is background
+_DARKEST = 0.02  # counts
 
 
 def frame_statistics(counts: Counts) -> dict[str, float]:
@@ -49,7 +59,7 @@ def _correlations(counts: Counts) -> Iterator[tuple[str, float]]:
 
 def _spikes(counts: Counts) -> Iterator[tuple[str, float]]:
     """Runs of at most 6 samples that stand out from the median around them."""
-    level = median_filter(counts.astype(np.float64), _LOCAL)
+    level = np.repeat(np.median(counts.reshape(-1, _LOCAL), axis=1), _LOCAL)
     high = counts > level + _DETECTION * np.sqrt(level + 0.5)
     edges = np.flatnonzero(np.diff(np.concatenate([[0], high.astype(np.int8), [0]])))
     first, last = edges[::2], edges[1::2]
@@ -82,32 +92,47 @@ def _time_between(falling: NDArray[np.float64], high: float, low: float) -> floa
 
 
 def detection_features(counts: Counts) -> list[float]:
-    """What peak finding on four time scales says of a frame (3, T): numbers of peaks and what 337 and 777.4 nm share."""
+    """What can be detected in a frame (3, T) on several time scales: peaks, and what 337 and 777.4 nm share.
+
+    Peaks are found in sums over a scale; what the labelling rule measures is taken on counts smoothed over it.
+    """
     light = counts.astype(np.float64)
-    quiet = np.sort(light[:, : light.shape[1] // 50 * 50].reshape(3, -1, 50).mean(axis=2), axis=1)
-    background = np.maximum(quiet[:, : quiet.shape[1] // 4].mean(axis=1), 0.02)
-    features: list[float] = []
-    everywhere = []
+    quiet = np.sort(light.reshape(3, -1, _BLOCK).mean(axis=2), axis=1)
+    background = np.maximum(quiet[:, : quiet.shape[1] // 2].mean(axis=1), _DARKEST)
+    return [*_peak_features(light, background), *_rule_features(light, background)]
+
+
+def _rule_features(light: Light, background: Light) -> Iterator[float]:
+    for scale in _RULE_SCALES:
+        peaks = frame_peaks(np.maximum(uniform_filter1d(light, scale, axis=1), _DARKEST), background)
+        for detection in _RULE_DETECTIONS:
+            yield from astuple(Rule(detection=detection).measure(peaks))
+
+
+def _peak_features(light: Light, background: Light) -> Iterator[float]:
+    everywhere: list[list[NDArray[np.int64]]] = [[], [], []]
     for scale in _SCALES:
-        total = uniform_filter1d(light, scale, axis=1) * scale
+        total = uniform_filter1d(light, scale, axis=1, mode="constant") * scale  # what leaks in over an end is a peak
         found = [_peaks(row, level * scale) for row, level in zip(total, background, strict=True)]
-        everywhere += found
-        features += [*map(len, found), *_shared(total - scale * background[:, None], background * scale, found, scale)]
-    merged = np.sort(np.concatenate(everywhere))
-    return [*features, float(1 + (np.diff(merged) > 40).sum()) if merged.size else 0.0]
+        for positions, new in zip(everywhere, found, strict=True):
+            positions.append(new)
+        yield from map(len, found)
+        yield from _shared(total - scale * background[:, None], background * scale, found, scale)
+    blue, ultraviolet, oxygen = map(np.concatenate, everywhere)
+    for positions in (blue, oxygen, np.concatenate([blue, ultraviolet, oxygen])):
+        yield float(1 + (np.diff(np.sort(positions)) > _APART).sum()) if positions.size else 0.0
 
 
-def _peaks(total: NDArray[np.float64], level: float) -> NDArray[np.int64]:
-    least = max(6.0, _DETECTION * np.sqrt(level))
-    position, found = find_peaks(total, height=level + least, prominence=6.0)
-    return position[found["prominences"] > 0.9 * _DETECTION * np.sqrt(total[position])]
+def _peaks(total: Light, level: float) -> NDArray[np.int64]:
+    least = max(_LEAST, _DETECTION * np.sqrt(level))
+    position, found = find_peaks(total, height=level + least, prominence=_LEAST)
+    clear: NDArray[np.int64] = position[found["prominences"] > 0.9 * _DETECTION * np.sqrt(total[position])]
+    return clear
 
 
-def _shared(
-    excess: NDArray[np.float64], level: NDArray[np.float64], peaks: list[NDArray[np.int64]], scale: int
-) -> list[float]:
-    """Coincident peaks, the share of their counts, and the share of detectable light that the other photometer sees."""
-    reach = max(scale, 20)
+def _shared(excess: Light, level: Light, peaks: list[NDArray[np.int64]], scale: int) -> Iterator[float]:
+    """Coincident peaks, their share of the counts, and how much of the detectable light is in both photometers."""
+    reach = max(scale, _APART // 2)
     blue, oxygen = peaks[0], peaks[2]
     near = np.abs(blue[:, None] - oxygen) <= reach
     heights = excess[0][blue], excess[2][oxygen]
@@ -115,11 +140,9 @@ def _shared(
     lit = [row * (row > _DETECTION * np.sqrt(floor + 1)) for row, floor in zip(excess, level, strict=True)]
     around = [uniform_filter1d((row > 0).astype(np.float64), 2 * reach + 1) > 0 for row in lit]
     both = lit[0][around[2]].sum() + lit[2][around[0]].sum()
-    return [
-        float(min(near.any(axis=1).sum(), near.any(axis=0).sum())),
-        float(paired / (heights[0].sum() + heights[1].sum() + 1)),
-        float(both / (lit[0].sum() + lit[2].sum() + 1)),
-        float(lit[0].sum() / scale),
-        float(lit[2].sum() / scale),
-        float(np.minimum(lit[0] / (lit[0].sum() + 1), lit[2] / (lit[2].sum() + 1)).sum()),
-    ]
+    yield from (near.any(axis=1).sum(), near.any(axis=0).sum())
+    yield paired / (heights[0].sum() + heights[1].sum() + 1)
+    yield both / (lit[0].sum() + lit[2].sum() + 1)
+    yield from (lit[0].sum() / scale, lit[2].sum() / scale)
+    yield np.minimum(lit[0] / (lit[0].sum() + 1), lit[2] / (lit[2].sum() + 1)).sum()
+    yield np.corrcoef(lit[0], lit[2])[0, 1] if lit[0].any() and lit[2].any() else 0.0

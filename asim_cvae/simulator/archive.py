@@ -4,7 +4,8 @@ import csv
 import hashlib
 import json
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
@@ -195,18 +196,23 @@ def _write_tables(root: Path, parts: Iterable[Path], labelled: int) -> str:
     """Write the label table and the truth from what the observations added; returns the digest of all counts."""
     digest = hashlib.sha256()
     labels = []
-    with whole_file(root / PULSES_NAME) as pulses_path, whole_file(root / FRAMES_NAME) as frames_path:
-        with pulses_path.open("w", newline="") as pulses_file, frames_path.open("w", newline="") as frames_file:
-            pulses, frames = csv.writer(pulses_file), csv.writer(frames_file)
-            pulses.writerow(PULSE_COLUMNS)
-            frames.writerow(FRAME_COLUMNS)
-            for part in parts:
-                for made in json.loads(part.read_text(encoding="utf-8")):
-                    digest.update(bytes.fromhex(made["counts_sha256"]))
-                    pulses.writerows(made["pulses"])
-                    frames.writerows(made["frames"])
-                    if made["number"] < labelled:
-                        labels += [(row[0], int(row[1]), row[2]) for row in made["frames"]]
+    with _csv_file(root / PULSES_NAME, PULSE_COLUMNS) as pulses, _csv_file(root / FRAMES_NAME, FRAME_COLUMNS) as frames:
+        for part in parts:
+            for made in json.loads(part.read_text(encoding="utf-8")):
+                digest.update(bytes.fromhex(made["counts_sha256"]))
+                pulses.writerows(made["pulses"])
+                frames.writerows(made["frames"])
+                if made["number"] < labelled:
+                    labels += [(row[0], int(row[1]), row[2]) for row in made["frames"]]
     if labelled:
         write_label_table(root / TABLE_NAME, labels)
     return digest.hexdigest()
+
+
+@contextmanager
+def _csv_file(path: Path, columns: Sequence[str]) -> Iterator[Any]:
+    """A csv writer; the file appears when all is written."""
+    with whole_file(path) as unfinished, unfinished.open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(columns)
+        yield writer

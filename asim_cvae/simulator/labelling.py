@@ -47,6 +47,18 @@ def _peaks(light: NDArray[np.float64], level: float) -> Peaks:
 
 
 @dataclass(frozen=True)
+class Measures:
+    """Numbers of detectable peaks in all photometers, of spikes and of correlated pairs among them, and the share of
+    their counts that is in correlated ones.
+    """
+
+    detectable: int
+    spikes: int
+    pairs: int
+    correlated_share: float
+
+
+@dataclass(frozen=True)
 class Rule:
     """How a frame's class follows from the peaks of its noise-free light.
 
@@ -71,20 +83,29 @@ class Rule:
     high_activity: float = 6.0
     margin: float = 0.25
 
-    def frame_class(self, peaks: Sequence[Peaks]) -> str:
-        """Class of a frame with these ``peaks`` in 337 nm, ultraviolet and 777.4 nm."""
+    def measure(self, peaks: Sequence[Peaks]) -> "Measures":
+        """What the rule looks at, of ``peaks`` in 337 nm, ultraviolet and 777.4 nm."""
         seen = [p[(p.significance >= self.detection) & (p.counts >= self.least_counts)] for p in peaks]
-        number = sum(map(len, seen))
-        if number <= self.stray_spikes and all((p.width <= self.spike_samples).all() for p in seen):
-            return NOISE
         blue, _, oxygen = seen
         near = np.abs(blue.position[:, None] - oxygen.position) <= np.maximum(
             self.coincidence, (blue.width[:, None] + oxygen.width) / 2
         )
         pairs = blue[near.any(axis=1)], oxygen[near.any(axis=0)]
-        correlated = sum(p.counts.sum() for p in pairs) >= self.correlated_share * sum(p.counts.sum() for p in seen)
-        active = number - min(map(len, pairs)) >= self.high_activity
-        return ("HC" if correlated else "LC") + ("HA" if active else "LA")
+        counts = sum(float(p.counts.sum()) for p in seen)
+        return Measures(
+            detectable=sum(map(len, seen)),
+            spikes=sum(int((p.width <= self.spike_samples).sum()) for p in seen),
+            pairs=min(map(len, pairs)),
+            correlated_share=sum(float(p.counts.sum()) for p in pairs) / counts if counts else 0.0,
+        )
+
+    def frame_class(self, peaks: Sequence[Peaks]) -> str:
+        """Class of a frame with these ``peaks`` in 337 nm, ultraviolet and 777.4 nm."""
+        found = self.measure(peaks)
+        if found.detectable == found.spikes <= self.stray_spikes:
+            return NOISE
+        correlation = "HC" if found.correlated_share >= self.correlated_share else "LC"
+        return correlation + ("HA" if found.detectable - found.pairs >= self.high_activity else "LA")
 
     def is_ambiguous(self, peaks: Sequence[Peaks]) -> bool:
         """Whether the frame's class hangs on a threshold."""

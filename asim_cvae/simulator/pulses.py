@@ -29,8 +29,8 @@ def diffusion(delay_ms: float, loss_per_ms: float) -> Shape:
 def current_pulse(rise_ms: float, decay_ms: float) -> Shape:
     """The light of a channel: an exponential rise to the peak and an exponential decay.
 
-    A return stroke rises within 0.1 ms (Rakov and Uman 2003, *Lightning*, ch. 4 and 6); an in-cloud leader's brightening
-    takes milliseconds.
+    A return stroke rises within 0.1 ms (Rakov and Uman 2003, *Lightning*, ch. 4 and 6); an in-cloud leader's
+    brightening takes milliseconds.
     """
     before = np.arange(-int(4.6 * rise_ms * SAMPLES_PER_MS), 0) / SAMPLES_PER_MS
     after = np.arange(int(4.6 * decay_ms * SAMPLES_PER_MS) + 1) / SAMPLES_PER_MS

@@ -86,9 +86,7 @@ def flash(samples: int, rng: np.random.Generator) -> Iterator[Pulse]:
     cloud = Cloud.draw(rng)
     rate = _rate(rng, _BUSY_STROKES, _STROKES, _QUIET_STROKES)
     brightness = log_normal(rng, 6.5, 1.3) / np.sqrt(max(rate, 1.0))  # many pulses are small ones
-    strokes = [
-        stroke(onset, log_normal(rng, brightness, 0.9), cloud, rng) for onset in _onsets(begin, end, rate, rng)
-    ]
+    strokes = [stroke(onset, log_normal(rng, brightness, 0.9), cloud, rng) for onset in _onsets(begin, end, rate, rng)]
     yield from strokes
     for pulse in strokes:
         if rng.random() < 0.15:
@@ -128,9 +126,7 @@ def lone_pulses(onset: int, rng: np.random.Generator) -> Iterator[Pulse]:
         yield stroke(onset + int(rng.exponential(3 * SAMPLES_PER_MS)), log_uniform(rng, 2, 60), cloud, rng)
 
 
-def _rate(
-    rng: np.random.Generator, busy_share: float, busy: tuple[float, float], quiet: tuple[float, float]
-) -> float:
+def _rate(rng: np.random.Generator, busy_share: float, busy: tuple[float, float], quiet: tuple[float, float]) -> float:
     return log_uniform(rng, *(busy if rng.random() < busy_share else quiet))
 
 

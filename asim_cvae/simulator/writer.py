@@ -69,12 +69,12 @@ def observation_rows(
     else:
         light = np.where(np.isnan(padded), _COUNT_FILL, np.nan_to_num(padded)).astype(np.int32)
     names = FLUX_VARIABLES if level == 1 else COUNT_VARIABLES
-    for photometer, name, exists, values in zip(PHOTOMETERS, names, PRESENCE_VARIABLES, light, strict=True):
+    for photometer, light_name, exists, values in zip(PHOTOMETERS, names, PRESENCE_VARIABLES, light, strict=True):
         variables[exists] = ~missing
         variables[f"{photometer.name}DataTrigger"] = numbers == 0
-        variables[name] = values.reshape(rows, READOUT_SAMPLES)
-    for name in ("CHU1Meta_exists", "CHU1Data_exists", "CHU2Meta_exists", "CHU2Data_exists", "MXGSTrigger"):
-        variables[name] = np.zeros(rows, dtype=bool)
+        variables[light_name] = values.reshape(rows, READOUT_SAMPLES)
+    for camera in ("CHU1Meta_exists", "CHU1Data_exists", "CHU2Meta_exists", "CHU2Data_exists", "MXGSTrigger"):
+        variables[camera] = np.zeros(rows, dtype=bool)
     return variables
 
 

@@ -1,0 +1,52 @@
+"""Labelled simulated frames without files, to compare with."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, fields
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from asim_cvae.frames.slicing import FRAME_SAMPLES
+from asim_cvae.instrument import counts_to_flux
+from asim_cvae.simulator.archive import simulate_observation
+from asim_cvae.simulator.labelling import Rule, frame_peaks
+
+
+@dataclass(frozen=True)
+class SimulatedFrames:
+    """N frames: ``counts`` and ``flux`` (in uW/m^2) (N, 3, 5000); ``label``, ``observation``, ``ambiguous`` (N,)."""
+
+    counts: NDArray[np.int16]
+    flux: NDArray[np.float32]
+    label: NDArray[np.str_]
+    observation: NDArray[np.int64]
+    ambiguous: NDArray[np.bool_]
+
+    def __len__(self) -> int:
+        return len(self.label)
+
+    def joined_with(self, others: "SimulatedFrames") -> "SimulatedFrames":
+        """These frames, then the others."""
+        return SimulatedFrames(
+            *(np.concatenate([getattr(self, f.name), getattr(others, f.name)]) for f in fields(SimulatedFrames))
+        )
+
+
+def simulated_frames(seed: int, observations: Iterable[int], rule: Rule) -> SimulatedFrames:
+    """All frames of some observations of an archive of ``seed``, as its files would hold them."""
+    counts, flux, labels, numbers, ambiguous = [], [], [], [], []
+    for number in tqdm(observations, desc=f"simulating, seed {seed}", unit="file"):
+        made = simulate_observation(seed, number)
+        light = counts_to_flux(made.counts, made.flux_per_count).astype(np.float32)
+        for frame in made.whole_frames:
+            samples = slice(frame * FRAME_SAMPLES, (frame + 1) * FRAME_SAMPLES)
+            peaks = frame_peaks(made.light[:, samples], made.scene.background)
+            counts.append(made.counts[:, samples].astype(np.int16))
+            flux.append(light[:, samples])
+            labels.append(rule.frame_class(peaks))
+            numbers.append(number)
+            ambiguous.append(rule.is_ambiguous(peaks))
+    return SimulatedFrames(
+        np.array(counts), np.array(flux), np.array(labels), np.array(numbers), np.array(ambiguous, dtype=bool)
+    )

@@ -1,0 +1,64 @@
+"""``python -m asim_cvae.realism``: compare simulated frames with real ones and with published results."""
+
+import logging
+from pathlib import Path
+
+from hydra.utils import instantiate
+from omegaconf import DictConfig
+
+from asim_cvae.command import command
+from asim_cvae.comparison.forest import separability
+from asim_cvae.comparison.plots import certainties_figure, frames_figure, physics_figure, ranks_figure
+from asim_cvae.comparison.real_frames import REAL_FRAMES, compare_frames, read_real_frames
+from asim_cvae.comparison.report import Report
+from asim_cvae.comparison.samples import SimulatedFrames, simulated_frames
+from asim_cvae.comparison.thesis_weights import TABLE, WEIGHTS, compare_weights
+from asim_cvae.errors import InputError
+from asim_cvae.simulator.archive import SIMULATOR
+
+log = logging.getLogger(__name__)
+
+
+@command("realism")
+def main(config: DictConfig) -> None:
+    """Write the report; parts that need what the reference folder lacks are left out, and say so."""
+    if not config.seeds:
+        raise InputError("seeds=[]: give the seeds to simulate, as seeds=[0,1,2]")
+    rule = instantiate(config.rule)
+    samples = {seed: simulated_frames(seed, range(config.labelled), rule) for seed in config.seeds}
+    more = range(config.labelled, config.labelled + config.observations)
+    first = samples[config.seeds[0]].joined_with(simulated_frames(config.seeds[0], more, rule))
+    report = Report(Path(config.out), SIMULATOR, config.seeds)
+    report.add_physics(physics_figure())
+    reference = None if config.reference is None else Path(config.reference)
+    _add_real_frames(report, reference, first)
+    _add_weights(report, reference, samples)
+    report.add_forest(separability(first))
+    log.info("%s", report.write())
+
+
+def _add_real_frames(report: Report, reference: Path | None, simulated: SimulatedFrames) -> None:
+    if reference is None or not (reference / REAL_FRAMES).is_file():
+        report.add_skipped("Real frames among simulated ones", _lack(reference, REAL_FRAMES))
+        return
+    real = read_real_frames(reference / REAL_FRAMES)
+    comparisons = compare_frames(real, simulated)
+    report.add_frames(comparisons, frames_figure(real, simulated), ranks_figure(comparisons))
+
+
+def _add_weights(report: Report, reference: Path | None, samples: dict[int, SimulatedFrames]) -> None:
+    if reference is None or not (reference / TABLE).is_file() or not (reference / WEIGHTS).is_dir():
+        report.add_skipped("The thesis's weights on simulated frames", _lack(reference, f"{TABLE} and {WEIGHTS}"))
+        return
+    agreements = compare_weights(reference, samples)
+    report.add_weights(agreements, certainties_figure(agreements))
+
+
+def _lack(reference: Path | None, what: str) -> str:
+    reason = f"{reference} holds no {what}" if reference else "no reference (or ASIM_CVAE_REFERENCE) is given"
+    log.warning("left out a comparison: %s", reason)
+    return reason
+
+
+if __name__ == "__main__":
+    main()
