@@ -119,8 +119,8 @@ def _peak_features(light: Light, background: Light) -> Iterator[float]:
         yield from map(len, found)
         yield from _shared(total - scale * background[:, None], background * scale, found, scale)
     blue, ultraviolet, oxygen = map(np.concatenate, everywhere)
-    for positions in (blue, oxygen, np.concatenate([blue, ultraviolet, oxygen])):
-        yield float(1 + (np.diff(np.sort(positions)) > _APART).sum()) if positions.size else 0.0
+    for peaks in (blue, oxygen, np.concatenate([blue, ultraviolet, oxygen])):
+        yield float(1 + (np.diff(np.sort(peaks)) > _APART).sum()) if peaks.size else 0.0
 
 
 def _peaks(total: Light, level: float) -> NDArray[np.int64]:

@@ -83,7 +83,7 @@ class Rule:
     high_activity: float = 6.0
     margin: float = 0.25
 
-    def measure(self, peaks: Sequence[Peaks]) -> "Measures":
+    def measure(self, peaks: Sequence[Peaks]) -> Measures:
         """What the rule looks at, of ``peaks`` in 337 nm, ultraviolet and 777.4 nm."""
         seen = [p[(p.significance >= self.detection) & (p.counts >= self.least_counts)] for p in peaks]
         blue, _, oxygen = seen
@@ -101,18 +101,24 @@ class Rule:
 
     def frame_class(self, peaks: Sequence[Peaks]) -> str:
         """Class of a frame with these ``peaks`` in 337 nm, ultraviolet and 777.4 nm."""
+        return self._class(self.measure(peaks))
+
+    def is_ambiguous(self, peaks: Sequence[Peaks]) -> bool:
+        """Whether the frame's class hangs on a threshold."""
         found = self.measure(peaks)
+        label = self._class(found)
+        return any(self._class(rule.measure(peaks)) != label for rule in self._neighbours("detection")) or any(
+            rule._class(found) != label
+            for threshold in ("stray_spikes", "correlated_share", "high_activity")
+            for rule in self._neighbours(threshold)
+        )
+
+    def _class(self, found: Measures) -> str:
         if found.detectable == found.spikes <= self.stray_spikes:
             return NOISE
         correlation = "HC" if found.correlated_share >= self.correlated_share else "LC"
         return correlation + ("HA" if found.detectable - found.pairs >= self.high_activity else "LA")
 
-    def is_ambiguous(self, peaks: Sequence[Peaks]) -> bool:
-        """Whether the frame's class hangs on a threshold."""
-        label = self.frame_class(peaks)
-        return any(rule.frame_class(peaks) != label for rule in self._neighbours())
-
-    def _neighbours(self) -> Iterator["Rule"]:
-        for threshold in ("detection", "stray_spikes", "correlated_share", "high_activity"):
-            for factor in (1 - self.margin, 1 / (1 - self.margin)):
-                yield replace(self, **{threshold: factor * getattr(self, threshold)})
+    def _neighbours(self, threshold: str) -> Iterator["Rule"]:
+        for factor in (1 - self.margin, 1 / (1 - self.margin)):
+            yield replace(self, **{threshold: factor * getattr(self, threshold)})
