@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: help setup demo test lint format lock clean
+.PHONY: help setup demo realism test lint format lock clean
 
 help: ## Show this help
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -19,6 +19,9 @@ $(READY): requirements.lock pyproject.toml
 demo: $(READY) ## Simulate a small archive, train on it, score and draw: some minutes
 	$(BIN)/python -m asim_cvae.train +experiment=relu_lr2e-4 trainer.max_epochs=10 data.batch_size=20 \
 		data.root=outputs/archives/demo data.simulation.observations=40 data.simulation.labelled=20
+
+realism: $(READY) ## Report how real the simulated data are (ASIM_CVAE_REFERENCE: folder of real frames and weights)
+	$(BIN)/python -m asim_cvae.realism
 
 test: lint ## Lint, types and tests
 	$(BIN)/pytest

@@ -25,15 +25,16 @@ def main(config: DictConfig) -> None:
     if not config.seeds:
         raise InputError("seeds=[]: give the seeds to simulate, as seeds=[0,1,2]")
     rule = instantiate(config.rule)
-    samples = {seed: simulated_frames(seed, range(config.labelled), rule) for seed in config.seeds}
-    more = range(config.labelled, config.labelled + config.observations)
-    first = samples[config.seeds[0]].joined_with(simulated_frames(config.seeds[0], more, rule))
+    first, *others = config.seeds
+    frames = simulated_frames(first, range(config.labelled + config.observations), rule)
+    samples = {first: frames.of_observations(config.labelled)}
+    samples |= {seed: simulated_frames(seed, range(config.labelled), rule) for seed in others}
     report = Report(Path(config.out), SIMULATOR, config.seeds)
     report.add_physics(physics_figure())
     reference = None if config.reference is None else Path(config.reference)
-    _add_real_frames(report, reference, first)
+    _add_real_frames(report, reference, frames)
     _add_weights(report, reference, samples)
-    report.add_forest(separability(first))
+    report.add_forest(separability(frames))
     log.info("%s", report.write())
 
 

@@ -1,28 +1,84 @@
+import csv
+import json
+import shutil
 from collections import Counter
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
+import openpyxl
 import pytest
-from asim_cvae.simulator.flashes import corona_pulse, diffusion_pulse, lightning
+from hydra import compose, initialize_config_dir
+from hydra.utils import instantiate
 
 from asim_cvae.archive import discover, read_labels, read_observation
+from asim_cvae.archive.layout import FileName
+from asim_cvae.command import CONF
 from asim_cvae.errors import InputError
+from asim_cvae.frames.slicing import FRAME_SAMPLES
 from asim_cvae.instrument import flux_to_counts
-from asim_cvae.simulator.archive import TABLE_NAME, Simulation, make_archive
-from asim_cvae.simulator.labelling import frame_class
+from asim_cvae.observation import RefusedFileError
+from asim_cvae.simulator import archive as archive_room
+from asim_cvae.simulator.archive import TABLE_NAME, Simulation, make_archive, simulate_observation
+from asim_cvae.simulator.events import Cloud, Pulse, expected_light, particles, stroke
+from asim_cvae.simulator.labelling import Rule, frame_peaks
+from asim_cvae.simulator.orbit import ground_track, start_time, sun_elevation
+from asim_cvae.simulator.photometer import SKIES, background_counts, photon_counts
+from asim_cvae.simulator.pulses import SAMPLES_PER_MS, current_pulse, diffusion, streamer_pulse, through_cloud
+from asim_cvae.simulator.scenes import draw_scene
+
+SMALL_BENCHMARK = "3a770bfe16146fead4acb23ada4f867c2bde38c997ad3c7b619857f5218c6481"
+PUBLISHED_CLASSES = {"LCLA": 143, "N": 120, "HCLA": 115, "LCHA": 92, "HCHA": 85}
+QUIET = np.array([0.2, 2.0, 0.3])
 
 
 def _bytes(root: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in root.iterdir() if path.suffix in {".fits", ".csv", ".json"}}
+    return {path.name: path.read_bytes() for path in root.iterdir() if path.is_file() and path.name != ".lock"}
 
 
-def test_same_seed_same_bytes_whatever_the_workers(tmp_path: Path) -> None:
-    wanted = Simulation(observations=10, labelled=8, seed=5)
+def _rows(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+@pytest.mark.parametrize("form", ["fits", "cdf"])
+def test_same_seed_same_bytes_whatever_the_workers(tmp_path: Path, form: str) -> None:
+    wanted = Simulation(observations=14, labelled=8, seed=5, format=form, faults=0.3)
     assert make_archive(tmp_path / "one", wanted, workers=1)
     assert make_archive(tmp_path / "two", wanted, workers=2)
-    assert _bytes(tmp_path / "one") == _bytes(tmp_path / "two")
-    make_archive(tmp_path / "other", Simulation(observations=10, labelled=8, seed=6), workers=1)
-    assert _bytes(tmp_path / "one").keys() != _bytes(tmp_path / "other").keys()
+    one, two = _bytes(tmp_path / "one"), _bytes(tmp_path / "two")
+    assert len(one) == 26  # 22 files, the label table, two tables of truth, the settings
+    assert one == two
+    made = openpyxl.load_workbook(tmp_path / "one" / TABLE_NAME).properties
+    assert made.created == made.modified
+    make_archive(tmp_path / "other", Simulation(observations=14, labelled=8, seed=6, format=form), workers=1)
+    assert one.keys() != _bytes(tmp_path / "other").keys()
+
+
+def test_an_interrupted_archive_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    wanted = Simulation(observations=16, labelled=4, seed=8)
+    make_archive(tmp_path / "whole", wanted, workers=1)
+    make_file, made = archive_room._make_file, []
+
+    def killed(number: int, *more: object) -> object:
+        if number == 13:
+            raise KeyboardInterrupt
+        made.append(number)
+        return make_file(number, *more)
+
+    monkeypatch.setattr(archive_room, "_make_file", killed)
+    with pytest.raises(KeyboardInterrupt):
+        make_archive(tmp_path / "cut", wanted, workers=1)
+    assert not (tmp_path / "cut" / TABLE_NAME).exists()
+
+    def counted(number: int, *more: object) -> object:
+        made.append(number)
+        return make_file(number, *more)
+
+    monkeypatch.setattr(archive_room, "_make_file", counted)
+    assert make_archive(tmp_path / "cut", wanted, workers=1)
+    assert max(Counter(n for n in made if n < 10).values()) == 1  # a batch that was done is not done again
+    assert _bytes(tmp_path / "cut") == _bytes(tmp_path / "whole")
 
 
 def test_archives_are_not_written_over(tmp_path: Path) -> None:
@@ -37,11 +93,13 @@ def test_archives_are_not_written_over(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"format": "hdf"}, {"level": 2}, {"labelled": -1}, {"observations": 0, "labelled": 0}]
-)
+    "wrong",
+    [{"format": "hdf"}, {"level": 2}, {"labelled": -1}, {"observations": 0, "labelled": 0}, {"faults": 1.5},
+     {"missing_rows": 1.0}],
+)  # fmt: skip
 def test_impossible_archives(wrong: dict) -> None:
     with pytest.raises(InputError):
-        Simulation(**wrong)
+        Simulation(**{"observations": 1, "labelled": 1, **wrong})
 
 
 def test_all_formats_and_levels_hold_the_same_light(tmp_path: Path) -> None:
@@ -49,7 +107,7 @@ def test_all_formats_and_levels_hold_the_same_light(tmp_path: Path) -> None:
     for form in ("fits", "cdf"):
         for level in (0, 1):
             root = tmp_path / f"{form}{level}"
-            make_archive(root, Simulation(observations=0, labelled=2, seed=1, format=form, level=level))
+            make_archive(root, Simulation(0, 2, seed=1, format=form, level=level, missing_rows=0.3))
             files, refused = discover(root)
             assert not refused
             seen[form, level] = [read_observation(path) for path in files.values()]
@@ -64,35 +122,195 @@ def test_all_formats_and_levels_hold_the_same_light(tmp_path: Path) -> None:
         assert a.start == b.start == c.start == d.start
 
 
-def test_labels_are_in_the_published_proportions(tmp_path: Path) -> None:
-    make_archive(tmp_path, Simulation(observations=0, labelled=60, seed=2))
-    table = read_labels(tmp_path / TABLE_NAME)
-    assert not table.problems
-    counts = Counter(table.labels.values())
-    published = {"LCLA": 143, "N": 120, "HCLA": 115, "LCHA": 92, "HCHA": 85}
-    for name, number in published.items():
-        assert counts[name] / counts.total() == pytest.approx(number / 555, abs=0.08)
-    frames = Counter(file for file, _ in table.labels)
-    assert set(frames.values()) <= {5, 6, 7, 9, 10, 11, 12, 14}
+def test_missing_rows_are_gaps_without_labels(tmp_path: Path) -> None:
+    make_archive(tmp_path, Simulation(observations=0, labelled=6, seed=4, missing_rows=0.2))
+    labels = read_labels(tmp_path / TABLE_NAME).labels
+    gaps = 0
+    for name, path in discover(tmp_path)[0].items():
+        flux = read_observation(path).flux
+        frames = flux[:, : flux.shape[1] // FRAME_SAMPLES * FRAME_SAMPLES].reshape(3, -1, FRAME_SAMPLES)
+        whole = np.isfinite(frames).all(axis=(0, 2))
+        gaps += (~whole).sum()
+        assert {frame for file, frame in labels if file == name} == set(np.flatnonzero(whole))
+    assert gaps > 3
+
+
+def test_faults_are_met_by_the_reader(tmp_path: Path) -> None:
+    make_archive(tmp_path, Simulation(observations=40, labelled=2, seed=3, faults=0.9))
+    refusals: Counter = Counter()
+    for path in discover(tmp_path)[0].values():
+        try:
+            flux = read_observation(path).flux
+            refusals["fake frames" if np.isnan(flux[:, :100]).all() else ""] += 1
+        except RefusedFileError as error:
+            refusals[str(error).split(": ")[1].split(",")[0]] += 1
+    assert refusals[""] >= 2
+    for reason in ("fake frames", "empty file", "no photometer data", "photometer missing", "truncated"):
+        assert refusals[reason] > 1, refusals
+
+
+def test_labels_are_in_the_published_proportions() -> None:
+    rule = Rule()
+    counts: Counter = Counter()
+    same = pairs = 0
+    for number in range(150):
+        made = simulate_observation(2, number)
+        labels = [
+            rule.frame_class(frame_peaks(made.light[:, k * 5000 : (k + 1) * 5000], made.scene.background))
+            for k in made.whole_frames
+        ]
+        counts.update(labels)
+        same += sum(a == b for a, b in pairwise(labels))
+        pairs += len(labels) - 1
+    for name, number in PUBLISHED_CLASSES.items():
+        assert counts[name] / counts.total() == pytest.approx(number / 555, abs=0.07)
+    assert same / pairs == pytest.approx(279 / 505, abs=0.1)  # frames followed by one of their class, as published
+
+
+def test_truth_agrees_with_the_labels_and_the_files(tmp_path: Path) -> None:
+    make_archive(tmp_path, Simulation(observations=12, labelled=8, seed=9))
+    frames, pulses = _rows(tmp_path / "truth_frames.csv"), _rows(tmp_path / "truth.csv")
+    labels = read_labels(tmp_path / TABLE_NAME).labels
+    truth = {(row["file"], int(row["frame"])): row["class"] for row in frames}
+    assert labels.items() <= truth.items()
+    assert {file for file, _ in truth} == set(discover(tmp_path)[0])
+    assert all((row["type"] == "noise") == (row["class"] == "N") for row in frames)
+    assert {row["ambiguous"] for row in frames} == {"0", "1"}
+    # A pulse that towers over its surroundings is where the truth says, and as high.
+    tall = [row for row in pulses if row["kind"] == "particle" and float(row["peak_counts_PHOT3"]) > 100]
+    assert tall
+    for row in tall:
+        flux = read_observation(tmp_path / row["file"]).flux
+        seen = flux_to_counts(flux)[2, round(100 * float(row["onset_ms"]))]
+        light = float(row["peak_counts_PHOT3"])
+        assert seen == pytest.approx(light / (1 + 1.11e-3 * light), abs=5 * np.sqrt(light))
+
+
+def test_days_are_the_thesiss(tmp_path: Path) -> None:
+    make_archive(tmp_path, Simulation(observations=12, labelled=4, seed=9))
+    starts = [FileName.parse(path.name) for path in tmp_path.glob("*.fits")]
+    unlabelled = [name.start for name in starts if name.observation_id >= 10_004]
+    assert len(unlabelled) == 12
+    days = {(start - np.datetime64("2019-01-03")).astype("timedelta64[D]").astype(int) for start in unlabelled}
+    assert all(day % 7 == 0 for day in days)
+    assert len(days) > 5
+
+
+def test_the_station_is_where_it_should_be() -> None:
+    times = np.datetime64("2019-03-20T00:00:00", "us") + np.arange(86_400).astype("m8[s]")
+    latitude, longitude = ground_track(times)
+    assert np.abs(latitude).max() == pytest.approx(51.64, abs=0.01)
+    assert np.abs(longitude).max() <= 180
+    assert (np.diff(np.sign(latitude)) > 0).sum() in (15, 16)  # ascending nodes of a day
+    noon = sun_elevation(times[[43_200]], np.array([0.0]), np.array([0.0]))
+    assert noon[0] == pytest.approx(90, abs=2)  # an equinox, at the equator
+    year = np.arange("2019-01-01", "2020-01-01", dtype="M8[D]")
+    time, south, west = start_time(year, False, True, np.random.default_rng(0))
+    assert -48 < south < -4
+    assert -95 < west < 5
+    assert sun_elevation(np.array([time]), np.array([south]), np.array([west]))[0] <= -18
 
 
 def test_diffused_light_peaks_where_the_formula_says() -> None:
     # d/dt of t^(-3/2) exp(-D/t - nu t) vanishes at t = (sqrt(9/4 + 4 nu D) - 3/2) / (2 nu)
     for delay, loss in ((0.5, 0.5), (3.0, 0.3), (2.0, 1.2)):
-        shape = diffusion_pulse(delay, loss)
+        shape = diffusion(delay, loss)
         peak = (np.sqrt(2.25 + 4 * loss * delay) - 1.5) / (2 * loss)
         assert (shape.argmax() + 1) / 100 == pytest.approx(peak, abs=0.01)
         assert shape.max() == 1.0
-    rise = corona_pulse(0.05, 0.5)
-    assert rise.argmax() < (rise >= 0.5).sum()  # fast rise, slow decay
 
 
-def test_the_labelling_rule_at_its_ends() -> None:
+def test_clouds_delay_and_broaden() -> None:
+    def moments(shape: np.ndarray) -> tuple[float, float]:
+        time = np.arange(shape.size) / SAMPLES_PER_MS
+        mean = (time * shape).sum() / shape.sum()
+        return mean, ((time - mean) ** 2 * shape).sum() / shape.sum()
+
+    source = current_pulse(0.1, 0.4)
+    out = through_cloud(source, 1.0, 1.0)
+    # Means and variances of a convolution are sums of its parts'; 1 % tails are cut.
+    for whole, a, b in zip(moments(out), moments(source), moments(diffusion(1.0, 1.0)), strict=True):
+        assert whole == pytest.approx(a + b, rel=0.05)
+    pulse = stroke(0, 10.0, Cloud(1.0, 0.5, 1.8, 1.0), np.random.default_rng(1))
+    assert moments(pulse.shapes[0])[0] > moments(pulse.shapes[2])[0]  # 337 nm comes later
+    rise = streamer_pulse(0.05, 0.5)
+    assert rise.argmax() < (rise >= 0.5).sum() / 2  # fast rise, slow decay
+
+
+def test_photons_are_poisson_with_dead_time() -> None:
     rng = np.random.default_rng(0)
-    background = np.array([0.2, 2.0, 0.3])
-    bright = [lightning(500 * k, 50.0, rng) for k in range(8)]
-    assert frame_class([], background, 0, 5000) == "N"
-    assert frame_class([lightning(100, 1e-3, rng)], background, 0, 5000) == "N"  # there, but not to be seen
-    assert frame_class(bright[:2], background, 0, 5000) == "HCLA"
-    assert frame_class(bright, background, 0, 5000) == "HCHA"
-    assert frame_class(bright[:2], background, 50_000, 5000) == "N"  # in another frame
+    background = np.array([0.2, 3.0, 0.5])
+    light = np.repeat(background[:, None], 200_000, axis=1)
+    light[:, 100_000:] += 40.0
+    counts = photon_counts(light, background, rng)
+    for part, mean in ((slice(0, 100_000), background), (slice(100_000, None), background + 40)):
+        seen = counts[:, part]
+        expected = mean / (1 + np.array([1.72e-3, 1.76e-3, 1.11e-3]) * mean)
+        np.testing.assert_allclose(seen.mean(axis=1), expected, rtol=0.02)
+        np.testing.assert_allclose(seen.var(axis=1) / seen.mean(axis=1), 1, atol=0.03)
+    assert photon_counts(np.full((3, 10), 1e5), background, rng).max() == 255
+
+
+def test_particles_fall_as_one_over_height() -> None:
+    heights = np.array([max(p.peak) for p in particles(10_000_000, 300.0, 100_000, np.random.default_rng(0))])
+    assert heights.size == pytest.approx(30_000, rel=0.03)
+    for height in (4, 10, 40):
+        assert (heights > height).mean() == pytest.approx(2 / height, rel=0.1)
+
+
+def test_skies_are_what_was_measured() -> None:
+    rng = np.random.default_rng(0)
+    levels = np.array([background_counts(sky, rng) for sky in SKIES for _ in range(300)])
+    # A range that holds all measured means: 0.02-0.75, 0.6-6.7 and 0.1-2.3 counts a sample.
+    np.testing.assert_allclose(levels.min(axis=0), [0.012, 0.6, 0.1], rtol=0.1)
+    np.testing.assert_allclose(levels.max(axis=0), [0.75, 9.0, 2.3], rtol=0.1)
+    skies = Counter(draw_scene(np.random.default_rng(k)).sky for k in range(400))
+    for name, sky in SKIES.items():
+        assert skies[name] / 400 == pytest.approx(sky.share, abs=0.08)
+
+
+def _class_of(pulses: list[Pulse], rule: Rule | None = None) -> tuple[str, bool]:
+    peaks = frame_peaks(expected_light(pulses, QUIET, FRAME_SAMPLES), QUIET)
+    rule = rule or Rule()
+    return rule.frame_class(peaks), rule.is_ambiguous(peaks)
+
+
+def _bump(onset: int, light: float, photometers: tuple[int, ...] = (0, 2), width: int = 60) -> Pulse:
+    shape = np.sin(np.linspace(0, np.pi, 2 * width + 1)[1:-1])
+    peak = [light if p in photometers else 0.0 for p in range(3)]
+    return Pulse("bump", onset, (peak[0], peak[1], peak[2]), (shape, shape, shape))
+
+
+def test_the_labelling_rule() -> None:
+    assert _class_of([]) == ("N", False)
+    assert _class_of([_bump(100, 1e-3)]) == ("N", False)  # there, but not to be seen
+    assert _class_of([_bump(100, 50.0), _bump(1000, 50.0)]) == ("HCLA", False)
+    assert _class_of([_bump(500 * k, 50.0) for k in range(9)]) == ("HCHA", False)
+    assert _class_of([_bump(500 * k, 50.0, (2 * (k % 2),)) for k in range(9)]) == ("LCHA", False)
+    assert _class_of([_bump(900, 50.0, (0,)), _bump(2900, 50.0, (2,))]) == ("LCLA", False)
+    assert _class_of([_bump(900 * k, 30.0, (2 * (k % 2),), width=2) for k in range(2)]) == ("N", False)  # stray spikes
+    assert _class_of([_bump(-60, 50.0)])[0] == "HCLA"  # leaks in over the start
+    assert _class_of([_bump(500 * k, 50.0) for k in range(6)]) == ("HCHA", True)  # on the threshold
+    assert _class_of([_bump(500 * k, 50.0) for k in range(6)], Rule(high_activity=20))[0] == "HCLA"
+
+
+def test_light_scales_into_the_noise() -> None:
+    classes = [_class_of([_bump(1000, light)]) for light in np.geomspace(0.01, 50, 40)]
+    labels = [label for label, _ in classes]
+    assert labels[0] == "N"
+    assert labels[-1] == "HCLA"
+    assert any(ambiguous for _, ambiguous in classes)
+    assert not classes[0][1]
+    assert not classes[-1][1]
+
+
+def test_the_small_benchmark_is_what_it_was(tmp_path: Path) -> None:
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        simulation = instantiate(compose("train").data.simulation)
+        assert instantiate(compose("train", ["data=simulated_full"]).data.simulation).observations == 5700
+    assert (simulation.observations, simulation.labelled, simulation.seed) == (300, 50, 0)
+    make_archive(tmp_path, simulation)
+    assert json.loads((tmp_path / "simulation.json").read_text())["counts_sha256"] == SMALL_BENCHMARK
+    classes = Counter(read_labels(tmp_path / TABLE_NAME).labels.values())
+    assert classes == {"HCLA": 155, "N": 121, "HCHA": 109, "LCLA": 95, "LCHA": 85}
+    shutil.rmtree(tmp_path)

@@ -26,11 +26,10 @@ class SimulatedFrames:
     def __len__(self) -> int:
         return len(self.label)
 
-    def joined_with(self, others: "SimulatedFrames") -> "SimulatedFrames":
-        """These frames, then the others."""
-        return SimulatedFrames(
-            *(np.concatenate([getattr(self, f.name), getattr(others, f.name)]) for f in fields(SimulatedFrames))
-        )
+    def of_observations(self, below: int) -> "SimulatedFrames":
+        """Frames of the observations with numbers ``below`` this one."""
+        chosen = self.observation < below
+        return SimulatedFrames(*(getattr(self, field.name)[chosen] for field in fields(self)))
 
 
 def simulated_frames(seed: int, observations: Iterable[int], rule: Rule) -> SimulatedFrames:

@@ -17,8 +17,11 @@ PULSE_COLUMNS = ("file", "kind", "onset_ms", "width_ms", *(f"peak_counts_{p.name
 """A pulse: time above half of its peak in its brightest photometer, and its light at the peak in each."""
 
 FRAME_COLUMNS = ("file", "frame", "class", "ambiguous", "type", "kinds", "cause", "sky")
-"""A frame: its class, whether that hangs on a threshold, the kind of event with most of its detectable light, all kinds
-that are detectable, and why MMIA triggered under which sky."""
+"""A frame: its class; whether that hangs on a threshold; its fine type, which is what is detectable above the cloud, or
+else the kind of event with most of its detectable light; all detectable kinds; why MMIA triggered, under which sky."""
+
+ABOVE_THE_CLOUD = ("blue jet", "elve", "sprite")
+"""The rare kinds."""
 
 _DETECTION = 5.0  # standard deviations, for the kinds that a frame shows
 
@@ -57,7 +60,8 @@ def _describe(
     peaks = frame_peaks(light, scene.background)
     label = rule.frame_class(peaks)
     kinds = _detectable_kinds(pulses, light, first)
-    chief = "noise" if label == NOISE else max(kinds, key=lambda kind: kinds[kind], default="unresolved")
+    rare = {kind: counts for kind, counts in kinds.items() if kind in ABOVE_THE_CLOUD}
+    chief = "noise" if label == NOISE else max(rare or kinds, key=lambda kind: kinds[kind], default="unresolved")
     shown = "+".join(sorted(kinds))
     return label, str(int(rule.is_ambiguous(peaks))), chief, shown, scene.cause, scene.sky
 

@@ -138,6 +138,7 @@ def write_cdf(path: Path, rows: Rows, simulator: str) -> None:
                         "Data_Type": _CDF_TYPES[values.dtype.kind],
                         "Num_Elements": _TIME_LENGTH if text else 1,
                         "Rec_Vary": True,
+                        "Compress": 0,  # gzip would write the time into it
                         "Dim_Sizes": list(values.shape[1:]),
                     },
                     var_attrs={"FILLVAL": [int(_COUNT_FILL), "CDF_INT4"]} if name in COUNT_VARIABLES else {},
