@@ -4,7 +4,7 @@ import logging
 from pathlib import Path
 
 from hydra.utils import instantiate
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from asim_cvae.command import command
 from asim_cvae.comparison.forest import separability
@@ -22,14 +22,17 @@ log = logging.getLogger(__name__)
 @command("realism")
 def main(config: DictConfig) -> None:
     """Write the report; parts that need what the reference folder lacks are left out, and say so."""
-    if not config.seeds:
-        raise InputError("seeds=[]: give the seeds to simulate, as seeds=[0,1,2]")
+    seeds: list[int] = list(config.seeds) if OmegaConf.is_list(config.seeds) else []
+    if not seeds or len(set(seeds)) < len(seeds) or min(seeds) < 0:
+        raise InputError(f"seeds={config.seeds}: give different seeds from 0 on, as seeds=[0,1,2]")
+    if config.labelled < 2 or config.observations < 0:
+        raise InputError("labelled must be 2 or more, observations 0 or more")
     rule = instantiate(config.rule)
-    first, *others = config.seeds
-    frames = simulated_frames(first, range(config.labelled + config.observations), rule)
+    first, *others = seeds
+    frames = simulated_frames(first, range(config.labelled + config.observations), rule, config.missing_rows)
     samples = {first: frames.of_observations(config.labelled)}
-    samples |= {seed: simulated_frames(seed, range(config.labelled), rule) for seed in others}
-    report = Report(Path(config.out), SIMULATOR, config.seeds)
+    samples |= {seed: simulated_frames(seed, range(config.labelled), rule, config.missing_rows) for seed in others}
+    report = Report(Path(config.out), SIMULATOR, seeds)
     report.add_physics(physics_figure())
     reference = None if config.reference is None else Path(config.reference)
     _add_real_frames(report, reference, frames)

@@ -30,11 +30,19 @@ def test_simulated_frames_are_like_real_ones(run, reference: Path, tmp_path: Pat
 
 
 def test_without_a_reference_the_report_says_what_it_lacks(run, tmp_path: Path) -> None:
-    done = run("realism", f"reference={tmp_path}", "seeds=[7]", "observations=0", "labelled=12", f"out={tmp_path}")
+    done = run("realism", f"reference={tmp_path}", "seeds=[7]", "observations=0", "labelled=3", f"out={tmp_path}")
     assert "holds no recovered_frames.npz" in done.stdout
     page = (tmp_path / "report.md").read_text()
     assert page.count("Left out: ") == 2
     assert "random forest" in page
+
+
+@pytest.mark.parametrize("wrong", ["seeds=[]", "seeds=[1,1]", "seeds=3", "labelled=0"])
+def test_reports_that_cannot_be_made(run, wrong: str, tmp_path: Path) -> None:
+    done = run("realism", wrong, f"out={tmp_path}", check=False)
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1
+    assert done.stderr.startswith("realism: ")
 
 
 def test_recovery_leaves_what_a_figure_shows(reference: Path) -> None:

@@ -27,7 +27,7 @@ from asim_cvae.simulator.photometer import SKIES, background_counts, photon_coun
 from asim_cvae.simulator.pulses import SAMPLES_PER_MS, current_pulse, diffusion, streamer_pulse, through_cloud
 from asim_cvae.simulator.scenes import draw_scene
 
-SMALL_BENCHMARK = "3a770bfe16146fead4acb23ada4f867c2bde38c997ad3c7b619857f5218c6481"
+SMALL_BENCHMARK = "258edd83bcaf0e68e89024da40f3105263383afb56178cabfac4ac0809718645"
 PUBLISHED_CLASSES = {"LCLA": 143, "N": 120, "HCLA": 115, "LCHA": 92, "HCHA": 85}
 QUIET = np.array([0.2, 2.0, 0.3])
 
@@ -163,7 +163,7 @@ def test_labels_are_in_the_published_proportions() -> None:
         same += sum(a == b for a, b in pairwise(labels))
         pairs += len(labels) - 1
     for name, number in PUBLISHED_CLASSES.items():
-        assert counts[name] / counts.total() == pytest.approx(number / 555, abs=0.07)
+        assert counts[name] / counts.total() == pytest.approx(number / 555, abs=0.06)
     assert same / pairs == pytest.approx(279 / 505, abs=0.1)  # frames followed by one of their class, as published
 
 
@@ -177,6 +177,7 @@ def test_truth_agrees_with_the_labels_and_the_files(tmp_path: Path) -> None:
     assert all((row["type"] == "noise") == (row["class"] == "N") for row in frames)
     assert {row["ambiguous"] for row in frames} == {"0", "1"}
     # A pulse that towers over its surroundings is where the truth says, and as high.
+    assert all(float(row["onset_ms"]) < 750 for row in pulses)
     tall = [row for row in pulses if row["kind"] == "particle" and float(row["peak_counts_PHOT3"]) > 100]
     assert tall
     for row in tall:
@@ -258,12 +259,13 @@ def test_particles_fall_as_one_over_height() -> None:
         assert (heights > height).mean() == pytest.approx(2 / height, rel=0.1)
 
 
-def test_skies_are_what_was_measured() -> None:
+def test_skies_hold_what_was_measured() -> None:
     rng = np.random.default_rng(0)
     levels = np.array([background_counts(sky, rng) for sky in SKIES for _ in range(300)])
-    # A range that holds all measured means: 0.02-0.75, 0.6-6.7 and 0.1-2.3 counts a sample.
-    np.testing.assert_allclose(levels.min(axis=0), [0.012, 0.6, 0.1], rtol=0.1)
-    np.testing.assert_allclose(levels.max(axis=0), [0.75, 9.0, 2.3], rtol=0.1)
+    # All measured means lie within: 0.02-0.75, 0.6-6.7 and 0.1-2.3 counts a sample.
+    for low, high, row in zip([0.02, 0.6, 0.1], [0.75, 6.7, 2.3], levels.T, strict=True):
+        assert 0.5 * low < row.min() < 1.05 * low
+        assert 0.95 * high < row.max() < 1.4 * high
     skies = Counter(draw_scene(np.random.default_rng(k)).sky for k in range(400))
     for name, sky in SKIES.items():
         assert skies[name] / 400 == pytest.approx(sky.share, abs=0.08)
@@ -289,6 +291,9 @@ def test_the_labelling_rule() -> None:
     assert _class_of([_bump(500 * k, 50.0, (2 * (k % 2),)) for k in range(9)]) == ("LCHA", False)
     assert _class_of([_bump(900, 50.0, (0,)), _bump(2900, 50.0, (2,))]) == ("LCLA", False)
     assert _class_of([_bump(900 * k, 30.0, (2 * (k % 2),), width=2) for k in range(2)]) == ("N", False)  # stray spikes
+    for dim, bright in ((0, 2), (2, 0)):  # a little of one colour's light in the other makes no correlation
+        leak = [_bump(900, 50.0, (bright,)), _bump(900, 1.0, (dim,))]
+        assert _class_of(leak) == ("LCLA", False)
     assert _class_of([_bump(-60, 50.0)])[0] == "HCLA"  # leaks in over the start
     assert _class_of([_bump(500 * k, 50.0) for k in range(6)]) == ("HCHA", True)  # on the threshold
     assert _class_of([_bump(500 * k, 50.0) for k in range(6)], Rule(high_activity=20))[0] == "HCLA"
@@ -312,5 +317,5 @@ def test_the_small_benchmark_is_what_it_was(tmp_path: Path) -> None:
     make_archive(tmp_path, simulation)
     assert json.loads((tmp_path / "simulation.json").read_text())["counts_sha256"] == SMALL_BENCHMARK
     classes = Counter(read_labels(tmp_path / TABLE_NAME).labels.values())
-    assert classes == {"HCLA": 155, "N": 121, "HCHA": 109, "LCLA": 95, "LCHA": 85}
+    assert classes == {"N": 142, "LCLA": 122, "HCLA": 111, "HCHA": 96, "LCHA": 94}
     shutil.rmtree(tmp_path)

@@ -32,7 +32,7 @@ class Separability:
 
 
 def separability(frames: SimulatedFrames) -> Separability:
-    """Cross-validate a random forest on statistics and peak counts of frames."""
+    """Cross-validate a random forest on statistics and peak counts of frames of two observations or more."""
     features = np.nan_to_num(
         [
             [*frame_statistics(counts).values(), *detection_features(counts)]
@@ -40,8 +40,9 @@ def separability(frames: SimulatedFrames) -> Separability:
         ],
         nan=-1.0,
     )
+    folds = min(_FOLDS, len(np.unique(frames.observation)))
     forest = RandomForestClassifier(_TREES, random_state=0, n_jobs=-1)
-    predicted = cross_val_predict(forest, features, frames.label, groups=frames.observation, cv=GroupKFold(_FOLDS))
+    predicted = cross_val_predict(forest, features, frames.label, groups=frames.observation, cv=GroupKFold(folds))
     hard = frames.ambiguous
     return Separability(
         _macro_f1(frames.label, predicted),

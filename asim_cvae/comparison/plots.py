@@ -118,7 +118,7 @@ def frames_figure(real: Mapping[str, NDArray[np.int64]], simulated: SimulatedFra
     figure = Figure(figsize=(13, 3.6 * len(real)), layout="constrained")
     for (name, counts), part in zip(real.items(), figure.subfigures(len(real), squeeze=False).ravel(), strict=True):
         rows = np.flatnonzero(np.isin(simulated.label, CLASSES_OF_FRAMES[name]))
-        picks = rows[np.linspace(0, len(rows) - 1, 4).astype(int)[1:3]]
+        picks = rows[np.linspace(0, len(rows) - 1, 4).astype(int)[1:3]] if rows.size else rows
         titles = [f"{name} (real)", *(f"{simulated.label[i]} (simulated)" for i in picks)]
         columns = [counts, *simulated.counts[picks]]
         for axes, title, frame in zip(part.subplots(3, 3, sharex=True).T, titles, columns, strict=True):

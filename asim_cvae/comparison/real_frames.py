@@ -47,7 +47,8 @@ class Comparison:
     @property
     def is_inside(self) -> bool:
         """Whether the real value lies within the central 95 % of the simulated ones."""
-        return abs(self.rank - 0.5) <= CENTRAL / 2
+        low, high = self.range
+        return low <= self.real <= high
 
     @property
     def range(self) -> tuple[float, float]:

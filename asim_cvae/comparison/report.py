@@ -26,8 +26,10 @@ class Report:
         self._lines = [
             f"# How real are the simulated data? ({simulator})",
             "",
-            f"All simulated frames here are of seeds {', '.join(map(str, seeds))}.",
-            "The simulator's parameters were chosen on other seeds, from 100 on.",
+            f"Simulated frames are of seed {seeds[0]}, and those that the weights are scored on of seeds "
+            f"{', '.join(map(str, seeds))}. The simulator's parameters were fitted, on seeds from 100 on, to the same",
+            "real frames, published table and label proportions that it is compared with here: that they agree shows",
+            "that physical parameters can make them agree, and is no independent test.",
         ]
 
     def add_physics(self, figure: Figure) -> None:
@@ -49,7 +51,8 @@ class Report:
             "Real frames, read off published figures, among simulated frames of their class that went through the same",
             "(drawn, points that do not show left out, interpolated). Levels, correlations, spikes and pulses of each",
             f"photometer: {len(comparisons)} comparisons, of which {len(outside)} lie outside the central 95 % of the",
-            f"simulated values; {0.05 * len(comparisons):.0f} are expected to by chance.",
+            f"simulated values. One in twenty, {0.05 * len(comparisons):.0f}, is allowed for; statistics of a frame",
+            "are not independent. Statistics that a real frame lacks (of spikes, of pulses) are left out.",
             "",
             *_table(
                 ["frame", "statistic", "real", "central 95 % of simulated", "share below"], map(_outside_row, outside)
@@ -71,7 +74,9 @@ class Report:
                 "difference, shuffled", "purest, shuffled"]  # fmt: skip
         lines = [
             "The ten published weights on simulated labelled frames, scored as the thesis did (k-means on one sample",
-            "of each latent), beside its Table 1. Medians over seeds; certainties sorted, in points.",
+            "of each latent), beside its Table 1. Medians over seeds; certainties sorted, in points. MDCC is made",
+            "without labels: shuffling them leaves it as it is. Averages are compared here, not the order of the ten,",
+            "which hangs on single clusters.",
             "",
             *_table(head, map(_agreement_row, agreements)),
             "",
@@ -93,7 +98,9 @@ class Report:
         }
         rows = ([name, *map(str, row)] for name, row in zip(CLASSES, found.confusion, strict=True))
         lines = [
-            "A random forest on hand-made features of the counts, cross-validated by observation, of simulated labels:",
+            "A random forest on hand-made features of the counts (levels, correlations, spikes, pulses, peaks, and",
+            "what the labelling rule would measure on smoothed counts), cross-validated by observation, of simulated",
+            "labels:",
             f"macro F1 {found.macro_f1:.3f} (wanted: {HARDEST:.2f} to {EASIEST:.2f}); {found.clear:.3f} on clear",
             f"frames, {found.ambiguous:.3f} on the {100 * found.ambiguous_share:.0f} % that hang on a threshold.",
             "",

@@ -32,11 +32,11 @@ class SimulatedFrames:
         return SimulatedFrames(*(getattr(self, field.name)[chosen] for field in fields(self)))
 
 
-def simulated_frames(seed: int, observations: Iterable[int], rule: Rule) -> SimulatedFrames:
+def simulated_frames(seed: int, observations: Iterable[int], rule: Rule, missing_rows: float) -> SimulatedFrames:
     """All frames of some observations of an archive of ``seed``, as its files would hold them."""
     counts, flux, labels, numbers, ambiguous = [], [], [], [], []
     for number in tqdm(observations, desc=f"simulating, seed {seed}", unit="file"):
-        made = simulate_observation(seed, number)
+        made = simulate_observation(seed, number, missing_rows)
         light = counts_to_flux(made.counts, made.flux_per_count).astype(np.float32)
         for frame in made.whole_frames:
             samples = slice(frame * FRAME_SAMPLES, (frame + 1) * FRAME_SAMPLES)

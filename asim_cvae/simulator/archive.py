@@ -22,7 +22,7 @@ from asim_cvae.frames.slicing import FRAME_SAMPLES
 from asim_cvae.instrument import READOUT_SAMPLES
 from asim_cvae.parallel import map_batches
 from asim_cvae.simulator.events import expected_light
-from asim_cvae.simulator.faults import FAULTS, spoil_file, spoil_rows
+from asim_cvae.simulator.faults import FAULTS, held_frames, spoil_file, spoil_rows
 from asim_cvae.simulator.labelling import Rule
 from asim_cvae.simulator.orbit import start_time
 from asim_cvae.simulator.photometer import file_flux_per_count, photon_counts
@@ -130,6 +130,7 @@ def make_archive(root: Path, simulation: Simulation, workers: int | None = None)
     with FileLock(root / ".lock"):
         settings = {"simulator": SIMULATOR, **asdict(simulation)}
         if _is_made(root, settings):
+            shutil.rmtree(root / _PARTS, ignore_errors=True)  # of a run that was killed at its very end
             return False
         write_json(root / SETTINGS_NAME, {**settings, "complete": False})
         numbers = range(simulation.labelled + simulation.observations)
@@ -180,7 +181,7 @@ def _make_file(number: int, root: Path, simulation: Simulation) -> dict[str, Any
         "number": number,
         "counts_sha256": hashlib.sha256(made.counts.astype("<i4").tobytes()).hexdigest(),
         "pulses": pulse_rows(path.name, made.scene.pulses),
-        "frames": frame_rows(path.name, made.scene, made.light, made.whole_frames, simulation.rule),
+        "frames": frame_rows(path.name, made.scene, made.light, held_frames(made.whole_frames, fault), simulation.rule),
     }
 
 

@@ -35,6 +35,11 @@ class Pulse:
         return self.peak.index(max(self.peak))
 
     @property
+    def peak_sample(self) -> int:
+        """The sample at which it is brightest."""
+        return self.onset + int(self.shapes[self.brightest].argmax())
+
+    @property
     def end(self) -> int:
         """The sample after its last."""
         return self.onset + max(map(len, self.shapes))

@@ -1,5 +1,6 @@
 """What is wrong with some files of a real archive: put in on demand, so that a reader can be tried on it."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,8 @@ from numpy.typing import NDArray
 
 from asim_cvae.archive.layout import COUNT_VARIABLES, FLUX_VARIABLES, PRESENCE_VARIABLES
 from asim_cvae.files import whole_file
+from asim_cvae.frames.slicing import FRAME_SAMPLES
+from asim_cvae.instrument import READOUT_SAMPLES
 from asim_cvae.simulator.writer import Rows
 
 FAULTS = ("fake frames", "no photometers", "photometer missing", "truncated", "empty")
@@ -33,6 +36,13 @@ def spoil_file(path: Path, fault: str) -> None:
         content = path.read_bytes()
         with whole_file(path) as partial:
             partial.write_bytes(content[: len(content) // 2] if fault == "truncated" else b"")
+
+
+def held_frames(frames: Sequence[int], fault: str) -> list[int]:
+    """Which of an observation's frames a file with ``fault`` still holds."""
+    if not fault:
+        return list(frames)
+    return [frame for frame in frames if fault == FAULTS[0] and frame * FRAME_SAMPLES >= READOUT_SAMPLES]
 
 
 def _with_fake_row(values: NDArray[Any], light: float) -> NDArray[Any]:

@@ -64,7 +64,8 @@ class Rule:
 
     A peak is *detectable* from a significance of ``detection`` and ``least_counts`` counts on, and a *spike* up to a
     width of ``spike_samples``. A peak in 337 and one in 777.4 nm are *correlated* if they are no farther apart than the
-    mean of their widths, or ``coincidence`` samples.
+    mean of their widths, or ``coincidence`` samples, and the fainter has ``pair_ratio`` of the brighter's counts: what
+    little of a blue discharge is in 777.4 nm makes no correlation.
 
     - N: nothing is detectable but up to ``stray_spikes`` spikes.
     - HC if correlated peaks hold at least ``correlated_share`` of the counts of all detectable peaks, else LC.
@@ -78,6 +79,7 @@ class Rule:
     least_counts: float = 6.0
     spike_samples: float = 8.0
     coincidence: float = 3.0
+    pair_ratio: float = 0.1
     stray_spikes: float = 3.0
     correlated_share: float = 0.25
     high_activity: float = 6.0
@@ -90,6 +92,8 @@ class Rule:
         near = np.abs(blue.position[:, None] - oxygen.position) <= np.maximum(
             self.coincidence, (blue.width[:, None] + oxygen.width) / 2
         )
+        fainter, brighter = (of(blue.counts[:, None], oxygen.counts) for of in (np.minimum, np.maximum))
+        near &= fainter >= self.pair_ratio * brighter
         pairs = blue[near.any(axis=1)], oxygen[near.any(axis=0)]
         counts = sum(float(p.counts.sum()) for p in seen)
         return Measures(

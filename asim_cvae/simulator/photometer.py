@@ -21,15 +21,16 @@ SKIES = {
     "moon": Sky(((0.1, 0.4), (1.2, 3.0), (0.2, 0.9)), 0.3),
     "day side": Sky(((0.3, 0.75), (3.0, 9.0), (0.6, 2.3)), 0.2),
 }
-"""Skies, dark to bright: together the ranges measured on published light curves, each a part of them.
+"""Skies, dark to bright: together the ranges measured on seven published light curves, and a little beyond.
 
-MMIA watches the night: the day side is the sunlit edge of its view at either end.
+MMIA watches the night: the day side is the sunlit edge of its view at either end. How the ranges are divided among
+skies, and their shares, are assumed.
 """
 
 _Q_SPREAD = (0.008, 0.008, 0.004)  # standard deviation of q over files, relative; measured likewise
 
 _COUNTER_LIMIT = 255
-"""Counts a sample at which the simulated counter stops."""
+"""Counts a sample at which the simulated counter stops, as assumed; near the 210 uW/m^2 of full scale in 337 nm."""
 
 
 def background_counts(sky: str, rng: np.random.Generator) -> NDArray[np.float64]:
@@ -49,7 +50,8 @@ def file_flux_per_count(rng: np.random.Generator) -> NDArray[np.float64]:
 def recorded_light(light: NDArray[np.float64]) -> NDArray[np.float64]:
     """What a counter with a dead time records of ``light`` (3, T): ``m / (1 + tau m)``, as Level 1 corrects for.
 
-    Knoll 2010, *Radiation Detection and Measurement*, ch. 4, for a non-paralysable counter.
+    Knoll 2010, *Radiation Detection and Measurement*, ch. 4, for a non-paralysable counter. Of its statistics only
+    the mean is kept: counts are drawn as Poisson, though a dead time makes them somewhat more regular.
     """
     recorded: NDArray[np.float64] = light / (1 + DEAD_TIME[:, None] * light)
     return recorded
@@ -63,7 +65,7 @@ def photon_counts(
     Args:
         light: expected counts a sample without dead time, (3, T), nowhere below the background.
         background: (3,). Most samples hold nothing else: its photons are thrown at random samples, all at once, which
-            is the same Poisson process and several times faster than a draw a sample.
+            is the same Poisson process and faster than a draw a sample.
         rng: random numbers.
     """
     samples = light.shape[1]
@@ -73,5 +75,5 @@ def photon_counts(
     for row, rate, level in zip(counts, recorded, floor, strict=True):
         row[:] = np.bincount(rng.integers(0, samples, rng.poisson(level * samples)), minlength=samples)
         bright = np.flatnonzero(rate > level)
-        row[bright] += rng.poisson(np.maximum(rate[bright] - level, 0))
+        row[bright] += rng.poisson(rate[bright] - level)
     return np.minimum(counts, _COUNTER_LIMIT)

@@ -44,9 +44,10 @@ _QUIET_PARTICLES = (5.0, 60.0)  # a second; two stray samples in 50 ms were meas
 _ANOMALY_PARTICLES = (1000.0, 4000.0)  # some 30 spikes of 10 counts and more in 50 ms were
 
 # Flashes are quiet or busy: frames of high activity come in runs in the published label table.
-_BUSY_STROKES, _STROKES, _QUIET_STROKES = 0.14, (6.0, 16.0), (0.1, 2.0)  # share of flashes; strokes a frame
-_BUSY_WEAK, _WEAK, _QUIET_WEAK = 0.12, (8.0, 20.0), (1.2, 4.0)  # and small uncorrelated pulses a frame
+_BUSY_STROKES, _STROKES, _QUIET_STROKES = 0.3, (8.0, 20.0), (0.7, 3.0)
+_BUSY_WEAK, _WEAK, _QUIET_WEAK = 0.05, (8.0, 20.0), (0.8, 3.0)
 _WEAK_LIGHT = (1.0, 40.0)
+_CONTINUING_SHARE = 0.25  # of flashes
 
 
 @dataclass(frozen=True)
@@ -72,14 +73,15 @@ def draw_scene(rng: np.random.Generator) -> Scene:
         pulses += flash(samples, rng)
     elif cause == "stroke":
         pulses += lone_pulses(int(rng.uniform(0.3, 0.6) * samples), rng)
-    return Scene(cause, sky, background_counts(sky, rng), samples, sorted(pulses, key=lambda pulse: pulse.onset))
+    seen = [pulse for pulse in pulses if pulse.onset < samples and pulse.end > 0]
+    return Scene(cause, sky, background_counts(sky, rng), samples, sorted(seen, key=lambda pulse: pulse.onset))
 
 
 def flash(samples: int, rng: np.random.Generator) -> Iterator[Pulse]:
     """A flash of 200-600 ms: strokes and in-cloud pulses, continuing current, small pulses, rarely what is above.
 
-    Rakov and Uman 2003, *Lightning*, ch. 4, for durations, for the spread of strokes' light, and for the share of
-    strokes with continuing current.
+    Durations after Rakov and Uman 2003, *Lightning*, ch. 4; rates and lights were fitted to published label tables,
+    frames and scores.
     """
     begin = int(rng.uniform(-50, 150) * SAMPLES_PER_MS)
     end = begin + int(rng.uniform(200, 600) * SAMPLES_PER_MS)
@@ -88,11 +90,12 @@ def flash(samples: int, rng: np.random.Generator) -> Iterator[Pulse]:
     brightness = log_normal(rng, 6.5, 1.3) / np.sqrt(max(rate, 1.0))  # many pulses are small ones
     strokes = [stroke(onset, log_normal(rng, brightness, 0.9), cloud, rng) for onset in _onsets(begin, end, rate, rng)]
     yield from strokes
-    for pulse in strokes:
-        if rng.random() < 0.15:
-            yield continuing_current(pulse.onset, rng.uniform(0.02, 0.15) * pulse.peak[2], cloud, rng)
     if strokes:
-        yield from above_the_cloud(max(strokes, key=lambda pulse: pulse.peak[2]).onset, rng)
+        strongest = max(strokes, key=lambda pulse: pulse.peak[2])
+        if rng.random() < _CONTINUING_SHARE:
+            light = rng.uniform(0.05, 0.3) * strongest.peak[2]
+            yield continuing_current(strongest.peak_sample, light, cloud, rng)
+        yield from above_the_cloud(strongest.peak_sample, rng)
     yield from _weak_pulses(
         begin if rng.random() < 0.2 else 0, end if rng.random() < 0.2 else samples, rng
     )  # most often of the storm, not of the flash alone
@@ -107,7 +110,7 @@ def _weak_pulses(begin: int, end: int, rng: np.random.Generator) -> Iterator[Pul
 
 
 def above_the_cloud(onset: int, rng: np.random.Generator) -> Iterator[Pulse]:
-    """What the strongest stroke of a flash, at ``onset``, may cause above the cloud: rare, each in 1-2 % of flashes."""
+    """What a flash's strongest stroke, at its peak ``onset``, may cause above: each in 1-2 % of flashes, as assumed."""
     if rng.random() < 0.02:
         yield elve(onset, log_uniform(rng, 3, 40), rng)
     if rng.random() < 0.01:
