@@ -27,7 +27,8 @@ class Report:
             f"# How real are the simulated data? ({simulator})",
             "",
             f"Simulated frames are of seed {seeds[0]}, and those that the weights are scored on of seeds "
-            f"{', '.join(map(str, seeds))}. The simulator's parameters were fitted, on seeds from 100 on, to the same",
+            f"{', '.join(map(str, seeds))}.",
+            "The simulator's parameters were fitted, on seeds from 100 on, to the same",
             "real frames, published table and label proportions that it is compared with here: that they agree shows",
             "that physical parameters can make them agree, and is no independent test.",
         ]
