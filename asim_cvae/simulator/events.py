@@ -109,7 +109,11 @@ def stroke(onset: int, light: float, cloud: Cloud, rng: np.random.Generator) -> 
 
 
 def continuing_current(onset: int, light: float, cloud: Cloud, rng: np.random.Generator) -> Pulse:
-    """Current that goes on after a stroke for 10-200 ms (Bitzer 2017, JGR 122:1033), with M-components."""
+    """Current that goes on after a stroke, with M-components.
+
+    For tens to hundreds of ms (Rakov and Uman 2003, *Lightning*, ch. 4); Bitzer 2017, JGR Atmospheres 122:1033, has
+    its share of flashes from space.
+    """
     surges = np.column_stack([rng.uniform(0.05, 0.8, 3), rng.uniform(0, 1.5, 3), rng.uniform(0.3, 2.0, 3)])
     shape = glow(log_uniform(rng, 10, 200), surges)
     return Pulse("continuing current", onset, (light * cloud.blue_light, 0.0, light), (shape, shape, shape))
@@ -126,7 +130,10 @@ def corona(onset: int, light: float, rng: np.random.Generator) -> Pulse:
 
 
 def channel(onset: int, light: float, rng: np.random.Generator) -> Pulse:
-    """Slow 777.4 nm light of a hot channel deep in the cloud, whose 337 nm is lost on the way."""
+    """Slow 777.4 nm light of a hot channel deep in the cloud, whose 337 nm is lost on the way.
+
+    Assumed, after such a pulse on a published light curve.
+    """
     source = current_pulse(log_uniform(rng, 0.1, 1.5), log_uniform(rng, 0.3, 3.0))
     shape = through_cloud(source, 1.0, 1.0)
     return Pulse("channel", onset, (0.02 * light, 0.0, light), (shape, shape, shape))
@@ -135,7 +142,7 @@ def channel(onset: int, light: float, rng: np.random.Generator) -> Pulse:
 def blue_jet(onset: int, light: float, rng: np.random.Generator) -> tuple[Pulse, Pulse]:
     """The onset of a blue jet, with ultraviolet, and the jet's 337 nm over the next hundreds of milliseconds.
 
-    Neubert et al. 2021, Nature 589:371: an onset of some 10 us, the jet seen for about 400 ms.
+    Neubert et al. 2021, Nature 589:371: an onset that rises in some 10 us, the jet seen for about 400 ms.
     """
     flash = streamer_pulse(0.01, log_uniform(rng, 0.1, 0.5))
     body = glow(rng.uniform(200, 400), np.zeros((0, 3)))
@@ -170,7 +177,7 @@ _HIT_LOWEST, _HIT_HIGHEST = 2.0, 200.0  # counts
 def particles(samples: int, per_second: float, sampling_rate: int, rng: np.random.Generator) -> Iterator[Pulse]:
     """Cosmic rays and trapped particles in ``samples`` samples: 1-6 samples each, in one photometer.
 
-    The share of hits higher than h falls as 1/h, as measured on a published light curve of many.
+    The share of hits higher than h falls as 1/h, roughly as on a published light curve of many; lengths are its too.
     """
     count = rng.poisson(per_second * samples / sampling_rate)
     onsets = np.sort(rng.integers(0, samples, count))

@@ -32,7 +32,7 @@ def sun_elevation(times: NDArray[np.datetime64], latitude: Degrees, longitude: D
 
 
 def in_anomaly(latitude: Degrees, longitude: Degrees) -> NDArray[np.bool_]:
-    """Within the South Atlantic Anomaly as the station meets it: an ellipse around 26 S, 45 W."""
+    """Within the South Atlantic Anomaly as the station meets it, roughly: an ellipse around 26 S, 45 W, as assumed."""
     return ((latitude + 26) / 22) ** 2 + ((longitude + 45) / 50) ** 2 < 1
 
 

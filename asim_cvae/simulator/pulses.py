@@ -53,7 +53,7 @@ def streamer_pulse(rise_ms: float, decay_ms: float) -> Shape:
 
 
 def glow(duration_ms: float, surges: NDArray[np.float64]) -> Shape:
-    """Continuing current (Bitzer 2017, JGR 122:1033), or the body of a blue jet: light that fades over ``duration_ms``.
+    """Continuing current, or the body of a blue jet: light that fades over ``duration_ms``.
 
     ``surges`` (k, 3) are its M-components (Rakov and Uman 2003, ch. 4): each a time as a fraction of the duration, a
     height relative to the glow, and a width in ms.
