@@ -24,7 +24,12 @@ def test_simulated_frames_are_like_real_ones(run, reference: Path, tmp_path: Pat
     assert abs(weights["simulated"]["purest"] - weights["simulated"]["purest_published"]) <= 15
     assert 0.86 < found["forest"]["macro_f1"] < 0.99  # of fewer frames than the report's
     page = (tmp_path / "report.md").read_text()
-    for name in ("physics_simulated.png", "frames_real_and_simulated.png", "ranks.png", "certainties_simulated.png"):
+    for name in (
+        "physics_simulated.png",
+        "frames_real_and_simulated.png",
+        "ranks_among_simulated.png",
+        "certainties_simulated.png",
+    ):
         assert f"]({name})" in page
         assert (tmp_path / name).stat().st_size > 20_000
 

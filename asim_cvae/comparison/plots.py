@@ -37,8 +37,10 @@ def physics_figure() -> Figure:
     axes = figure.subplots(5, 3)
     cells = iter(axes[:4].ravel())
     _draw_diffusion(next(cells))
-    _draw_shape(next(cells), "source: return stroke, in-cloud", [current_pulse(0.05, 0.3), current_pulse(1.5, 1.5)])
-    _draw_shape(next(cells), "particle hits", [hit(length) for length in (1, 3, 6)], steps=True)
+    _draw_shapes(
+        next(cells), "source", {"return stroke": current_pulse(0.05, 0.3), "in-cloud pulse": current_pulse(1.5, 1.5)}
+    )
+    _draw_shapes(next(cells), "particle hits", {f"{n} samples": hit(n) for n in (2, 4, 6)}, steps=True)
     for title, pulses, span_ms in _events():
         _draw_event(next(cells), title, pulses, span_ms)
     _draw_skies(next(cells))
@@ -53,16 +55,17 @@ def physics_figure() -> Figure:
 def _events() -> list[tuple[str, Sequence[Pulse], float]]:
     rng = np.random.default_rng(4)
     shallow, deep = Cloud(0.05, 1.0, 1.5, 1.0), Cloud(1.5, 0.5, 1.5, 0.6)
+    struck = stroke(100, _LIGHT, shallow, rng)
+    above = [elve(struck.peak_sample, _LIGHT, rng), sprite(struck.peak_sample + 300, _LIGHT, rng)]
     return [
-        ("stroke near the cloud's top", [stroke(100, _LIGHT, shallow, rng)], 10),
+        ("stroke near the cloud's top", [struck], 10),
         ("stroke deep in the cloud", [stroke(100, _LIGHT, deep, rng)], 20),
         ("continuing current", [continuing_current(100, _LIGHT, deep, rng)], 200),
         ("corona discharge", [corona(100, _LIGHT, rng)], 5),
         ("channel deep in the cloud", [channel(100, _LIGHT, rng)], 20),
         ("blue jet", blue_jet(100, _LIGHT, rng), 20),
-        ("stroke with an elve and a sprite", [stroke(100, _LIGHT, shallow, rng), elve(100, _LIGHT, rng),
-                                              sprite(400, _LIGHT, rng)], 20),
-    ]  # fmt: skip
+        ("stroke with an elve and a sprite", [struck, *above], 20),
+    ]
 
 
 def _draw_diffusion(axis: Axes) -> None:
@@ -73,11 +76,14 @@ def _draw_diffusion(axis: Axes) -> None:
     axis.legend(fontsize=7)
 
 
-def _draw_shape(axis: Axes, title: str, shapes: Sequence[Shape], steps: bool = False) -> None:
-    for shape in shapes:
+def _draw_shapes(axis: Axes, title: str, shapes: Mapping[str, Shape], steps: bool = False) -> None:
+    for name, shape in shapes.items():
         time = np.arange(shape.size) / SAMPLES_PER_MS
-        axis.plot(time, shape, drawstyle="steps-post" if steps else "default", marker="." if steps else None)
+        axis.plot(
+            time, shape, drawstyle="steps-post" if steps else "default", marker="." if steps else None, label=name
+        )
     axis.set(title=title, xlabel="time (ms)", ylabel="light, 1 at peak")
+    axis.legend(fontsize=7)
 
 
 def _draw_event(axis: Axes, title: str, pulses: Sequence[Pulse], span_ms: float) -> None:
@@ -89,9 +95,11 @@ def _draw_event(axis: Axes, title: str, pulses: Sequence[Pulse], span_ms: float)
 
 
 def _draw_skies(axis: Axes) -> None:
-    for place, (name, sky) in enumerate(SKIES.items()):
-        for shift, (colour, (low, high)) in enumerate(zip(PHOTOMETER_COLOURS, sky.counts, strict=True)):
-            axis.plot([place + 0.2 * (shift - 1)] * 2, [low, high], color=colour, linewidth=5, label=name)
+    for shift, (photometer, colour) in enumerate(zip(PHOTOMETERS, PHOTOMETER_COLOURS, strict=True)):
+        low, high = np.array([sky.counts[shift] for sky in SKIES.values()]).T
+        places = np.arange(len(SKIES)) + 0.2 * (shift - 1)
+        axis.vlines(places, low, high, color=colour, linewidth=5, label=photometer.band)
+    axis.legend(fontsize=7, loc="lower right")
     axis.set(title="background", ylabel="counts a sample", yscale="log")
     axis.set_xticks(range(len(SKIES)), list(SKIES))
 

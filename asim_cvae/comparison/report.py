@@ -59,7 +59,7 @@ class Report:
                 ["frame", "statistic", "real", "central 95 % of simulated", "share below"], map(_outside_row, outside)
             ),
             "",
-            self._figure(ranks, "ranks.png", "where each real value lies among the simulated ones"),
+            self._figure(ranks, "ranks_among_simulated.png", "where each real value lies among the simulated ones"),
             self._figure(frames, "frames_real_and_simulated.png", "real frames beside simulated ones"),
         ]
         self._section("Real frames among simulated ones", lines)

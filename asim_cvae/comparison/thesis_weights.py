@@ -1,7 +1,7 @@
 """The thesis's weights on simulated frames, beside its published Table 1."""
 
 import csv
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -117,8 +117,5 @@ def _read_table(path: Path) -> list[dict[str, str]]:
 
 def _published(row: Mapping[str, str]) -> Outcome:
     certainties = [int(row[f"cluster{k}"].split()[1]) for k in range(5)]
-    return Outcome(float(np.mean(list(_mdccs(row)))), tuple(sorted(certainties, reverse=True)))
-
-
-def _mdccs(row: Mapping[str, str]) -> Iterator[float]:
-    return (float(row[f"mdcc{k}"]) for k in range(5))
+    mdcc = float(np.mean([float(row[f"mdcc{k}"]) for k in range(5)]))
+    return Outcome(mdcc, tuple(sorted(certainties, reverse=True)))
