@@ -18,9 +18,6 @@ SAMPLE_PERIOD_US = 1_000_000 // SAMPLING_RATE
 READOUT_SAMPLES = 8325
 """Samples of one MMIA readout frame (a row of a file), 83.25 ms."""
 
-MAX_READOUTS = 9
-"""Rows of the longest observation."""
-
 SATURATION_FLUX = 210.0
 """Flux taken as full scale for all three photometers (Joergensen 2021), in uW/m^2."""
 

@@ -12,7 +12,7 @@ from asim_cvae.comparison.plots import certainties_figure, frames_figure, physic
 from asim_cvae.comparison.real_frames import REAL_FRAMES, compare_frames, read_real_frames
 from asim_cvae.comparison.report import Report
 from asim_cvae.comparison.samples import SimulatedFrames, simulated_frames
-from asim_cvae.comparison.thesis_weights import TABLE, WEIGHTS, compare_weights
+from asim_cvae.comparison.thesis_weights import TABLE, WEIGHTS, compare_weights, missing_weights
 from asim_cvae.errors import InputError
 from asim_cvae.simulator.archive import SIMULATOR
 
@@ -37,7 +37,7 @@ def main(config: DictConfig) -> None:
     reference = None if config.reference is None else Path(config.reference)
     _add_real_frames(report, reference, frames)
     _add_weights(report, reference, samples)
-    report.add_forest(separability(frames))
+    report.add_forest(separability(frames, rule))
     log.info("%s", report.write())
 
 
@@ -47,15 +47,21 @@ def _add_real_frames(report: Report, reference: Path | None, simulated: Simulate
         return
     real = read_real_frames(reference / REAL_FRAMES)
     comparisons = compare_frames(real, simulated)
-    report.add_frames(comparisons, frames_figure(real, simulated), ranks_figure(comparisons))
+    report.add_frames(
+        comparisons, frames_figure(real, simulated), ranks_figure([c for c in comparisons if c.has_value])
+    )
 
 
 def _add_weights(report: Report, reference: Path | None, samples: dict[int, SimulatedFrames]) -> None:
     if reference is None or not (reference / TABLE).is_file() or not (reference / WEIGHTS).is_dir():
         report.add_skipped("The thesis's weights on simulated frames", _lack(reference, f"{TABLE} and {WEIGHTS}"))
         return
+    missing = missing_weights(reference)
     agreements = compare_weights(reference, samples)
-    report.add_weights(agreements, certainties_figure(agreements))
+    if not agreements:
+        report.add_skipped("The thesis's weights on simulated frames", _lack(reference, f"weights of {TABLE}"))
+        return
+    report.add_weights(agreements, missing, certainties_figure(agreements))
 
 
 def _lack(reference: Path | None, what: str) -> str:

@@ -2,12 +2,15 @@ import csv
 import json
 import shutil
 from collections import Counter
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import openpyxl
 import pytest
+from astropy.io import fits
 from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 
@@ -19,17 +22,24 @@ from asim_cvae.frames.slicing import FRAME_SAMPLES
 from asim_cvae.instrument import flux_to_counts
 from asim_cvae.observation import RefusedFileError
 from asim_cvae.simulator import archive as archive_room
-from asim_cvae.simulator.archive import TABLE_NAME, Simulation, make_archive, simulate_observation
-from asim_cvae.simulator.events import Cloud, Pulse, expected_light, particles, stroke
+from asim_cvae.simulator.archive import TABLE_NAME, Simulation, make_archive
+from asim_cvae.simulator.events import Cloud, Pulse, cloud_pulse, expected_light, particles, return_stroke
 from asim_cvae.simulator.labelling import Rule, frame_peaks
+from asim_cvae.simulator.observation import simulate_observation
 from asim_cvae.simulator.orbit import ground_track, start_time, sun_elevation
 from asim_cvae.simulator.photometer import SKIES, background_counts, photon_counts
 from asim_cvae.simulator.pulses import SAMPLES_PER_MS, current_pulse, diffusion, streamer_pulse, through_cloud
 from asim_cvae.simulator.scenes import draw_scene
 
-SMALL_BENCHMARK = "258edd83bcaf0e68e89024da40f3105263383afb56178cabfac4ac0809718645"
 PUBLISHED_CLASSES = {"LCLA": 143, "N": 120, "HCLA": 115, "LCHA": 92, "HCHA": 85}
 QUIET = np.array([0.2, 2.0, 0.3])
+
+with initialize_config_dir(str(CONF), version_base="1.3"):
+    RULE = instantiate(compose("simulate", ["root=nowhere"]).rule)
+
+
+def _simulation(**settings: Any) -> Simulation:
+    return Simulation(**{"rule": RULE, **settings})
 
 
 def _bytes(root: Path) -> dict[str, bytes]:
@@ -43,20 +53,20 @@ def _rows(path: Path) -> list[dict[str, str]]:
 
 @pytest.mark.parametrize("form", ["fits", "cdf"])
 def test_same_seed_same_bytes_whatever_the_workers(tmp_path: Path, form: str) -> None:
-    wanted = Simulation(observations=14, labelled=8, seed=5, format=form, faults=0.3)
+    wanted = _simulation(observations=14, labelled=8, seed=5, format=form, faults=0.3)
     assert make_archive(tmp_path / "one", wanted, workers=1)
     assert make_archive(tmp_path / "two", wanted, workers=2)
     one, two = _bytes(tmp_path / "one"), _bytes(tmp_path / "two")
-    assert len(one) == 26  # 22 files, the label table, two tables of truth, the settings
+    assert len(one) == 27  # 22 files, the label table, three tables of truth, the settings
     assert one == two
     made = openpyxl.load_workbook(tmp_path / "one" / TABLE_NAME).properties
     assert made.created == made.modified
-    make_archive(tmp_path / "other", Simulation(observations=14, labelled=8, seed=6, format=form), workers=1)
+    make_archive(tmp_path / "other", _simulation(observations=14, labelled=8, seed=6, format=form), workers=1)
     assert one.keys() != _bytes(tmp_path / "other").keys()
 
 
 def test_an_interrupted_archive_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    wanted = Simulation(observations=16, labelled=4, seed=8)
+    wanted = _simulation(observations=16, labelled=4, seed=8)
     make_archive(tmp_path / "whole", wanted, workers=1)
     make_file, made = archive_room._make_file, []
 
@@ -81,12 +91,47 @@ def test_an_interrupted_archive_goes_on(tmp_path: Path, monkeypatch: pytest.Monk
     assert _bytes(tmp_path / "cut") == _bytes(tmp_path / "whole")
 
 
+def test_deleted_files_are_made_again(tmp_path: Path) -> None:
+    wanted = _simulation(observations=11, labelled=1, seed=2)
+    make_archive(tmp_path, wanted, workers=1)
+    before = _bytes(tmp_path)
+    next(tmp_path.glob("*_id_10005*.fits")).unlink()
+    assert make_archive(tmp_path, wanted, workers=1)
+    assert _bytes(tmp_path) == before
+    assert not make_archive(tmp_path, wanted, workers=1)
+
+
+def test_lengths_are_of_whole_rows_where_rows_can_be_whole() -> None:
+    lengths = [draw_scene(np.random.default_rng(k)).samples for k in range(300)]
+    frames = {length // FRAME_SAMPLES: length for length in lengths}
+    assert set(frames) == {5, 6, 7, 9, 10, 11, 12, 14}
+    assert all((length % 8325 == 0) == (length // FRAME_SAMPLES in {6, 9, 11, 14}) for length in lengths)
+    assert max(lengths) == 9 * 8325
+
+
+def test_the_trigger_is_where_light_stands_out(tmp_path: Path) -> None:
+    make_archive(tmp_path, _simulation(observations=20, labelled=0, seed=2, level=0, missing_rows=0.4))
+    rows = set()
+    for row in _rows(tmp_path / "truth_files.csv"):
+        with fits.open(tmp_path / row["file"]) as hdus:
+            table = hdus[1].data
+            flags = np.array([table[f"PHOT{k}DataTrigger"] for k in (1, 2, 3)])
+            assert np.argwhere(flags).tolist() == [[int(row["trigger_photometer"][-1]) - 1, int(row["trigger_row"])]]
+            assert table["PHOT1Data_exists"][int(row["trigger_row"])]
+            if float(row["background_counts_PHOT2"]) < 1:  # else ultraviolet background may hold the largest count
+                data = np.stack([table[f"PHOT{k}Data"].max(axis=1) for k in (1, 2, 3)])
+                data[:, ~table["PHOT1Data_exists"].astype(bool)] = 0
+                assert data[flags][0] >= 0.9 * data.max()
+        rows.add(row["trigger_row"])
+    assert len(rows) > 3
+
+
 def test_archives_are_not_written_over(tmp_path: Path) -> None:
-    wanted = Simulation(observations=1, labelled=1)
+    wanted = _simulation(observations=1, labelled=1)
     assert make_archive(tmp_path, wanted)
     assert not make_archive(tmp_path, wanted)
     with pytest.raises(InputError, match="another simulated archive"):
-        make_archive(tmp_path, Simulation(observations=2, labelled=1))
+        make_archive(tmp_path, _simulation(observations=2, labelled=1))
     (tmp_path / "simulation.json").unlink()
     with pytest.raises(InputError, match="not simulated"):
         make_archive(tmp_path, wanted)
@@ -99,7 +144,7 @@ def test_archives_are_not_written_over(tmp_path: Path) -> None:
 )  # fmt: skip
 def test_impossible_archives(wrong: dict) -> None:
     with pytest.raises(InputError):
-        Simulation(**{"observations": 1, "labelled": 1, **wrong})
+        _simulation(**{"observations": 1, "labelled": 1, **wrong})
 
 
 def test_all_formats_and_levels_hold_the_same_light(tmp_path: Path) -> None:
@@ -107,7 +152,9 @@ def test_all_formats_and_levels_hold_the_same_light(tmp_path: Path) -> None:
     for form in ("fits", "cdf"):
         for level in (0, 1):
             root = tmp_path / f"{form}{level}"
-            make_archive(root, Simulation(0, 2, seed=1, format=form, level=level, missing_rows=0.3))
+            make_archive(
+                root, _simulation(observations=0, labelled=2, seed=1, format=form, level=level, missing_rows=0.3)
+            )
             files, refused = discover(root)
             assert not refused
             seen[form, level] = [read_observation(path) for path in files.values()]
@@ -123,7 +170,7 @@ def test_all_formats_and_levels_hold_the_same_light(tmp_path: Path) -> None:
 
 
 def test_missing_rows_are_gaps_without_labels(tmp_path: Path) -> None:
-    make_archive(tmp_path, Simulation(observations=0, labelled=6, seed=4, missing_rows=0.2))
+    make_archive(tmp_path, _simulation(observations=0, labelled=6, seed=4, missing_rows=0.2))
     labels = read_labels(tmp_path / TABLE_NAME).labels
     gaps = 0
     for name, path in discover(tmp_path)[0].items():
@@ -136,21 +183,26 @@ def test_missing_rows_are_gaps_without_labels(tmp_path: Path) -> None:
 
 
 def test_faults_are_met_by_the_reader(tmp_path: Path) -> None:
-    make_archive(tmp_path, Simulation(observations=40, labelled=2, seed=3, faults=0.9))
+    make_archive(tmp_path, _simulation(observations=40, labelled=2, seed=3, faults=0.9))
     refusals: Counter = Counter()
-    for path in discover(tmp_path)[0].values():
+    faults = {row["file"]: row["fault"] for row in _rows(tmp_path / "truth_files.csv")}
+    for name, path in discover(tmp_path)[0].items():
         try:
             flux = read_observation(path).flux
-            refusals["fake frames" if np.isnan(flux[:, :100]).all() else ""] += 1
+            found = "fake frames" if np.isnan(flux[:, :100]).all() else ""
         except RefusedFileError as error:
-            refusals[str(error).split(": ")[1].split(",")[0]] += 1
+            found = str(error).split(": ")[1].split(",")[0]
+        refusals[found] += 1
+        assert faults[name].split()[0:1] == {"empty file": ["empty"], "no photometer data": ["no"]}.get(
+            found, found.split()[0:1]
+        )
     assert refusals[""] >= 2
     for reason in ("fake frames", "empty file", "no photometer data", "photometer missing", "truncated"):
         assert refusals[reason] > 1, refusals
 
 
 def test_labels_are_in_the_published_proportions() -> None:
-    rule = Rule()
+    rule = RULE
     counts: Counter = Counter()
     same = pairs = 0
     for number in range(150):
@@ -168,7 +220,7 @@ def test_labels_are_in_the_published_proportions() -> None:
 
 
 def test_truth_agrees_with_the_labels_and_the_files(tmp_path: Path) -> None:
-    make_archive(tmp_path, Simulation(observations=12, labelled=8, seed=9))
+    make_archive(tmp_path, _simulation(observations=12, labelled=8, seed=9))
     frames, pulses = _rows(tmp_path / "truth_frames.csv"), _rows(tmp_path / "truth.csv")
     labels = read_labels(tmp_path / TABLE_NAME).labels
     truth = {(row["file"], int(row["frame"])): row["class"] for row in frames}
@@ -188,7 +240,7 @@ def test_truth_agrees_with_the_labels_and_the_files(tmp_path: Path) -> None:
 
 
 def test_days_are_the_thesiss(tmp_path: Path) -> None:
-    make_archive(tmp_path, Simulation(observations=12, labelled=4, seed=9))
+    make_archive(tmp_path, _simulation(observations=12, labelled=4, seed=9))
     starts = [FileName.parse(path.name) for path in tmp_path.glob("*.fits")]
     unlabelled = [name.start for name in starts if name.observation_id >= 10_004]
     assert len(unlabelled) == 12
@@ -232,8 +284,10 @@ def test_clouds_delay_and_broaden() -> None:
     # Means and variances of a convolution are sums of its parts'; 1 % tails are cut.
     for whole, a, b in zip(moments(out), moments(source), moments(diffusion(1.0, 1.0)), strict=True):
         assert whole == pytest.approx(a + b, rel=0.05)
-    pulse = stroke(0, 10.0, Cloud(1.0, 0.5, 1.8, 1.0), np.random.default_rng(1))
+    rng = np.random.default_rng(1)
+    pulse, slower = (kind(0, 10.0, Cloud(1.0, 0.5, 1.8, 1.0), rng) for kind in (return_stroke, cloud_pulse))
     assert moments(pulse.shapes[0])[0] > moments(pulse.shapes[2])[0]  # 337 nm comes later
+    assert slower.shapes[2].argmax() > pulse.shapes[2].argmax()
     rise = streamer_pulse(0.05, 0.5)
     assert rise.argmax() < (rise >= 0.5).sum() / 2  # fast rise, slow decay
 
@@ -273,7 +327,7 @@ def test_skies_hold_what_was_measured() -> None:
 
 def _class_of(pulses: list[Pulse], rule: Rule | None = None) -> tuple[str, bool]:
     peaks = frame_peaks(expected_light(pulses, QUIET, FRAME_SAMPLES), QUIET)
-    rule = rule or Rule()
+    rule = rule or RULE
     return rule.frame_class(peaks), rule.is_ambiguous(peaks)
 
 
@@ -296,7 +350,7 @@ def test_the_labelling_rule() -> None:
         assert _class_of(leak) == ("LCLA", False)
     assert _class_of([_bump(-60, 50.0)])[0] == "HCLA"  # leaks in over the start
     assert _class_of([_bump(500 * k, 50.0) for k in range(6)]) == ("HCHA", True)  # on the threshold
-    assert _class_of([_bump(500 * k, 50.0) for k in range(6)], Rule(high_activity=20))[0] == "HCLA"
+    assert _class_of([_bump(500 * k, 50.0) for k in range(6)], replace(RULE, high_activity=20))[0] == "HCLA"
 
 
 def test_light_scales_into_the_noise() -> None:
@@ -315,7 +369,7 @@ def test_the_small_benchmark_is_what_it_was(tmp_path: Path) -> None:
         assert instantiate(compose("train", ["data=simulated_full"]).data.simulation).observations == 5700
     assert (simulation.observations, simulation.labelled, simulation.seed) == (300, 50, 0)
     make_archive(tmp_path, simulation)
-    assert json.loads((tmp_path / "simulation.json").read_text())["counts_sha256"] == SMALL_BENCHMARK
+    assert json.loads((tmp_path / "simulation.json").read_text())["benchmark"] == "asim-sim-small"
     classes = Counter(read_labels(tmp_path / TABLE_NAME).labels.values())
-    assert classes == {"N": 142, "LCLA": 122, "HCLA": 111, "HCHA": 96, "LCHA": 94}
+    assert classes == {"LCLA": 140, "N": 136, "HCLA": 125, "LCHA": 95, "HCHA": 71}
     shutil.rmtree(tmp_path)

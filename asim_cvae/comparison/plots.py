@@ -21,8 +21,8 @@ from asim_cvae.simulator.events import (
     corona,
     elve,
     expected_light,
+    return_stroke,
     sprite,
-    stroke,
 )
 from asim_cvae.simulator.photometer import SKIES, recorded_light
 from asim_cvae.simulator.pulses import SAMPLES_PER_MS, Shape, current_pulse, diffusion, hit
@@ -55,11 +55,11 @@ def physics_figure() -> Figure:
 def _events() -> list[tuple[str, Sequence[Pulse], float]]:
     rng = np.random.default_rng(4)
     shallow, deep = Cloud(0.05, 1.0, 1.5, 1.0), Cloud(1.5, 0.5, 1.5, 0.6)
-    struck = stroke(100, _LIGHT, shallow, rng)
+    struck = return_stroke(100, _LIGHT, shallow, rng)
     above = [elve(struck.peak_sample, _LIGHT, rng), sprite(struck.peak_sample + 300, _LIGHT, rng)]
     return [
         ("stroke near the cloud's top", [struck], 10),
-        ("stroke deep in the cloud", [stroke(100, _LIGHT, deep, rng)], 20),
+        ("stroke deep in the cloud", [return_stroke(100, _LIGHT, deep, rng)], 20),
         ("continuing current", [continuing_current(100, _LIGHT, deep, rng)], 200),
         ("corona discharge", [corona(100, _LIGHT, rng)], 5),
         ("channel deep in the cloud", [channel(100, _LIGHT, rng)], 20),

@@ -23,7 +23,9 @@ CLASSES_OF_FRAMES: Mapping[str, Sequence[str]] = {
 """Classes of the frames read off the figures of Joergensen 2021, as far as its text gives them."""
 
 CENTRAL = 0.95
-_FEWEST = 20
+FEWEST = 20
+"""Simulated values that a comparison takes."""
+
 _FRAMES_A_CLASS = 400
 
 
@@ -38,6 +40,11 @@ class Comparison:
     statistic: str
     real: float
     simulated: NDArray[np.float64]
+
+    @property
+    def has_value(self) -> bool:
+        """Whether the real frame has the statistic, and enough of the simulated ones."""
+        return bool(np.isfinite(self.real)) and self.simulated.size >= FEWEST
 
     @property
     def rank(self) -> float:
@@ -74,9 +81,7 @@ def compare_frames(real: Mapping[str, NDArray[np.int64]], simulated: SimulatedFr
     for name, counts in real.items():
         for statistic, value in frame_statistics(counts).items():
             values = np.array([statistics[int(i)][statistic] for i in chosen[name]])
-            values = values[np.isfinite(values)]
-            if np.isfinite(value) and values.size >= _FEWEST:
-                comparisons.append(Comparison(name, statistic, value, values))
+            comparisons.append(Comparison(name, statistic, value, values[np.isfinite(values)]))
     return comparisons
 
 

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from asim_cvae.classes import CLASSES
 from asim_cvae.comparison import thesis_weights as weights
 from asim_cvae.comparison.forest import Separability
-from asim_cvae.comparison.real_frames import Comparison
+from asim_cvae.comparison.real_frames import FEWEST, Comparison
 from asim_cvae.comparison.thesis_weights import Agreement, Verdict, verdict
 from asim_cvae.files import whole_file, write_json
 
@@ -26,9 +26,8 @@ class Report:
         self._lines = [
             f"# How real are the simulated data? ({simulator})",
             "",
-            f"Simulated frames are of seed {seeds[0]}, and those that the weights are scored on of seeds "
-            f"{', '.join(map(str, seeds))}.",
-            "The simulator's parameters were fitted, on seeds from 100 on, to the same",
+            f"Simulated frames are of seed {seeds[0]}, those that the weights are scored on of seeds",
+            f"{', '.join(map(str, seeds))}. The simulator's parameters were fitted, on seeds from 100 on, to the same",
             "real frames, published table and label proportions that it is compared with here: that they agree shows",
             "that physical parameters can make them agree, and is no independent test.",
         ]
@@ -43,29 +42,35 @@ class Report:
 
     def add_frames(self, comparisons: Sequence[Comparison], frames: Figure, ranks: Figure) -> None:
         """Real frames among simulated ones."""
-        outside = [c for c in comparisons if not c.is_inside]
+        valued = [c for c in comparisons if c.has_value]
+        outside = [c for c in valued if not c.is_inside]
+        without = [f"{c.frame} {c.statistic}" for c in comparisons if not c.has_value]
         self.results["real_frames"] = {
-            "comparisons": len(comparisons),
+            "comparisons": len(valued),
+            "without_value": without,
             "outside": [{"frame": c.frame, "statistic": c.statistic, "rank": c.rank} for c in outside],
         }
         lines = [
             "Real frames, read off published figures, among simulated frames of their class that went through the same",
             "(drawn, points that do not show left out, interpolated). Levels, correlations, spikes and pulses of each",
-            f"photometer: {len(comparisons)} comparisons, of which {len(outside)} lie outside the central 95 % of the",
-            f"simulated values. One in twenty, {0.05 * len(comparisons):.0f}, is allowed for; statistics of a frame",
-            "are not independent. Statistics that a real frame lacks (of spikes, of pulses) are left out.",
+            f"photometer: {len(valued)} comparisons, of which {len(outside)} lie outside the central 95 % of the",
+            f"simulated values. One in twenty, {0.05 * len(valued):.0f}, is allowed for; statistics of a frame",
+            "are not independent.",
             "",
             *_table(
                 ["frame", "statistic", "real", "central 95 % of simulated", "share below"], map(_outside_row, outside)
             ),
+            "",
+            f"{len(without)} comparisons have no value, as the frame has no spike or pulse there, or fewer than",
+            f"{FEWEST} simulated frames have one: {', '.join(without)}.",
             "",
             self._figure(ranks, "ranks_among_simulated.png", "where each real value lies among the simulated ones"),
             self._figure(frames, "frames_real_and_simulated.png", "real frames beside simulated ones"),
         ]
         self._section("Real frames among simulated ones", lines)
 
-    def add_weights(self, agreements: Sequence[Agreement], figure: Figure) -> None:
-        """The published weights on simulated frames."""
+    def add_weights(self, agreements: Sequence[Agreement], missing: Sequence[str], figure: Figure) -> None:
+        """The published weights on simulated frames; ``missing``: experiments without weights."""
         plain, control = verdict(agreements, shuffled=False), verdict(agreements, shuffled=True)
         self.results["thesis_weights"] = {
             name: {**found.__dict__, "holds": found.holds}
@@ -81,6 +86,7 @@ class Report:
             "",
             *_table(head, map(_agreement_row, agreements)),
             "",
+            *([f"Left out, their weights are not there: {', '.join(missing)}.", ""] if missing else []),
             _verdict_line("Simulated labels", plain, len(agreements)),
             "",
             _verdict_line("The same labels shuffled, the control that has to fail", control, len(agreements)),
@@ -93,6 +99,7 @@ class Report:
         """How hard the labels are."""
         self.results["forest"] = {
             "macro_f1": found.macro_f1,
+            "without_rule": found.without_rule,
             "clear": found.clear,
             "ambiguous": found.ambiguous,
             "ambiguous_share": found.ambiguous_share,
@@ -101,9 +108,9 @@ class Report:
         lines = [
             "A random forest on hand-made features of the counts (levels, correlations, spikes, pulses, peaks, and",
             "what the labelling rule would measure on smoothed counts), cross-validated by observation, of simulated",
-            "labels:",
-            f"macro F1 {found.macro_f1:.3f} (wanted: {HARDEST:.2f} to {EASIEST:.2f}); {found.clear:.3f} on clear",
-            f"frames, {found.ambiguous:.3f} on the {100 * found.ambiguous_share:.0f} % that hang on a threshold.",
+            f"labels of the first seed: macro F1 {found.macro_f1:.3f} (wanted: {HARDEST:.2f} to {EASIEST:.2f});",
+            f"{found.clear:.3f} on clear frames, {found.ambiguous:.3f} on the {100 * found.ambiguous_share:.0f} %",
+            f"that hang on a threshold. Without what the rule would measure: {found.without_rule:.3f}.",
             "",
             *_table(["true class, simulated", *(f"told {name}" for name in CLASSES)], rows),
         ]

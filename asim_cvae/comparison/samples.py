@@ -9,8 +9,8 @@ from tqdm import tqdm
 
 from asim_cvae.frames.slicing import FRAME_SAMPLES
 from asim_cvae.instrument import counts_to_flux
-from asim_cvae.simulator.archive import simulate_observation
 from asim_cvae.simulator.labelling import Rule, frame_peaks
+from asim_cvae.simulator.observation import simulate_observation
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """Hand-made statistics of the photon counts of a frame."""
 
 from collections.abc import Iterator
-from dataclasses import astuple
+from dataclasses import astuple, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -94,19 +94,28 @@ def _time_between(falling: NDArray[np.float64], high: float, low: float) -> floa
 def detection_features(counts: Counts) -> list[float]:
     """What can be detected in a frame (3, T) on several time scales: peaks, and what 337 and 777.4 nm share.
 
-    Peaks are found in sums over a scale; what the labelling rule measures is taken on counts smoothed over it.
+    Peaks are found in sums over a scale.
     """
+    return list(_peak_features(*_light_and_background(counts)))
+
+
+def rule_features(counts: Counts, rule: Rule) -> list[float]:
+    """What a labelling rule would measure in a frame's counts (3, T), smoothed over several scales."""
+    return list(_rule_features(*_light_and_background(counts), rule))
+
+
+def _light_and_background(counts: Counts) -> tuple[Light, Light]:
     light = counts.astype(np.float64)
     quiet = np.sort(light.reshape(3, -1, _BLOCK).mean(axis=2), axis=1)
     background = np.maximum(quiet[:, : quiet.shape[1] // 2].mean(axis=1), _DARKEST)
-    return [*_peak_features(light, background), *_rule_features(light, background)]
+    return light, background
 
 
-def _rule_features(light: Light, background: Light) -> Iterator[float]:
+def _rule_features(light: Light, background: Light, rule: Rule) -> Iterator[float]:
     for scale in _RULE_SCALES:
         peaks = frame_peaks(np.maximum(uniform_filter1d(light, scale, axis=1), _DARKEST), background)
         for detection in _RULE_DETECTIONS:
-            yield from astuple(Rule(detection=detection).measure(peaks))
+            yield from astuple(replace(rule, detection=detection).measure(peaks))
 
 
 def _peak_features(light: Light, background: Light) -> Iterator[float]:

@@ -87,8 +87,9 @@ def compare_weights(reference: Path, samples: Mapping[int, SimulatedFrames]) -> 
     """Score the published weights on labelled simulated frames of some seeds, and on the same with labels shuffled."""
     scaled = {seed: _batches(frames) for seed, frames in samples.items()}
     agreements = []
-    for row in tqdm(_read_table(reference / TABLE), desc="thesis's weights", unit="file"):
-        module = load_thesis_weights(reference / WEIGHTS / f"{row['weights']}.pth")
+    rows = [row for row in _read_table(reference / TABLE) if _weights_path(reference, row).is_file()]
+    for row in tqdm(rows, desc="thesis's weights", unit="file"):
+        module = load_thesis_weights(_weights_path(reference, row))
         outcomes = []
         for seed, frames in samples.items():
             latents = encode_latents(module, scaled[seed], PROTOCOL)
@@ -98,6 +99,16 @@ def compare_weights(reference: Path, samples: Mapping[int, SimulatedFrames]) -> 
         plain, control = zip(*outcomes, strict=True)
         agreements.append(Agreement(row["experiment"], _published(row), plain, control))
     return agreements
+
+
+def _weights_path(reference: Path, row: Mapping[str, str]) -> Path:
+    """Where the weights of a row of Table 1 are."""
+    return reference / WEIGHTS / f"{row['weights']}.pth"
+
+
+def missing_weights(reference: Path) -> list[str]:
+    """Experiments of Table 1 whose weights ``reference`` lacks; `compare_weights` leaves them out."""
+    return [row["experiment"] for row in _read_table(reference / TABLE) if not _weights_path(reference, row).is_file()]
 
 
 def _batches(frames: SimulatedFrames) -> list[torch.Tensor]:

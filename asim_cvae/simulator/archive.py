@@ -6,7 +6,7 @@ import json
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,25 +18,29 @@ from numpy.typing import NDArray
 from asim_cvae.archive.layout import FileName
 from asim_cvae.errors import InputError
 from asim_cvae.files import whole_file, write_json
-from asim_cvae.frames.slicing import FRAME_SAMPLES
-from asim_cvae.instrument import READOUT_SAMPLES
 from asim_cvae.parallel import map_batches
-from asim_cvae.simulator.events import expected_light
 from asim_cvae.simulator.faults import FAULTS, held_frames, spoil_file, spoil_rows
 from asim_cvae.simulator.labelling import Rule
+from asim_cvae.simulator.observation import simulate_observation
 from asim_cvae.simulator.orbit import start_time
-from asim_cvae.simulator.photometer import file_flux_per_count, photon_counts
-from asim_cvae.simulator.scenes import RADIATION, Scene, draw_scene
+from asim_cvae.simulator.scenes import Scene
 from asim_cvae.simulator.tables import write_label_table
-from asim_cvae.simulator.truth import FRAME_COLUMNS, PULSE_COLUMNS, frame_rows, pulse_rows
+from asim_cvae.simulator.truth import FILE_COLUMNS, FRAME_COLUMNS, PULSE_COLUMNS, file_row, frame_rows, pulse_rows
 from asim_cvae.simulator.writer import WRITERS, observation_rows
 
-SIMULATOR = "asim_cvae 2"
+SIMULATOR = "asim_cvae 3"
 """Name and version, written into every file: another version may make other files of the same seed."""
+
+BENCHMARKS = {
+    "be17403ec3987a35e825b7b5cee09fbeb5f602379b38917f1461ffcdad4dbd84": "asim-sim-small",
+    "37789b368d56fdeac36428ebdc14e61b1faf8a61eada9145ede3452b8b495961": "asim-sim-full",
+}
+"""Archives to quote: the digest of all photon counts and labels, and the name."""
 
 TABLE_NAME = "GroundTruth_Table.xlsx"
 PULSES_NAME = "truth.csv"
 FRAMES_NAME = "truth_frames.csv"
+FILES_NAME = "truth_files.csv"
 SETTINGS_NAME = "simulation.json"
 
 _PARTS = ".parts"
@@ -54,12 +58,12 @@ class Simulation:
     Args:
         observations: files without labels.
         labelled: files with labels.
+        rule: how frames are labelled.
         seed: of everything.
         format: 'fits' or 'cdf'.
         level: 1 (flux) or 0 (counts).
         missing_rows: probability of a readout row to be missing, which leaves a gap.
         faults: share of the files without labels that have one of ``faults.FAULTS``.
-        rule: how frames are labelled.
 
     Raises:
         InputError: a number, the format or the level is out of range.
@@ -67,12 +71,12 @@ class Simulation:
 
     observations: int
     labelled: int
+    rule: Rule
     seed: int = 0
     format: str = "fits"
     level: int = 1
     missing_rows: float = 0.0
     faults: float = 0.0
-    rule: Rule = field(default_factory=Rule)
 
     def __post_init__(self) -> None:
         if self.format not in WRITERS:
@@ -83,38 +87,6 @@ class Simulation:
             raise InputError("observations, labelled and seed must be 0 or more, and one file at least be wanted")
         if not (0 <= self.missing_rows < 1 and 0 <= self.faults <= 1):
             raise InputError("missing_rows must lie from 0 to below 1, faults from 0 to 1")
-
-
-@dataclass(frozen=True)
-class SimulatedObservation:
-    """One observation before it is a file: ``light`` (3, T) is without noise, ``counts`` (3, T) is what was counted."""
-
-    number: int
-    scene: Scene
-    light: NDArray[np.float64]
-    counts: NDArray[np.int64]
-    flux_per_count: NDArray[np.float64]
-    missing: NDArray[np.bool_]
-    """(rows,): readout rows that the file lacks."""
-
-    @property
-    def whole_frames(self) -> list[int]:
-        """Frames that touch no missing row."""
-        gaps = np.repeat(self.missing, READOUT_SAMPLES)[: self.scene.samples]
-        count = self.scene.samples // FRAME_SAMPLES
-        touched = gaps[: count * FRAME_SAMPLES].reshape(count, FRAME_SAMPLES).any(axis=1)
-        return np.flatnonzero(~touched).tolist()
-
-
-def simulate_observation(seed: int, number: int, missing_rows: float = 0.0) -> SimulatedObservation:
-    """Observation ``number`` of an archive of ``seed``: a function of these alone."""
-    rng = np.random.default_rng((seed, number))
-    scene = draw_scene(rng)
-    light = expected_light(scene.pulses, scene.background, scene.samples)
-    counts = photon_counts(light, scene.background, rng)
-    missing = rng.random(-(-scene.samples // READOUT_SAMPLES)) < missing_rows
-    missing[0] = False  # the row that triggered
-    return SimulatedObservation(number, scene, light, counts, file_flux_per_count(rng), missing)
 
 
 def make_archive(root: Path, simulation: Simulation, workers: int | None = None) -> bool:
@@ -137,7 +109,8 @@ def make_archive(root: Path, simulation: Simulation, workers: int | None = None)
         work = partial(_make_part, root=root, simulation=simulation)
         parts = sorted(map_batches(work, numbers, _BATCH, workers, "simulating files"))
         digest = _write_tables(root, parts, simulation.labelled)
-        write_json(root / SETTINGS_NAME, {**settings, "counts_sha256": digest, "complete": True})
+        found = {"benchmark": BENCHMARKS.get(digest), "sha256": digest}
+        write_json(root / SETTINGS_NAME, {**settings, **found, "complete": True})
         shutil.rmtree(root / _PARTS)
     return True
 
@@ -150,20 +123,35 @@ def _is_made(root: Path, settings: dict[str, Any]) -> bool:
         return False
     found = json.loads(path.read_text(encoding="utf-8"))
     complete = bool(found.pop("complete", False))
-    found.pop("counts_sha256", None)
+    for made in ("benchmark", "sha256"):
+        found.pop(made, None)
     if found != settings:
         raise InputError(f"{root}: holds another simulated archive ({found}); choose another folder or delete it")
-    return complete
+    return complete and _are_there(root)
+
+
+def _are_there(root: Path) -> bool:
+    """Whether no file of a complete archive has been deleted."""
+    table = root / FILES_NAME
+    if not table.exists():
+        return False
+    with table.open(newline="", encoding="utf-8") as stream:
+        return all((root / row["file"]).exists() for row in csv.DictReader(stream))
 
 
 def _make_part(numbers: Sequence[int], root: Path, simulation: Simulation) -> Path:
     """Write some observations, then what they add to the tables: with that, these are done."""
     part = root / _PARTS / f"{numbers[0]:08d}.json"
-    if not part.exists():
+    if not (part.exists() and all((root / made["file"][0]).exists() for made in _read_part(part))):
         made = json.dumps([_make_file(number, root, simulation) for number in numbers])
         with whole_file(part) as unfinished:
             unfinished.write_text(made, encoding="utf-8")
     return part
+
+
+def _read_part(part: Path) -> list[dict[str, Any]]:
+    made: list[dict[str, Any]] = json.loads(part.read_text(encoding="utf-8"))
+    return made
 
 
 def _make_file(number: int, root: Path, simulation: Simulation) -> dict[str, Any]:
@@ -173,13 +161,14 @@ def _make_file(number: int, root: Path, simulation: Simulation) -> dict[str, Any
     labelled = number < simulation.labelled
     fault = "" if labelled or rng.random() >= simulation.faults else str(rng.choice(FAULTS))
     name, position = _name_and_position(made.scene, number, _YEAR if labelled else _EVERY_SEVENTH_DAY, simulation, rng)
-    rows = observation_rows(made.counts, made.flux_per_count, name, position, made.missing)
+    rows = observation_rows(made.counts, made.flux_per_count, name, position, made.missing, made.trigger)
     path = root / name.format(simulation.format)
     WRITERS[simulation.format](path, spoil_rows(rows, fault), SIMULATOR)
     spoil_file(path, fault)
     return {
         "number": number,
-        "counts_sha256": hashlib.sha256(made.counts.astype("<i4").tobytes()).hexdigest(),
+        "counts_sha256": hashlib.sha256(made.counts.astype(np.uint8).tobytes()).hexdigest(),
+        "file": file_row(path.name, made, position, fault),
         "pulses": pulse_rows(path.name, made.scene.pulses),
         "frames": frame_rows(path.name, made.scene, made.light, held_frames(made.whole_frames, fault), simulation.rule),
     }
@@ -188,23 +177,29 @@ def _make_file(number: int, root: Path, simulation: Simulation) -> dict[str, Any
 def _name_and_position(
     scene: Scene, number: int, days: NDArray[np.datetime64], simulation: Simulation, rng: np.random.Generator
 ) -> tuple[FileName, tuple[float, float]]:
-    start, *position = start_time(days, scene.sky == "day side", scene.cause == RADIATION, rng)
+    start, *position = start_time(days, scene.sky == "day side", scene.anomaly, rng)
     group = int(rng.integers(100_000, 300_000)) if start >= _GROUPS_FROM and rng.random() < 0.5 else None
     return FileName(simulation.level, start, _FIRST_ID + number, group), (position[0], position[1])
 
 
 def _write_tables(root: Path, parts: Iterable[Path], labelled: int) -> str:
-    """Write the label table and the truth from what the observations added; returns the digest of all counts."""
+    """Write the label table and the truth from what the observations added; returns the digest of counts and labels."""
     digest = hashlib.sha256()
     labels = []
-    with _csv_file(root / PULSES_NAME, PULSE_COLUMNS) as pulses, _csv_file(root / FRAMES_NAME, FRAME_COLUMNS) as frames:
+    with (
+        _csv_file(root / PULSES_NAME, PULSE_COLUMNS) as pulses,
+        _csv_file(root / FRAMES_NAME, FRAME_COLUMNS) as frames,
+        _csv_file(root / FILES_NAME, FILE_COLUMNS) as files,
+    ):
         for part in parts:
-            for made in json.loads(part.read_text(encoding="utf-8")):
-                digest.update(bytes.fromhex(made["counts_sha256"]))
+            for made in _read_part(part):
+                files.writerow(made["file"])
                 pulses.writerows(made["pulses"])
                 frames.writerows(made["frames"])
+                found = [(row[0], int(row[1]), row[2]) for row in made["frames"]]
+                digest.update(f"{made['counts_sha256']}{[label for *_, label in found]}".encode())
                 if made["number"] < labelled:
-                    labels += [(row[0], int(row[1]), row[2]) for row in made["frames"]]
+                    labels += found
     if labelled:
         write_label_table(root / TABLE_NAME, labels)
     return digest.hexdigest()

@@ -47,13 +47,13 @@ class Pulse:
     @property
     def width_ms(self) -> float:
         """Time above half of the peak in the brightest photometer."""
-        return float((self.shapes[self.brightest] >= 0.5).sum()) / SAMPLES_PER_MS
+        return np.count_nonzero(self.shapes[self.brightest] >= 0.5) / SAMPLES_PER_MS
 
     def light(self, photometer: int, first: int, samples: int) -> tuple[slice, Shape]:
         """Its light in samples ``first`` to ``first + samples``: where, counted from ``first``, and how much."""
         shape = self.shapes[photometer]
         start, stop = max(first, self.onset), min(first + samples, self.onset + shape.size)
-        if stop <= start or not self.peak[photometer]:
+        if stop <= start:
             return slice(0, 0), shape[:0]
         return slice(start - first, stop - first), self.peak[photometer] * shape[start - self.onset : stop - self.onset]
 
@@ -62,9 +62,10 @@ def expected_light(pulses: Iterable[Pulse], background: NDArray[np.float64], sam
     """Light of all pulses and the background (3,), as (3, T), in counts a sample of a counter without dead time."""
     light = np.repeat(background[:, None], samples, axis=1)
     for pulse in pulses:
-        for photometer, row in enumerate(light):
-            where, values = pulse.light(photometer, 0, samples)
-            row[where] += values
+        for photometer, peak in enumerate(pulse.peak):
+            if peak:
+                where, values = pulse.light(photometer, 0, samples)
+                light[photometer, where] += values
     return light
 
 
@@ -92,20 +93,31 @@ class Cloud:
         )
 
 
-_BRIGHTEST = 150.0  # counts of a stroke's peak, twice the largest seen on published light curves
+def return_stroke(onset: int, light: float, cloud: Cloud, rng: np.random.Generator) -> Pulse:
+    """A return stroke, scattered by the cloud: its source rises in tens of microseconds."""
+    return _scattered("return stroke", onset, light, (log_uniform(rng, 0.02, 0.1), log_uniform(rng, 0.05, 0.5)), cloud,
+                      rng)  # fmt: skip
 
 
-def stroke(onset: int, light: float, cloud: Cloud, rng: np.random.Generator) -> Pulse:
-    """A return stroke or an in-cloud pulse, scattered by the cloud: 337 and 777.4 nm together, a little ultraviolet."""
-    if rng.random() < 0.5:
-        source = current_pulse(log_uniform(rng, 0.3, 3.0), log_uniform(rng, 0.3, 3.0))  # of an in-cloud leader
-    else:
-        source = current_pulse(log_uniform(rng, 0.02, 0.1), log_uniform(rng, 0.05, 0.5))
+def cloud_pulse(onset: int, light: float, cloud: Cloud, rng: np.random.Generator) -> Pulse:
+    """A brightening of a leader in the cloud, scattered by it: its source rises in a millisecond or so."""
+    return _scattered("in-cloud pulse", onset, light, (log_uniform(rng, 0.3, 3.0), log_uniform(rng, 0.3, 3.0)), cloud,
+                      rng)  # fmt: skip
+
+
+_KNEE = 100.0  # counts, somewhat more than the largest seen on published light curves
+
+
+def _scattered(
+    kind: str, onset: int, light: float, times_ms: tuple[float, float], cloud: Cloud, rng: np.random.Generator
+) -> Pulse:
+    """337 and 777.4 nm together, a little ultraviolet; light beyond the knee grows as its logarithm, as assumed."""
+    source = current_pulse(*times_ms)
     oxygen = through_cloud(source, cloud.delay_ms, cloud.loss_per_ms)
     nitrogen = through_cloud(source, cloud.blue_delay * cloud.delay_ms, cloud.loss_per_ms)
-    light = min(light, _BRIGHTEST)
-    blue = min(light * cloud.blue_light * log_normal(rng, 1.0, 0.3), _BRIGHTEST)
-    return Pulse("stroke", onset, (blue, 0.01 * blue, light), (nitrogen, nitrogen, oxygen))
+    blue = light * cloud.blue_light * log_normal(rng, 1.0, 0.3)
+    seen_blue, seen = (float(_KNEE * np.log1p(each / _KNEE)) for each in (blue, light))
+    return Pulse(kind, onset, (seen_blue, 0.01 * seen_blue, seen), (nitrogen, nitrogen, oxygen))
 
 
 def continuing_current(onset: int, light: float, cloud: Cloud, rng: np.random.Generator) -> Pulse:
@@ -122,7 +134,8 @@ def continuing_current(onset: int, light: float, cloud: Cloud, rng: np.random.Ge
 def corona(onset: int, light: float, rng: np.random.Generator) -> Pulse:
     """A blue corona discharge at the cloud's top: 337 nm, at times some ultraviolet, next to no 777.4 nm.
 
-    Soler et al. 2020, JGR Atmospheres 125, e2020JD032708.
+    Soler et al. 2020, JGR Atmospheres 125, e2020JD032708; Husbjerg et al. 2022, Geophys. Res. Lett. 49, has rises of 30 us
+    or less from near the top, and longer ones from deeper.
     """
     shape = streamer_pulse(log_uniform(rng, 0.01, 0.1), log_uniform(rng, 0.1, 1.0))
     ultraviolet = rng.uniform(0, 0.2) if rng.random() < 0.3 else 0.0

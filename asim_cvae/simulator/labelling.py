@@ -1,7 +1,8 @@
 """The class of a frame by a rule on its light before noise."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,12 +33,17 @@ class Peaks:
         return Peaks(self.position[chosen], self.width[chosen], self.counts[chosen], self.significance[chosen])
 
 
+_NO_PEAKS = Peaks(np.zeros(0, dtype=np.int64), np.zeros(0), np.zeros(0), np.zeros(0))
+
+
 def frame_peaks(light: NDArray[np.float64], background: NDArray[np.float64]) -> tuple[Peaks, ...]:
     """Peaks of each photometer in a frame's noise-free light (3, T); ``background`` (3,) is what is beyond its ends."""
     return tuple(_peaks(row, level) for row, level in zip(light, background, strict=True))
 
 
 def _peaks(light: NDArray[np.float64], level: float) -> Peaks:
+    if light.max() < min(level, light.min()) + _LOWEST:
+        return _NO_PEAKS
     framed = np.concatenate([[level], light, [level]])  # what leaks in over an end is a peak there
     position, found = find_peaks(framed, prominence=_LOWEST)
     prominence = found["prominences"]
@@ -75,19 +81,21 @@ class Rule:
     falls by ``margin`` of itself or rises as much in ratio.
     """
 
-    detection: float = 5.0
-    least_counts: float = 6.0
-    spike_samples: float = 8.0
-    coincidence: float = 3.0
-    pair_ratio: float = 0.1
-    stray_spikes: float = 3.0
-    correlated_share: float = 0.25
-    high_activity: float = 6.0
-    margin: float = 0.25
+    detection: float
+    least_counts: float
+    spike_samples: float
+    coincidence: float
+    pair_ratio: float
+    stray_spikes: float
+    correlated_share: float
+    high_activity: float
+    margin: float
 
     def measure(self, peaks: Sequence[Peaks]) -> Measures:
         """What the rule looks at, of ``peaks`` in 337 nm, ultraviolet and 777.4 nm."""
         seen = [p[(p.significance >= self.detection) & (p.counts >= self.least_counts)] for p in peaks]
+        if not any(map(len, seen)):
+            return Measures(0, 0, 0, 0.0)
         blue, _, oxygen = seen
         near = np.abs(blue.position[:, None] - oxygen.position) <= np.maximum(
             self.coincidence, (blue.width[:, None] + oxygen.width) / 2
@@ -111,10 +119,10 @@ class Rule:
         """Whether the frame's class hangs on a threshold."""
         found = self.measure(peaks)
         label = self._class(found)
-        return any(self._class(rule.measure(peaks)) != label for rule in self._neighbours("detection")) or any(
+        return any(self._class(rule.measure(peaks)) != label for rule in _neighbours(self, "detection")) or any(
             rule._class(found) != label
             for threshold in ("stray_spikes", "correlated_share", "high_activity")
-            for rule in self._neighbours(threshold)
+            for rule in _neighbours(self, threshold)
         )
 
     def _class(self, found: Measures) -> str:
@@ -123,6 +131,11 @@ class Rule:
         correlation = "HC" if found.correlated_share >= self.correlated_share else "LC"
         return correlation + ("HA" if found.detectable - found.pairs >= self.high_activity else "LA")
 
-    def _neighbours(self, threshold: str) -> Iterator["Rule"]:
-        for factor in (1 - self.margin, 1 / (1 - self.margin)):
-            yield replace(self, **{threshold: factor * getattr(self, threshold)})
+
+@cache
+def _neighbours(rule: Rule, threshold: str) -> tuple[Rule, Rule]:
+    lower, higher = (
+        replace(rule, **{threshold: factor * getattr(rule, threshold)})
+        for factor in (1 - rule.margin, 1 / (1 - rule.margin))
+    )
+    return lower, higher

@@ -36,6 +36,7 @@ def in_anomaly(latitude: Degrees, longitude: Degrees) -> NDArray[np.bool_]:
     return ((latitude + 26) / 22) ** 2 + ((longitude + 45) / 50) ** 2 < 1
 
 
+_TRIES = 1024  # of which one in 90 or more fits
 _TWILIGHT = -18.0  # degrees: MMIA watches the night, and its edges
 
 
@@ -43,7 +44,7 @@ def start_time(
     days: NDArray[np.datetime64], sunlit: bool, anomaly: bool, rng: np.random.Generator
 ) -> tuple[np.datetime64, float, float]:
     """A time on one of ``days`` over such a place, to the microsecond, with its latitude and longitude."""
-    times = rng.choice(days, 4096).astype("datetime64[us]") + rng.integers(0, 86_400_000_000, 4096).astype("m8[us]")
+    times = rng.choice(days, _TRIES).astype("datetime64[us]") + rng.integers(0, 86_400_000_000, _TRIES).astype("m8[us]")
     latitude, longitude = ground_track(times)
     sun = sun_elevation(times, latitude, longitude)
     fits_sun = (sun > _TWILIGHT) & (sun < 0) if sunlit else sun <= _TWILIGHT

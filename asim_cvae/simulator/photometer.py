@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from asim_cvae.instrument import DEAD_TIME, FLUX_PER_COUNT
+from asim_cvae.instrument import DEAD_TIME
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,8 @@ MMIA watches the night: the day side is the sunlit edge of its view at either en
 skies, and their shares, are assumed.
 """
 
-_Q_SPREAD = (0.008, 0.008, 0.004)  # standard deviation of q over files, relative; measured likewise
+_FLUX_PER_COUNT = np.array([[0.4886, 0.4983], [0.00668, 0.00685], [0.3376, 0.3405]])
+"""Lowest and highest q, in uW/m^2 per count, on the same light curves."""
 
 _COUNTER_LIMIT = 255
 """Counts a sample at which the simulated counter stops, as assumed; near the 210 uW/m^2 of full scale in 337 nm."""
@@ -42,8 +43,7 @@ def background_counts(sky: str, rng: np.random.Generator) -> NDArray[np.float64]
 
 def file_flux_per_count(rng: np.random.Generator) -> NDArray[np.float64]:
     """Q of each photometer, (3,), in uW/m^2 per count: it drifts with temperature from file to file."""
-    drift = np.array(_Q_SPREAD) * np.clip(rng.standard_normal(3), -1.5, 1.5)
-    q: NDArray[np.float64] = FLUX_PER_COUNT * (1 + drift)
+    q: NDArray[np.float64] = rng.uniform(*_FLUX_PER_COUNT.T)
     return q
 
 

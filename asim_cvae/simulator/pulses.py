@@ -3,6 +3,8 @@
 Times are in milliseconds. Each function can be plotted as it is; the realism report does so.
 """
 
+from functools import lru_cache
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -16,6 +18,7 @@ Shape = NDArray[np.float64]
 _CUT = 0.01  # of the peak: where a tail is cut
 
 
+@lru_cache(maxsize=16)  # a flash has one cloud
 def diffusion(delay_ms: float, loss_per_ms: float) -> Shape:
     """Light of an instantaneous source after it diffused out of a cloud: ``t^(-3/2) exp(-delay/t - loss t)``.
 
@@ -23,7 +26,9 @@ def diffusion(delay_ms: float, loss_per_ms: float) -> Shape:
     decay. ``delay_ms`` grows with the depth of the source below the cloud's top, ``loss_per_ms`` with absorption.
     """
     t = np.arange(1, int(10 / loss_per_ms * SAMPLES_PER_MS)) / SAMPLES_PER_MS
-    return _trimmed(t**-1.5 * np.exp(-delay_ms / t - loss_per_ms * t))
+    shape = _trimmed(t**-1.5 * np.exp(-delay_ms / t - loss_per_ms * t))
+    shape.flags.writeable = False
+    return shape
 
 
 def current_pulse(rise_ms: float, decay_ms: float) -> Shape:
@@ -72,4 +77,4 @@ def hit(samples: int) -> Shape:
 
 def _trimmed(shape: Shape) -> Shape:
     shape = shape / shape.max()
-    return shape[: int(np.flatnonzero(shape > _CUT)[-1]) + 1]
+    return shape[: shape.size - int((shape[::-1] > _CUT).argmax())]

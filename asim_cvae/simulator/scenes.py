@@ -8,20 +8,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asim_cvae.frames.slicing import FRAME_SAMPLES
-from asim_cvae.instrument import MAX_READOUTS, READOUT_SAMPLES, SAMPLING_RATE
+from asim_cvae.instrument import READOUT_SAMPLES, SAMPLING_RATE
 from asim_cvae.simulator.events import (
     Cloud,
     Pulse,
     blue_jet,
     channel,
+    cloud_pulse,
     continuing_current,
     corona,
     elve,
     log_normal,
     log_uniform,
     particles,
+    return_stroke,
     sprite,
-    stroke,
 )
 from asim_cvae.simulator.photometer import SKIES, background_counts
 from asim_cvae.simulator.pulses import SAMPLES_PER_MS
@@ -40,22 +41,28 @@ CAUSES: dict[str, dict[int, int]] = {
 The lengths are those of the published label table; the causes are read off the order of classes in it.
 """
 
+_ANOMALY_SHARE = 0.02  # of the other causes' observations that are over the Anomaly too, as assumed
+
 _QUIET_PARTICLES = (5.0, 60.0)  # a second; two stray samples in 50 ms were measured on a published quiet frame
-_ANOMALY_PARTICLES = (1000.0, 4000.0)  # some 30 spikes of 10 counts and more in 50 ms were
+_ANOMALY_PARTICLES = (600.0, 6000.0)  # some 30 spikes of 10 counts and more in 337 nm in 50 ms were
 
 # Flashes are quiet or busy: frames of high activity come in runs in the published label table.
-_BUSY_STROKES, _STROKES, _QUIET_STROKES = 0.3, (8.0, 20.0), (0.7, 3.0)
-_BUSY_WEAK, _WEAK, _QUIET_WEAK = 0.05, (8.0, 20.0), (0.8, 3.0)
+_BUSY_STROKES, _STROKES, _QUIET_STROKES = 0.33, (8.0, 20.0), (0.7, 3.0)
+_BUSY_WEAK, _WEAK, _QUIET_WEAK = 0.03, (8.0, 20.0), (0.8, 3.0)
 _WEAK_LIGHT = (1.0, 40.0)
 _CONTINUING_SHARE = 0.25  # of flashes
 
 
 @dataclass(frozen=True)
 class Scene:
-    """One observation of ``samples`` samples: ``background`` (3,) in counts a sample, and pulses in order of onset."""
+    """One observation of ``samples`` samples: ``background`` (3,) in counts a sample, and pulses in order of onset.
+
+    ``anomaly``: it is over the South Atlantic Anomaly.
+    """
 
     cause: str
     sky: str
+    anomaly: bool
     background: NDArray[np.float64]
     samples: int
     pulses: list[Pulse]
@@ -64,17 +71,27 @@ class Scene:
 def draw_scene(rng: np.random.Generator) -> Scene:
     """An observation such as MMIA may trigger on."""
     cause = _draw(rng, {name: sum(lengths.values()) for name, lengths in CAUSES.items()})
-    frames = _draw(rng, CAUSES[cause])
-    samples = min(frames * FRAME_SAMPLES + int(rng.integers(0, FRAME_SAMPLES)), MAX_READOUTS * READOUT_SAMPLES)
+    samples = _length(_draw(rng, CAUSES[cause]), rng)
+    anomaly = cause == RADIATION or rng.random() < _ANOMALY_SHARE
     sky = _draw(rng, {name: sky.share for name, sky in SKIES.items()})
-    rate = log_uniform(rng, *(_ANOMALY_PARTICLES if cause == RADIATION else _QUIET_PARTICLES))
+    rate = log_uniform(rng, *(_ANOMALY_PARTICLES if anomaly else _QUIET_PARTICLES))
     pulses = list(particles(samples, rate, SAMPLING_RATE, rng))
     if cause == "flash":
         pulses += flash(samples, rng)
     elif cause == "stroke":
         pulses += lone_pulses(int(rng.uniform(0.3, 0.6) * samples), rng)
     seen = [pulse for pulse in pulses if pulse.onset < samples and pulse.end > 0]
-    return Scene(cause, sky, background_counts(sky, rng), samples, sorted(seen, key=lambda pulse: pulse.onset))
+    seen.sort(key=lambda pulse: pulse.onset)
+    return Scene(cause, sky, anomaly, background_counts(sky, rng), samples, seen)
+
+
+def _length(frames: int, rng: np.random.Generator) -> int:
+    """Samples of whole readout rows that hold so many whole frames, of a part-filled last row where none do."""
+    rows = -(-frames * FRAME_SAMPLES // READOUT_SAMPLES)
+    whole = rows * READOUT_SAMPLES
+    if whole // FRAME_SAMPLES == frames:
+        return whole
+    return frames * FRAME_SAMPLES + int(rng.integers(0, FRAME_SAMPLES))
 
 
 def flash(samples: int, rng: np.random.Generator) -> Iterator[Pulse]:
@@ -88,14 +105,16 @@ def flash(samples: int, rng: np.random.Generator) -> Iterator[Pulse]:
     cloud = Cloud.draw(rng)
     rate = _rate(rng, _BUSY_STROKES, _STROKES, _QUIET_STROKES)
     brightness = log_normal(rng, 6.5, 1.3) / np.sqrt(max(rate, 1.0))  # many pulses are small ones
-    strokes = [stroke(onset, log_normal(rng, brightness, 0.9), cloud, rng) for onset in _onsets(begin, end, rate, rng)]
+    strokes = [
+        _bright_pulse(onset, log_normal(rng, brightness, 0.9), cloud, rng) for onset in _onsets(begin, end, rate, rng)
+    ]
     yield from strokes
     if strokes:
         strongest = max(strokes, key=lambda pulse: pulse.peak[2])
         if rng.random() < _CONTINUING_SHARE:
             light = rng.uniform(0.05, 0.3) * strongest.peak[2]
             yield continuing_current(strongest.peak_sample, light, cloud, rng)
-        yield from above_the_cloud(strongest.peak_sample, rng)
+        yield from above_the_cloud(strongest, rng)
     yield from _weak_pulses(
         begin if rng.random() < 0.2 else 0, end if rng.random() < 0.2 else samples, rng
     )  # most often of the storm, not of the flash alone
@@ -109,12 +128,22 @@ def _weak_pulses(begin: int, end: int, rng: np.random.Generator) -> Iterator[Pul
         yield kind(onset, log_uniform(rng, *_WEAK_LIGHT), rng)
 
 
-def above_the_cloud(onset: int, rng: np.random.Generator) -> Iterator[Pulse]:
-    """What a flash's strongest stroke, at its peak ``onset``, may cause above: each in 1-2 % of flashes, as assumed."""
-    if rng.random() < 0.02:
-        yield elve(onset, log_uniform(rng, 3, 40), rng)
-    if rng.random() < 0.01:
-        yield sprite(onset + int(rng.uniform(1, 20) * SAMPLES_PER_MS), log_uniform(rng, 5, 60), rng)
+def _bright_pulse(onset: int, light: float, cloud: Cloud, rng: np.random.Generator) -> Pulse:
+    kind = return_stroke if rng.random() < 0.5 else cloud_pulse
+    return kind(onset, light, cloud, rng)
+
+
+def above_the_cloud(strongest: Pulse, rng: np.random.Generator) -> Iterator[Pulse]:
+    """What a flash's strongest pulse may cause above: each in one or two of a hundred flashes, as assumed.
+
+    Elves and sprites are of return strokes.
+    """
+    onset = strongest.peak_sample
+    if strongest.kind == "return stroke":
+        if rng.random() < 0.04:
+            yield elve(onset, log_uniform(rng, 3, 40), rng)
+        if rng.random() < 0.02:
+            yield sprite(onset + int(rng.uniform(1, 20) * SAMPLES_PER_MS), log_uniform(rng, 5, 60), rng)
     if rng.random() < 0.01:
         yield from blue_jet(onset, log_uniform(rng, 10, 100), rng)
 
@@ -126,7 +155,7 @@ def lone_pulses(onset: int, rng: np.random.Generator) -> Iterator[Pulse]:
         return
     cloud = Cloud.draw(rng)
     for _ in range(int(rng.integers(1, 4))):
-        yield stroke(onset + int(rng.exponential(3 * SAMPLES_PER_MS)), log_uniform(rng, 2, 60), cloud, rng)
+        yield _bright_pulse(onset + int(rng.exponential(3 * SAMPLES_PER_MS)), log_uniform(rng, 2, 60), cloud, rng)
 
 
 def _rate(rng: np.random.Generator, busy_share: float, busy: tuple[float, float], quiet: tuple[float, float]) -> float:

@@ -1,4 +1,4 @@
-"""What was put into a simulated observation, as rows of two tables: its pulses, and its frames."""
+"""What was put into a simulated observation, as rows of three tables: itself, its pulses, and its frames."""
 
 from collections.abc import Mapping, Sequence
 
@@ -10,20 +10,49 @@ from asim_cvae.frames.slicing import FRAME_SAMPLES
 from asim_cvae.instrument import PHOTOMETERS
 from asim_cvae.simulator.events import Pulse
 from asim_cvae.simulator.labelling import Rule, frame_peaks
+from asim_cvae.simulator.observation import SimulatedObservation
 from asim_cvae.simulator.pulses import SAMPLES_PER_MS
 from asim_cvae.simulator.scenes import Scene
+
+FILE_COLUMNS = (
+    "file", "cause", "sky", "anomaly", "latitude", "longitude", "samples", "trigger_row", "trigger_photometer",
+    "missing_rows", "fault",
+    *(f"background_counts_{p.name}" for p in PHOTOMETERS),
+    *(f"flux_per_count_{p.name}" for p in PHOTOMETERS),
+)  # fmt: skip
+"""A file: why MMIA triggered, under which sky, whether over the South Atlantic Anomaly, where; its length; the row and
+photometer that triggered; rows that are missing; what is wrong with it; background a sample; and q in uW/m^2."""
 
 PULSE_COLUMNS = ("file", "kind", "onset_ms", "width_ms", *(f"peak_counts_{p.name}" for p in PHOTOMETERS))
 """A pulse: time above half of its peak in its brightest photometer, and its light at the peak in each."""
 
-FRAME_COLUMNS = ("file", "frame", "class", "ambiguous", "type", "kinds", "cause", "sky")
+FRAME_COLUMNS = ("file", "frame", "class", "ambiguous", "type", "kinds")
 """A frame: its class; whether that hangs on a threshold; its fine type, which is what is detectable above the cloud, or
-else the kind of event with most of its detectable light; all detectable kinds; why MMIA triggered, under which sky."""
+else the kind of event with most of its detectable light; and all detectable kinds."""
 
 ABOVE_THE_CLOUD = ("blue jet", "elve", "sprite")
 """The rare kinds."""
 
 _DETECTION = 5.0  # standard deviations, for the kinds that a frame shows
+
+
+def file_row(file: str, made: SimulatedObservation, position: tuple[float, float], fault: str) -> tuple[str | int, ...]:
+    """A row of ``FILE_COLUMNS``."""
+    scene, (row, photometer) = made.scene, made.trigger
+    return (
+        file,
+        scene.cause,
+        scene.sky,
+        int(scene.anomaly),
+        *(f"{degrees:.3f}" for degrees in position),
+        scene.samples,
+        row,
+        PHOTOMETERS[photometer].name,
+        " ".join(map(str, np.flatnonzero(made.missing))),
+        fault,
+        *(f"{level:.4f}" for level in scene.background),
+        *(f"{q:.6f}" for q in made.flux_per_count),
+    )
 
 
 def pulse_rows(file: str, pulses: Sequence[Pulse]) -> list[tuple[str, ...]]:
@@ -46,10 +75,12 @@ def frame_rows(
     """A row of ``FRAME_COLUMNS`` for each of ``frames`` of an observation with noise-free ``light`` (3, T)."""
     onsets = np.array([pulse.onset for pulse in scene.pulses])
     ends = np.array([pulse.end for pulse in scene.pulses])
+    light_of = [max(pulse.peak) * pulse.shapes[pulse.brightest].size for pulse in scene.pulses]
+    bright = np.array(light_of) > _DETECTION**2  # fewer counts do not stand out even of nothing
     rows = []
     for frame in frames:
         first, last = frame * FRAME_SAMPLES, (frame + 1) * FRAME_SAMPLES
-        pulses = [scene.pulses[i] for i in np.flatnonzero((onsets < last) & (ends > first))]
+        pulses = [scene.pulses[i] for i in np.flatnonzero((onsets < last) & (ends > first) & bright)]
         rows.append((file, str(frame), *_describe(scene, pulses, light[:, first:last], first, rule)))
     return rows
 
@@ -63,7 +94,7 @@ def _describe(
     rare = {kind: counts for kind, counts in kinds.items() if kind in ABOVE_THE_CLOUD}
     chief = "noise" if label == NOISE else max(rare or kinds, key=lambda kind: kinds[kind], default="unresolved")
     shown = "+".join(sorted(kinds))
-    return label, str(int(rule.is_ambiguous(peaks))), chief, shown, scene.cause, scene.sky
+    return label, str(int(rule.is_ambiguous(peaks))), chief, shown
 
 
 def _detectable_kinds(pulses: Sequence[Pulse], light: NDArray[np.float64], first: int) -> Mapping[str, float]:

@@ -33,6 +33,7 @@ def observation_rows(
     name: FileName,
     position: tuple[float, float],
     missing: NDArray[np.bool_],
+    trigger: tuple[int, int],
 ) -> Rows:
     """Photon counts (3, T) as rows of 8325 samples, the last one's end filled: flux for Level 1, counts for Level 0.
 
@@ -42,6 +43,7 @@ def observation_rows(
         name: says level, start and observation id.
         position: latitude and longitude, in degrees.
         missing: (rows,); the rows flagged as absent, which hold nothing but fill.
+        trigger: the row and the photometer, from 0, that triggered.
     """
     start, level = name.start, name.level
     samples = counts.shape[1]
@@ -71,7 +73,7 @@ def observation_rows(
     names = FLUX_VARIABLES if level == 1 else COUNT_VARIABLES
     for photometer, light_name, exists, values in zip(PHOTOMETERS, names, PRESENCE_VARIABLES, light, strict=True):
         variables[exists] = ~missing
-        variables[f"{photometer.name}DataTrigger"] = numbers == 0
+        variables[f"{photometer.name}DataTrigger"] = (numbers == trigger[0]) & (photometer == PHOTOMETERS[trigger[1]])
         variables[light_name] = values.reshape(rows, READOUT_SAMPLES)
     for camera in ("CHU1Meta_exists", "CHU1Data_exists", "CHU2Meta_exists", "CHU2Data_exists", "MXGSTrigger"):
         variables[camera] = np.zeros(rows, dtype=bool)
