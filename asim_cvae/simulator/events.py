@@ -134,8 +134,8 @@ def continuing_current(onset: int, light: float, cloud: Cloud, rng: np.random.Ge
 def corona(onset: int, light: float, rng: np.random.Generator) -> Pulse:
     """A blue corona discharge at the cloud's top: 337 nm, at times some ultraviolet, next to no 777.4 nm.
 
-    Soler et al. 2020, JGR Atmospheres 125, e2020JD032708; Husbjerg et al. 2022, Geophys. Res. Lett. 49, has rises of 30 us
-    or less from near the top, and longer ones from deeper.
+    Soler et al. 2020, JGR Atmospheres 125, e2020JD032708; Husbjerg et al. 2022, Geophys. Res. Lett. 49, has rises of 30
+    us or less from near the top, and longer ones from deeper.
     """
     shape = streamer_pulse(log_uniform(rng, 0.01, 0.1), log_uniform(rng, 0.1, 1.0))
     ultraviolet = rng.uniform(0, 0.2) if rng.random() < 0.3 else 0.0
