@@ -4,6 +4,7 @@ Figures are made without pyplot, so that no display is needed and none stays ope
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ _MS_PER_SAMPLE = 1000 / SAMPLING_RATE
 _HEADROOM = 1.1
 _LINEAR_NATS = 1e5  # a first epoch may lie at -1e9, later ones near 1e4
 _TITLE_SIZE = 9  # file names are long
+_MARKERS = "os^Dv"  # told apart without colours, too
 
 Flux = NDArray[np.floating[Any]]
 """(3, T) in uW/m^2, in time order."""
@@ -58,23 +60,89 @@ def _top(light: NDArray[np.floating[Any]]) -> float:
     return _HEADROOM * brightest if brightest > 0 else 1.0
 
 
-def latent_map_figure(
-    points: NDArray[np.floating[Any]],
-    clusters: NDArray[np.int64],
-    cluster_names: Mapping[int, str],
-    axes_names: tuple[str, str],
-    title: str,
-) -> Figure:
-    """Latents in two dimensions, (N, 2), coloured by cluster, the clusters' labels in the legend."""
-    figure = Figure(figsize=(7, 5.5), layout="constrained")
-    axis = figure.subplots()
-    for number, name in cluster_names.items():
-        members = points[clusters == number]
-        axis.scatter(members[:, 0], members[:, 1], s=14, alpha=0.7, color=f"C{number % 10}", label=name)
-    axis.set_xlabel(axes_names[0])
-    axis.set_ylabel(axes_names[1])
-    axis.legend(title="cluster", fontsize="small")
-    axis.set_title(title, fontsize=_TITLE_SIZE)
+def frames_figure(frames: Mapping[str, Flux], title: str) -> Figure:
+    """Frames side by side, a column each with its name above, a row a photometer; every panel has its own y axis."""
+    figure = Figure(figsize=(2.8 * len(frames) + 0.5, 5.5), layout="constrained")
+    columns = figure.subplots(3, len(frames), sharex=True, squeeze=False).T
+    for axes, (name, flux) in zip(columns, frames.items(), strict=True):
+        axes[0].set_title(name, fontsize=_TITLE_SIZE)
+        axes[-1].set_xlabel("time (ms)")
+        for axis, light, colour in zip(axes, flux, PHOTOMETER_COLOURS, strict=True):
+            _draw_light(axis, light, colour)
+            axis.set_ylim(0, _top(light))
+    for axis, photometer in zip(columns[0], PHOTOMETERS, strict=True):
+        axis.set_ylabel(f"{photometer.band}\nflux (µW/m²)")
+    figure.suptitle(title, fontsize=_TITLE_SIZE)
+    return figure
+
+
+def observation_figure(flux: Flux, names: Sequence[str], title: str) -> Figure:
+    """A whole observation of consecutive frames, NaN where one is missing; ``names`` stand above the frames."""
+    figure = Figure(figsize=(12, 6), layout="constrained")
+    axes = figure.subplots(3, 1, sharex=True)
+    frame_ms = flux.shape[1] / max(len(names), 1) * _MS_PER_SAMPLE
+    for axis, photometer, colour, light in zip(axes, PHOTOMETERS, PHOTOMETER_COLOURS, flux, strict=True):
+        _draw_light(axis, light, colour)
+        axis.set_ylim(0, _top(light))
+        axis.set_ylabel(f"{photometer.band}\nflux (µW/m²)")
+        for number in range(1, len(names)):
+            axis.axvline(number * frame_ms, color="0.7", linewidth=0.6)
+    for number, name in enumerate(names):
+        place = ((number + 0.5) * frame_ms, 1.02)
+        axes[0].text(*place, name, transform=axes[0].get_xaxis_transform(), ha="center", va="bottom", fontsize=7)
+    axes[-1].set_xlabel("time (ms)")
+    figure.suptitle(title, fontsize=_TITLE_SIZE)
+    return figure
+
+
+def edges_figure(flux: Flux, reconstruction: Flux, edges: Sequence[tuple[int, int]], kind: str, title: str) -> Figure:
+    """A frame, its reconstruction, and that without ``edges``, samples left out at start and end of each photometer."""
+    figure = Figure(figsize=(12, 6), layout="constrained")
+    for row, photometer, colour, light, shown, (first, last) in zip(
+        figure.subplots(3, 3, sharex=True), PHOTOMETERS, PHOTOMETER_COLOURS, flux, reconstruction, edges, strict=True
+    ):
+        cut = shown.astype(np.float64)
+        cut[:first] = cut[cut.size - last :] = np.nan
+        for axis, values in zip(row, (light, shown, cut), strict=True):
+            _draw_light(axis, values, colour)
+            axis.set_ylim(0, _top(values))
+        row[0].set_ylabel(f"{photometer.band}\nflux (µW/m²)")
+        row[2].set_title(f"{first} samples left out at the start, {last} at the end", fontsize=7)
+    head = figure.axes[:3]
+    for axis, name in zip(head, (kind, "reconstruction", "without its edges"), strict=True):
+        axis.set_title(f"{name}\n{axis.get_title()}".strip(), fontsize=_TITLE_SIZE)
+    for axis in figure.axes[-3:]:
+        axis.set_xlabel("time (ms)")
+    figure.suptitle(title, fontsize=_TITLE_SIZE)
+    return figure
+
+
+Groups = Mapping[str, NDArray[np.bool_]]
+"""Members of each named group, (N,)."""
+
+
+@dataclass(frozen=True)
+class LatentMap:
+    """Latents in two dimensions, ``points`` (N, 2), and what the axes are."""
+
+    name: str
+    points: NDArray[np.floating[Any]]
+    axes: tuple[str, str]
+
+
+def latent_maps_figure(maps: Sequence[LatentMap], colourings: Mapping[str, Groups], title: str) -> Figure:
+    """A column a map, a row a colouring: by cluster, say, and by class."""
+    figure = Figure(figsize=(6 * len(maps), 4.6 * len(colourings)), layout="constrained")
+    panels = figure.subplots(len(colourings), len(maps), squeeze=False)
+    for row, (what, groups) in zip(panels, colourings.items(), strict=True):
+        for axis, shown in zip(row, maps, strict=True):
+            for number, (name, members) in enumerate(groups.items()):
+                x, y = shown.points[members].T
+                axis.scatter(x, y, s=14, alpha=0.7, color=f"C{number % 10}", marker=_MARKERS[number % 5], label=name)
+            axis.set(xlabel=shown.axes[0], ylabel=shown.axes[1])
+            axis.set_title(f"{shown.name}, by {what}", fontsize=_TITLE_SIZE)
+        row[0].legend(title=what, fontsize="small")
+    figure.suptitle(title, fontsize=_TITLE_SIZE)
     return figure
 
 

@@ -11,6 +11,7 @@ from torch.optim import Optimizer
 
 from asim_cvae.errors import InputError
 from asim_cvae.objective import Elbo, frame_log_likelihood, gaussian_kl, sample_latent, warmup_beta
+from asim_cvae.scoring.clusters import active_units
 
 
 class CVAEModule(pl.LightningModule):
@@ -35,6 +36,7 @@ class CVAEModule(pl.LightningModule):
         self.make_optimizer = optimizer
         self.warmup = warmup
         self.scheduled_epochs: int | None = None
+        self._validation_means: list[Tensor] = []
 
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Scaled frames (B, 3, 5000) -> mu and log sigma of q(z|x), (B, latents) each."""
@@ -52,7 +54,9 @@ class CVAEModule(pl.LightningModule):
 
     def elbo(self, x: Tensor, beta: float = 1.0) -> Elbo:
         """ELBO terms of scaled frames (B, 3, 5000) with one sample of z per frame."""
-        mu, log_sigma = self.encode(x)
+        return self._terms(x, *self.encode(x), beta)
+
+    def _terms(self, x: Tensor, mu: Tensor, log_sigma: Tensor, beta: float) -> Elbo:
         p_x = self.decode(sample_latent(mu, log_sigma))
         return Elbo(frame_log_likelihood(p_x, x), gaussian_kl(mu, log_sigma), beta)
 
@@ -78,7 +82,15 @@ class CVAEModule(pl.LightningModule):
 
     def validation_step(self, batch: Tensor, batch_idx: int) -> None:
         # At beta = 1 in every epoch: a loss at the epoch's beta would favour checkpoints from before the warm-up's end.
-        self._log("val", self.elbo(batch), batch.shape[0])
+        mu, log_sigma = self.encode(batch)
+        self._validation_means.append(mu)
+        self._log("val", self._terms(batch, mu, log_sigma, 1.0), batch.shape[0])
+
+    def on_validation_epoch_end(self) -> None:
+        """Count the latents that tell validation frames apart."""
+        means = torch.cat(self._validation_means).float().cpu().numpy()
+        self._validation_means.clear()
+        self.log("val/active_units", float(active_units(means)))
 
     def _log(self, split: str, terms: Elbo, frames: int) -> None:
         values = {"elbo": terms.elbo, "log_px": terms.log_px.mean(), "kl": terms.kl.mean()}

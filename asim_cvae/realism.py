@@ -12,9 +12,12 @@ from asim_cvae.comparison.plots import certainties_figure, frames_figure, physic
 from asim_cvae.comparison.real_frames import REAL_FRAMES, compare_frames, read_real_frames
 from asim_cvae.comparison.report import Report
 from asim_cvae.comparison.samples import SimulatedFrames, simulated_frames
-from asim_cvae.comparison.thesis_weights import TABLE, WEIGHTS, compare_weights, missing_weights
+from asim_cvae.comparison.thesis_weights import WEIGHTS, compare_weights, missing_weights
 from asim_cvae.errors import InputError
+from asim_cvae.scoring.published import PUBLISHED_TABLE
 from asim_cvae.simulator.archive import SIMULATOR
+
+_WEIGHTS_TITLE = "The thesis's weights on simulated frames"
 
 log = logging.getLogger(__name__)
 
@@ -53,13 +56,17 @@ def _add_real_frames(report: Report, reference: Path | None, simulated: Simulate
 
 
 def _add_weights(report: Report, reference: Path | None, samples: dict[int, SimulatedFrames]) -> None:
-    if reference is None or not (reference / TABLE).is_file() or not (reference / WEIGHTS).is_dir():
-        report.add_skipped("The thesis's weights on simulated frames", _lack(reference, f"{TABLE} and {WEIGHTS}"))
+    if reference is None or not (reference / PUBLISHED_TABLE).is_file() or not (reference / WEIGHTS).is_dir():
+        report.add_skipped(
+            "The thesis's weights on simulated frames", _lack(reference, f"{PUBLISHED_TABLE} and {WEIGHTS}")
+        )
         return
     missing = missing_weights(reference)
     agreements = compare_weights(reference, samples)
     if not agreements:
-        report.add_skipped("The thesis's weights on simulated frames", _lack(reference, f"weights of {TABLE}"))
+        report.add_skipped(
+            "The thesis's weights on simulated frames", _lack(reference, f"weights of {PUBLISHED_TABLE}")
+        )
         return
     report.add_weights(agreements, missing, certainties_figure(agreements))
 

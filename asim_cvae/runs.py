@@ -4,27 +4,25 @@ import csv
 import json
 import logging
 import pickle
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from matplotlib.figure import Figure
+from omegaconf import OmegaConf
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from sklearn.decomposition import PCA
 
 from asim_cvae.errors import InputError
-from asim_cvae.evaluation import Evaluation, reconstruct
-from asim_cvae.figures import latent_map_figure, reconstruction_figure, training_figure
+from asim_cvae.evaluation import Evaluation
 from asim_cvae.files import whole_file, write_json, write_npz
 from asim_cvae.frames.scaling import Scaling, build_scaling, scaling_settings
 from asim_cvae.legacy import THESIS_SCALING, load_thesis_weights
 from asim_cvae.model import CVAEModule
 from asim_cvae.nn import build_network, network_settings
-from asim_cvae.scoring.table import percent
+from asim_cvae.scoring.table1 import Run, build_table
+from asim_cvae.settings import experiment_settings
 
 log = logging.getLogger(__name__)
 
@@ -35,12 +33,10 @@ LATENTS = "latents.npz"
 METRICS = "metrics.csv"
 CONFIG = "config.yaml"
 CHECKPOINTS = "checkpoints"
-FIGURES = "figures"
 CHECKPOINT_KEY = "asim_cvae"
 """Where a checkpoint keeps the description of its model, beside what Lightning puts there."""
 
 _FORMAT = 1
-_CURVES = {"log_px": "log p(x|z)", "kl": "KL", "elbo": "ELBO"}
 
 
 @dataclass(frozen=True)
@@ -133,81 +129,6 @@ def write_results(folder: Path, evaluation: Evaluation, training: Mapping[str, A
     return scores
 
 
-def write_figures(
-    folder: Path, evaluation: Evaluation, module: CVAEModule, scaling: Scaling, experiment: str, most: int
-) -> list[Path]:
-    """Draw into ``figures/``: the latent map, and frames beside their reconstructions.
-
-    Of a clustering with labels one frame a cluster, the nearest to its centre; else the first ``most`` frames.
-    """
-    data = evaluation.frames.data
-    source = _source(data, experiment)
-    prefix = _prefix(data)
-    figures: dict[str, Callable[[], Figure]] = {}
-    if evaluation.clustering is not None and len(evaluation.latents) > len(evaluation.clustering.centres) > 1:
-        figures[f"{prefix}latent_map"] = lambda: _latent_map(evaluation, source)
-    for name, row in _rows_to_draw(evaluation, most).items():
-        figures[prefix + name] = lambda row=row: _reconstruction(evaluation, row, module, scaling, source)  # type: ignore[misc]
-    return [_save(folder / FIGURES / f"{name}.png", draw()) for name, draw in figures.items()]
-
-
-def _rows_to_draw(evaluation: Evaluation, most: int) -> dict[str, int]:
-    frames = evaluation.frames
-    if frames.labels is None or evaluation.clustering is None:
-        if len(frames.file) > most:
-            log.info("%d of %d frames drawn; figures=N draws more", most, len(frames.file))
-        return {
-            f"{Path(frames.file[row]).stem}_frame{frames.frame[row]}": row for row in range(min(most, len(frames.file)))
-        }
-    rows = {}
-    for number, centre in enumerate(evaluation.clustering.centres):
-        distance = np.linalg.norm(evaluation.latents - centre, axis=1)
-        distance[evaluation.assignment != number] = np.inf
-        rows[f"cluster{number}_sample"] = int(distance.argmin())
-    return rows
-
-
-def _reconstruction(evaluation: Evaluation, row: int, module: CVAEModule, scaling: Scaling, source: str) -> Figure:
-    frames = evaluation.frames
-    cluster = int(evaluation.assignment[row])
-    place = f"{frames.file[row]}\nframe {frames.frame[row]}"
-    label = f", labelled {frames.label[row]}" if frames.label[row] else ""
-    within = f", {_cluster_names(evaluation)[cluster]}" if cluster >= 0 else ""
-    shown = reconstruct(module, frames.dataset[row], scaling)
-    kind = "simulated" if frames.data["kind"] == "simulated" else "measured"
-    return reconstruction_figure(frames.dataset.flux(row), shown, kind, f"{source}\n{place}{label}{within}")
-
-
-def _latent_map(evaluation: Evaluation, source: str) -> Figure:
-    components = PCA(2, random_state=0).fit(evaluation.latents)
-    names = tuple(
-        f"component {i + 1} ({percent(r)} % of variance)" for i, r in enumerate(components.explained_variance_ratio_)
-    )
-    return latent_map_figure(
-        components.transform(evaluation.latents),
-        evaluation.assignment,
-        _cluster_names(evaluation),
-        (names[0], names[1]),
-        f"Latents of {len(evaluation.latents)} frames\n{source}",
-    )
-
-
-def _cluster_names(evaluation: Evaluation) -> dict[int, str]:
-    return {
-        c.cluster: f"cluster {c.cluster}" + ("" if c.certainty is None else f": {c.label} {percent(c.certainty)} %")
-        for c in evaluation.clusters.clusters
-    }
-
-
-def _source(data: Mapping[str, str], experiment: str) -> str:
-    return f"{experiment}\n{'simulated' if data['kind'] == 'simulated' else 'MMIA'} data {data['name']}"
-
-
-def _prefix(data: Mapping[str, str]) -> str:
-    """Figures of simulated data say so in their names."""
-    return "simulated_" if data["kind"] == "simulated" else ""
-
-
 def write_metrics(path: Path, rows: Sequence[Mapping[str, str]]) -> None:
     """Write ``metrics.csv``: a row an epoch."""
     names = dict.fromkeys(name for row in rows for name in row)
@@ -225,25 +146,30 @@ def read_metrics(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(stream))
 
 
-def write_training_curves(folder: Path, evaluation: Evaluation, experiment: str) -> Path | None:
-    """Draw ``figures/training.png`` from ``metrics.csv``; nothing where there is none."""
-    rows = read_metrics(folder / METRICS)
-    if not rows:
-        return None
-    curves = {
-        name: {
-            split: [(int(row["epoch"]), float(row[key])) for row in rows if row.get(key)]
-            for split in ("train", "val")
-            for key in (f"{split}/{quantity}",)
-        }
-        for quantity, name in _CURVES.items()
-    }
-    data = evaluation.frames.data
-    figure = training_figure(curves, _source(data, experiment))
-    return _save(folder / FIGURES / f"{_prefix(data)}training.png", figure)
+def find_runs(root: Path) -> tuple[list[Run], list[str]]:
+    """All finished runs in ``root`` and below, and of each that is none, or cannot be read, a line that says why.
+
+    Raises:
+        InputError: there is no such folder.
+    """
+    if not root.is_dir():
+        raise InputError(f"{root}: no such folder")
+    runs, left_out = [], []
+    for folder in sorted({path.parent for name in (CONFIG, SCORES) for path in root.rglob(name)}):
+        if not (folder / SCORES).is_file():
+            left_out.append(f"{folder}: not finished")
+            continue
+        try:
+            runs.append(_read_run(folder))
+        except Exception as error:  # a file of something else, or damaged: json, yaml and omegaconf raise their own
+            left_out.append(f"{folder / SCORES}: not the scores of a run ({error!r})")
+    return runs, left_out
 
 
-def _save(path: Path, figure: Figure) -> Path:
-    with whole_file(path) as partial:
-        figure.savefig(partial, format="png", dpi=130)
-    return path
+def _read_run(folder: Path) -> Run:
+    scores = json.loads((folder / SCORES).read_text(encoding="utf-8"))
+    config = folder / CONFIG  # `score` writes none
+    settings = experiment_settings(OmegaConf.to_container(OmegaConf.load(config))) if config.is_file() else {}  # type: ignore[arg-type]
+    run = Run(scores, settings)
+    build_table([run], [])  # raises here what a file of something else would later
+    return run

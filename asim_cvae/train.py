@@ -8,7 +8,7 @@ from pathlib import Path
 import pytorch_lightning as pl
 from hydra.core.hydra_config import HydraConfig
 from hydra.utils import instantiate
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.loggers import TensorBoardLogger
 
 from asim_cvae.callbacks.checkpoints import RunCheckpoints, StoppedError, StopSignal
@@ -21,6 +21,7 @@ from asim_cvae.errors import InputError
 from asim_cvae.resume import check_config, is_finished, resume_point, resumed_config, write_config
 from asim_cvae.runs import CHECKPOINTS
 from asim_cvae.seeds import derived_seed
+from asim_cvae.settings import experiment_settings
 
 _SPACE = 100_000_000  # bytes: checkpoints of 12 MB each, the export, figures
 
@@ -93,11 +94,12 @@ def _fit(
     pl.seed_everything(seed, workers=True, verbose=False)
     module = instantiate(config.model)
     training = {"experiment": config.name, "seed": config.seed, "restarts": restart}
+    settings = experiment_settings(OmegaConf.to_container(config, resolve=True))  # type: ignore[arg-type]
     callbacks = [
         TrainingHealth(),
         StepSeeds(seed),
         EpochMetrics(),
-        GroundTruthScoring(instantiate(config.scoring), training, config.figures),
+        GroundTruthScoring(instantiate(config.scoring), training, settings, config.figures),
         RunCheckpoints(folder / CHECKPOINTS, "val/elbo", stop),
     ]
     trainer = instantiate(

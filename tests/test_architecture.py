@@ -10,12 +10,12 @@ import asim_cvae
 PACKAGE = Path(asim_cvae.__file__).parent
 
 FLOORS = (
-    ("errors", "files", "parallel", "seeds", "allocator", "instrument", "classes", "observation"),
+    ("errors", "files", "parallel", "seeds", "allocator", "instrument", "classes", "observation", "settings"),
     ("archive", "frames", "simulator", "nn"),
     ("objective", "scoring", "figures"),
     ("data", "model", "legacy", "evaluation"),
-    ("comparison", "runs", "callbacks", "resume", "command"),
-    ("simulate", "realism", "prepare", "train", "score"),
+    ("comparison", "runs", "pictures", "dashboard", "callbacks", "resume", "command"),
+    ("simulate", "realism", "prepare", "train", "score", "table"),
 )
 ORDER = [room for floor in FLOORS for room in floor]
 COMMANDS = FLOORS[-1]

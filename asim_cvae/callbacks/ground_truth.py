@@ -1,23 +1,19 @@
 """After a run: encode the ground truth, cluster its latents, score the clusters, export and draw."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
+from pytorch_lightning.loggers import TensorBoardLogger
 
+from asim_cvae.dashboard import add_layout, add_pictures, add_projector, add_scores
 from asim_cvae.data import MMIADataModule
-from asim_cvae.evaluation import evaluate
+from asim_cvae.evaluation import Evaluation, evaluate
 from asim_cvae.model import CVAEModule
-from asim_cvae.runs import (
-    CHECKPOINT_KEY,
-    describe_model,
-    export_model,
-    write_figures,
-    write_results,
-    write_training_curves,
-)
+from asim_cvae.pictures import Pictures
+from asim_cvae.runs import CHECKPOINT_KEY, describe_model, export_model, write_results
 from asim_cvae.scoring.clusters import Protocol
 from asim_cvae.scoring.table import format_scores
 
@@ -27,16 +23,27 @@ log = logging.getLogger(__name__)
 class GroundTruthScoring(pl.Callback):
     """Writes scores.json, latents.npz, model.safetensors, model.json and figures/ into the run folder.
 
+    And scores, figures and latents into TensorBoard.
+
     Args:
         protocol: how to score.
         training: what is known of the run: experiment, seed, restarts.
+        settings: of the run, by name, to sort scores by.
         figures: frames to draw where there are no labelled clusters.
     """
 
-    def __init__(self, protocol: Protocol, training: Mapping[str, Any], figures: int) -> None:
+    def __init__(
+        self, protocol: Protocol, training: Mapping[str, Any], settings: Mapping[str, Any], figures: int
+    ) -> None:
         self.protocol = protocol
         self.training = training
+        self.settings = settings
         self.figures = figures
+
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Lay out TensorBoard's charts."""
+        if isinstance(trainer.logger, TensorBoardLogger):
+            add_layout(trainer.logger.experiment)
 
     def on_save_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
@@ -56,10 +63,23 @@ class GroundTruthScoring(pl.Callback):
         experiment = str(training["experiment"])
         evaluation = evaluate(module, data, self.protocol)
         export_model(folder, describe_model(module, data.scaling, training), module, evaluation)
-        write_training_curves(folder, evaluation, experiment)
-        write_figures(folder, evaluation, module, data.scaling, experiment, self.figures)
+        pictures = Pictures(evaluation, module, data.scaling, experiment)
+        drawn = [pictures.write_training_curves(folder), *pictures.write(folder, self.figures)]
+        self._show(trainer, evaluation, {**training, **evaluation.scores}, [path for path in drawn if path])
         scores = write_results(folder, evaluation, training)  # last: where it is, the run is finished
         log.info("%s\nscores, latents and figures are in %s", format_scores(scores), folder)
+
+    def _show(
+        self, trainer: pl.Trainer, evaluation: Evaluation, scores: Mapping[str, Any], pictures: Sequence[Path]
+    ) -> None:
+        logger = trainer.logger
+        if not isinstance(logger, TensorBoardLogger):
+            return
+        named = {name: scores[name] for name in ("experiment", "seed", "epochs")}
+        add_scores(logger, {**named, **self.settings}, scores)
+        add_pictures(logger.experiment, pictures)
+        add_projector(logger.experiment, evaluation)
+        logger.experiment.flush()
 
     def _training(self, epochs: int) -> Mapping[str, Any]:
         return {**self.training, "epochs": epochs}

@@ -41,9 +41,10 @@ class TrainingHealth(pl.Callback):
     def on_before_optimizer_step(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, optimizer: torch.optim.Optimizer
     ) -> None:
-        """Look at the step's gradient, before it changes a weight, and log its norm."""
+        """Look at the step's gradient, before it changes a weight, and log its norm and the learning rate."""
         norm = get_total_norm([p.grad for p in pl_module.parameters() if p.grad is not None])
         pl_module.log("train/grad_norm", norm, on_step=False, on_epoch=True)
+        pl_module.log("train/lr", optimizer.param_groups[0]["lr"], on_step=False, on_epoch=True)
         if not torch.isfinite(norm):
             raise FailedTrainingError(f"the gradient's norm is {norm.item()} in epoch {trainer.current_epoch}")
 

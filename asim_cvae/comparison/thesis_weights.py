@@ -1,6 +1,5 @@
 """The thesis's weights on simulated frames, beside its published Table 1."""
 
-import csv
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,8 +12,8 @@ from asim_cvae.comparison.samples import SimulatedFrames
 from asim_cvae.evaluation import encode_latents
 from asim_cvae.legacy import THESIS_SCALING, load_thesis_weights
 from asim_cvae.scoring.clusters import ClusterScore, Protocol, cluster_latents, score_clusters
+from asim_cvae.scoring.published import PUBLISHED_TABLE, PublishedRow, read_published
 
-TABLE = "thesis_table1.csv"
 WEIGHTS = "thesis_weights"
 PROTOCOL = Protocol(latent="sample")  # as the thesis scored
 
@@ -87,7 +86,8 @@ def compare_weights(reference: Path, samples: Mapping[int, SimulatedFrames]) -> 
     """Score the published weights on labelled simulated frames of some seeds, and on the same with labels shuffled."""
     scaled = {seed: _batches(frames) for seed, frames in samples.items()}
     agreements = []
-    rows = [row for row in _read_table(reference / TABLE) if _weights_path(reference, row).is_file()]
+    published = read_published(reference / PUBLISHED_TABLE)
+    rows = [row for row in published if _weights_path(reference, row).is_file()]
     for row in tqdm(rows, desc="thesis's weights", unit="file"):
         module = load_thesis_weights(_weights_path(reference, row))
         outcomes = []
@@ -97,18 +97,19 @@ def compare_weights(reference: Path, samples: Mapping[int, SimulatedFrames]) -> 
             mixed = np.random.default_rng(seed).permutation(frames.label)
             outcomes.append([_outcome(score_clusters(latents, clustering, labels)) for labels in (frames.label, mixed)])
         plain, control = zip(*outcomes, strict=True)
-        agreements.append(Agreement(row["experiment"], _published(row), plain, control))
+        agreements.append(Agreement(row.experiment, _published(row), plain, control))
     return agreements
 
 
-def _weights_path(reference: Path, row: Mapping[str, str]) -> Path:
+def _weights_path(reference: Path, row: PublishedRow) -> Path:
     """Where the weights of a row of Table 1 are."""
-    return reference / WEIGHTS / f"{row['weights']}.pth"
+    return reference / WEIGHTS / f"{row.weights}.pth"
 
 
 def missing_weights(reference: Path) -> list[str]:
     """Experiments of Table 1 whose weights ``reference`` lacks; `compare_weights` leaves them out."""
-    return [row["experiment"] for row in _read_table(reference / TABLE) if not _weights_path(reference, row).is_file()]
+    rows = read_published(reference / PUBLISHED_TABLE)
+    return [row.experiment for row in rows if not _weights_path(reference, row).is_file()]
 
 
 def _batches(frames: SimulatedFrames) -> list[torch.Tensor]:
@@ -121,12 +122,6 @@ def _outcome(score: ClusterScore) -> Outcome:
     return Outcome(float(np.mean([c.mdcc for c in score.clusters])), tuple(certainties))
 
 
-def _read_table(path: Path) -> list[dict[str, str]]:
-    with path.open(newline="", encoding="utf-8") as stream:
-        return list(csv.DictReader(stream))
-
-
-def _published(row: Mapping[str, str]) -> Outcome:
-    certainties = [int(row[f"cluster{k}"].split()[1]) for k in range(5)]
-    mdcc = float(np.mean([float(row[f"mdcc{k}"]) for k in range(5)]))
-    return Outcome(mdcc, tuple(sorted(certainties, reverse=True)))
+def _published(row: PublishedRow) -> Outcome:
+    certainties = sorted((c.certainty for c in row.clusters), reverse=True)
+    return Outcome(float(np.mean([c.mdcc for c in row.clusters])), tuple(certainties))

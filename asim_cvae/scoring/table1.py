@@ -1,0 +1,255 @@
+"""Scores of many runs as the thesis's Table 1, beside what it published: as Markdown, LaTeX and CSV."""
+
+import csv
+import io
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from statistics import mean, stdev
+from typing import Any
+
+from asim_cvae.classes import NOISE
+from asim_cvae.scoring.published import PublishedRow
+from asim_cvae.scoring.table import percent
+
+SCORES = {
+    "noise_certainty": "noise certainty",
+    "noise_recall": "noise recall",
+    "ari": "ARI",
+    "nmi": "NMI",
+    "probe_macro_f1": "probe F1",
+}
+"""What is compared beyond the clusters, as in ``scores.json``, and as headed."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run: what its ``scores.json`` holds, and its settings by dotted name."""
+
+    scores: Mapping[str, Any]
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def data(self) -> str:
+        """Its data in words."""
+        data = self.scores["data"]
+        kind = "SIMULATED data" if data["kind"] == "simulated" else "data"
+        return f"{kind} {data['name']} {data['version']}".rstrip()
+
+    @property
+    def compared(self) -> dict[str, float | None]:
+        """Its ``SCORES``, None where it has no such score."""
+        noise = self.scores["noise"] or {}
+        flat = {"noise_certainty": noise.get("certainty"), "noise_recall": noise.get("recall"), **self.scores}
+        return {name: flat[name] for name in SCORES}
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One cluster; ``best`` marks the noise cluster with the highest certainty."""
+
+    label: str
+    certainty: float | None
+    mdcc: float
+    best: bool
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line: ``source`` says whether it was published, is a run's, or a mean over seeds with its ``spread``."""
+
+    experiment: str
+    source: str
+    epochs: int
+    data: str
+    clusters: Sequence[Cell]
+    scores: Mapping[str, float | None]
+    spread: Mapping[str, float | None] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Table:
+    """Lines in order, and what is to be known of all."""
+
+    lines: Sequence[Line]
+    notes: Sequence[str]
+
+
+def build_table(runs: Sequence[Run], published: Sequence[PublishedRow]) -> Table:
+    """Runs by experiment in the published order, those that differ in their seeds alone together.
+
+    ``published`` may be empty. Runs of one experiment that differ in other settings are named by these.
+    """
+    names = _names(runs)
+    order = [row.experiment for row in published]
+    groups: dict[tuple[str, int, str], list[Run]] = {}
+    for run, name in zip(runs, names, strict=True):
+        groups.setdefault((name, run.scores["epochs"] or 0, run.data), []).append(run)
+    lines: list[Line] = []
+    for name, epochs, data in sorted(groups, key=lambda key: (_place(key[0], order), key)):
+        members = sorted(groups[name, epochs, data], key=lambda run: (run.scores["seed"] is None, run.scores["seed"]))
+        lines += [_published_line(row) for row in published if members[0].scores["experiment"] in _known_as(row)]
+        lines += [_run_line(name, run) for run in members]
+        if len(members) > 1:
+            lines.append(_mean_line(name, members))
+    return Table(lines, list(_notes(runs, published)))
+
+
+def _known_as(row: PublishedRow) -> tuple[str, str]:
+    return row.experiment, row.weights
+
+
+def _place(name: str, order: Sequence[str]) -> int:
+    first = name.split(" ", 1)[0]
+    return order.index(first) if first in order else len(order)
+
+
+def _names(runs: Sequence[Run]) -> list[str]:
+    """Each run's experiment, with the settings in which runs of that experiment differ."""
+    names = []
+    for run in runs:
+        others = [other.settings for other in runs if other.scores["experiment"] == run.scores["experiment"]]
+        differing = [key for key in run.settings if len({str(other.get(key)) for other in others}) > 1]
+        names.append(" ".join([run.scores["experiment"], *(f"{key}={run.settings[key]}" for key in differing)]))
+    return names
+
+
+def _published_line(row: PublishedRow) -> Line:
+    best = row.noise_certainty
+    cells = [
+        Cell(c.label, c.certainty / 100, c.mdcc, c.label == NOISE and c.certainty / 100 == best) for c in row.clusters
+    ]
+    scores = {**dict.fromkeys(SCORES), "noise_certainty": best}
+    return Line(row.experiment, "published", row.epochs, "MMIA data of the thesis", cells, scores)
+
+
+def _run_line(name: str, run: Run) -> Line:
+    noise = (run.scores["noise"] or {}).get("certainty")
+    cells = [
+        Cell(c["label"] or "-", c["certainty"], c["mdcc"], c["label"] == NOISE and c["certainty"] == noise)
+        for c in run.scores["clusters"]
+    ]
+    seed = run.scores["seed"]
+    source = "weights" if seed is None else f"seed {seed}"
+    return Line(name, source, run.scores["epochs"] or 0, run.data, cells, run.compared)
+
+
+def _mean_line(name: str, runs: Sequence[Run]) -> Line:
+    """Means and standard deviations over the seeds that have a score."""
+    values = {key: [v for run in runs if (v := run.compared[key]) is not None] for key in SCORES}
+    return Line(
+        name,
+        f"mean of {len(runs)} seeds",
+        runs[0].scores["epochs"] or 0,
+        runs[0].data,
+        [],
+        {key: mean(found) if found else None for key, found in values.items()},
+        {key: stdev(found) if len(found) > 1 else None for key, found in values.items()},
+    )
+
+
+def _notes(runs: Sequence[Run], published: Sequence[PublishedRow]) -> Iterator[str]:
+    yield f"On {', '.join(sorted({run.data for run in runs}))}; labelled frames: " + ", ".join(
+        sorted({str(run.scores["frames"]) for run in runs})
+    )
+    latents = sorted({run.scores["protocol"]["latent"] for run in runs})
+    yield f"Clusters (class, its share, mean distance to the centre) of each frame's posterior {' or '.join(latents)}"
+    yield "The best noise cluster is marked; its recall is the share of all noise frames that it holds"
+    if published:
+        yield "Published: Joergensen 2021, Table 1, on real labelled frames, one sample of each posterior"
+    else:
+        yield "The published table is not at hand: set published=FILE, or ASIM_CVAE_REFERENCE"
+    without = sum(run.scores["noise"] is None for run in runs)
+    if without:
+        yield f"Without a noise cluster, and left out of the means of its scores: {without} of {len(runs)} runs"
+
+
+def as_markdown(table: Table) -> str:
+    """A table in pipes, the best noise clusters bold."""
+    head, rows = _cells(table, lambda text: f"**{text}**", "± ")
+    body = [f"| {' | '.join(row)} |" for row in (head, ["---"] * len(head), *rows)]
+    return "\n".join([*(f"{note}.  " for note in table.notes), "", *body, ""])
+
+
+def as_latex(table: Table) -> str:
+    """A tabular for any class, the best noise clusters bold."""
+    head, rows = _cells(table, lambda text: rf"\textbf{{{text}}}", r"$\pm$ ", _latex)
+    body = [rf"{' & '.join(row)} \\" for row in rows]
+    return "\n".join(
+        [
+            *(f"% {note}." for note in table.notes),
+            rf"\begin{{tabular}}{{{'l' * len(head)}}}",
+            r"\hline",
+            rf"{' & '.join(head)} \\",
+            r"\hline",
+            *body,
+            r"\hline",
+            r"\end{tabular}",
+            "",
+        ]
+    )
+
+
+def _latex(text: str) -> str:
+    for character in r"&%$#_{}":
+        text = text.replace(character, rf"\{character}")
+    return text
+
+
+def _cells(
+    table: Table, bold: Callable[[str], str], plus_minus: str, escape: Callable[[str], str] = str
+) -> tuple[list[str], list[list[str]]]:
+    clusters = max((len(line.clusters) for line in table.lines), default=0)
+    several = len({line.data for line in table.lines if line.source != "published"}) > 1
+    head = ["experiment", "epochs", "source", *(["data"] if several else []),
+            *(f"cluster {k}" for k in range(clusters)), *SCORES.values()]  # fmt: skip
+    rows = []
+    for line in table.lines:
+        cells = [_cluster(cell, bold, escape) for cell in line.clusters] + [""] * (clusters - len(line.clusters))
+        scores = [_score(line, name, plus_minus) for name in SCORES]
+        told = [line.experiment, str(line.epochs or "-"), line.source, *([line.data] if several else [])]
+        rows.append([*map(escape, told), *cells, *scores])
+    return [escape(name) for name in head], rows
+
+
+def _cluster(cell: Cell, bold: Callable[[str], str], escape: Callable[[str], str]) -> str:
+    share = "" if cell.certainty is None else f" {percent(cell.certainty)} %"
+    text = escape(f"{cell.label}{share}, {cell.mdcc:.2f}")
+    return bold(text) if cell.best else text
+
+
+def _score(line: Line, name: str, plus_minus: str) -> str:
+    value, spread = line.scores[name], line.spread.get(name)
+    if value is None:
+        return "-"
+    return f"{value:.2f}" + ("" if spread is None else f" {plus_minus}{spread:.2f}")
+
+
+def as_csv(table: Table) -> str:
+    """Exact fractions: a row a line, the spread of means in columns of its own."""
+    clusters = max((len(line.clusters) for line in table.lines), default=0)
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(
+        ["experiment", "epochs", "source", "data",
+         *(f"cluster{k}_{what}" for k in range(clusters) for what in ("class", "certainty", "mdcc")),
+         *SCORES, *(f"{name}_sd" for name in SCORES)]
+    )  # fmt: skip
+    for line in table.lines:
+        cells = [value for c in line.clusters for value in (c.label, c.certainty, c.mdcc)]
+        cells += [""] * (3 * clusters - len(cells))
+        values = [_known(line.scores.get(name)) for name in SCORES] + [_known(line.spread.get(name)) for name in SCORES]
+        writer.writerow([line.experiment, line.epochs or "", line.source, line.data, *cells, *values])
+    return stream.getvalue()
+
+
+def _known(value: float | None) -> float | str:
+    return "" if value is None else value
+
+
+FORMATS: Mapping[str, Callable[[Table], str]] = {"md": as_markdown, "csv": as_csv, "tex": as_latex}
+"""Writers by suffix."""
+
+
+def is_simulated(runs: Iterable[Run]) -> bool:
+    """Whether any run is of simulated data, which is to be said in the table's file name."""
+    return any(run.scores["data"]["kind"] == "simulated" for run in runs)

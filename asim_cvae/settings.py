@@ -1,0 +1,31 @@
+"""Configurations as flat settings, to compare runs by."""
+
+from collections.abc import Mapping
+from typing import Any
+
+INCIDENTAL = (
+    *("name", "seed", "resume", "figures", "max_restarts"),
+    *("trainer.max_epochs", "trainer.accelerator", "trainer.devices", "trainer.strategy"),
+    *("trainer.enable_progress_bar", "trainer.enable_model_summary", "trainer.log_every_n_steps"),
+    *("trainer.num_sanity_val_steps", "trainer._target_"),
+)
+"""What is named elsewhere, or changes nothing in a run's result."""
+
+
+def flat_settings(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Values by dotted name."""
+    flat: dict[str, Any] = {}
+    for key, value in config.items():
+        name = f"{prefix}{key}"
+        flat.update(flat_settings(value, f"{name}.") if isinstance(value, Mapping) else {name: value})
+    return flat
+
+
+def experiment_settings(config: Mapping[str, Any]) -> dict[str, Any]:
+    """What of a run's configuration makes the experiment: all but data, which scores name, and the incidental."""
+    kept = ("data.batch_size", "data.validation_fraction", "data.split_seed")
+    return {
+        name: value
+        for name, value in flat_settings(config).items()
+        if name not in INCIDENTAL and (name in kept or not name.startswith("data."))
+    }

@@ -1,0 +1,42 @@
+"""``python -m asim_cvae.table``: finished runs as the thesis's Table 1."""
+
+import logging
+from pathlib import Path
+
+from omegaconf import DictConfig
+
+from asim_cvae.command import command
+from asim_cvae.errors import InputError
+from asim_cvae.files import whole_file
+from asim_cvae.runs import find_runs
+from asim_cvae.scoring.published import PUBLISHED_TABLE, PublishedRow, read_published
+from asim_cvae.scoring.table1 import FORMATS, as_markdown, build_table, is_simulated
+
+log = logging.getLogger(__name__)
+
+
+@command("table")
+def main(config: DictConfig) -> None:
+    """Print the table and write it; runs that are not finished, or cannot be read, are listed at the end."""
+    root, out = Path(config.runs), Path(config.out)
+    runs, left_out = find_runs(root)
+    if not runs:
+        raise InputError(f"runs={root}: no finished run in it" + "".join(f"; {reason}" for reason in left_out))
+    table = build_table(runs, _published(config.reference))
+    name = f"{'simulated_' if is_simulated(runs) else ''}table1"
+    for suffix, write in FORMATS.items():
+        with whole_file(out / f"{name}.{suffix}") as partial:
+            partial.write_text(write(table), encoding="utf-8")
+    log.info("%s", as_markdown(table))
+    for reason in left_out:
+        log.warning("left out: %s", reason)
+    log.info("written: %s.{%s}", out / name, ",".join(FORMATS))
+
+
+def _published(reference: str | None) -> list[PublishedRow]:
+    path = None if reference is None else Path(reference) / PUBLISHED_TABLE
+    return [] if path is None or not path.is_file() else read_published(path)
+
+
+if __name__ == "__main__":
+    main()
