@@ -3,10 +3,10 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: help setup demo realism test lint format lock clean
+.PHONY: help setup demo table1 table1-full dashboard realism test test-ray lint format lock clean
 
 help: ## Show this help
-	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
 setup: $(READY) ## Install everything into .venv, as pinned in requirements.lock
 
@@ -17,14 +17,32 @@ $(READY): requirements.lock pyproject.toml
 	touch $@
 
 demo: $(READY) ## Simulate a small archive, train on it, score and draw: some minutes
-	$(BIN)/python -m asim_cvae.train +experiment=relu_lr2e-4 trainer.max_epochs=10 data.batch_size=20 \
-		data.root=outputs/archives/demo data.simulation.observations=40 data.simulation.labelled=20
+	$(BIN)/python -m asim_cvae.train +experiment=relu_lr2e-4 trainer.max_epochs=10 $(DEMO)
+
+DEMO := data.batch_size=20 data.root=outputs/archives/demo data.simulation.observations=40 data.simulation.labelled=20
+GRID := $(BIN)/python -m asim_cvae.train -m '+experiment=glob(*)'
+SEEDS ?= 0
+
+table1: $(READY) ## Train the thesis's ten experiments scaled down (SEEDS=0,1,2: of several seeds), print Table 1
+	$(GRID) seed=$(SEEDS) trainer.max_epochs=4 $(DEMO) hydra.sweep.dir=outputs/table1
+	$(BIN)/python -m asim_cvae.table runs=outputs/table1
+
+table1-full: $(READY) ## The same with the thesis's epochs and as many frames: for a GPU, or weeks
+	$(GRID) seed=$(SEEDS) data=simulated_full hydra.sweep.dir=outputs/table1_full
+	$(BIN)/python -m asim_cvae.table runs=outputs/table1_full
+
+dashboard: $(READY) ## Open TensorBoard on all runs, on http://localhost:6006
+	$(BIN)/tensorboard --logdir outputs --host localhost --port 6006
 
 realism: $(READY) ## Report how real the simulated data are (ASIM_CVAE_REFERENCE: folder of real frames and weights)
 	$(BIN)/python -m asim_cvae.realism
 
 test: lint ## Lint, types and tests
 	$(BIN)/pytest
+
+test-ray: $(READY) ## Install Ray and run a sweep on a local cluster of several nodes
+	$(BIN)/pip install --quiet --constraint requirements.lock --editable '.[ray]'
+	$(BIN)/pytest --numprocesses=0 tests/test_ray.py
 
 lint: $(READY) ## Lint and types
 	$(BIN)/ruff check .

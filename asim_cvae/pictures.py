@@ -26,12 +26,10 @@ from asim_cvae.frames.scaling import Scaling
 from asim_cvae.frames.slicing import FRAME_SAMPLES
 from asim_cvae.instrument import PHOTOMETERS
 from asim_cvae.model import CVAEModule
-from asim_cvae.runs import METRICS, read_metrics
+from asim_cvae.results import FIGURES, METRICS, read_metrics
 from asim_cvae.scoring.table import percent
 
 log = logging.getLogger(__name__)
-
-FIGURES = "figures"
 
 _CURVES = {"log_px": "log p(x|z)", "kl": "KL", "elbo": "ELBO"}
 _EDGES = ((20, 5), (10, 5), (10, 10))
@@ -64,11 +62,11 @@ class Pictures:
         """Draw all into ``folder/figures``: without labelled clusters, reconstructions of the first ``most`` frames."""
         return [_save(folder / FIGURES / f"{self.prefix}{name}.png", draw()) for name, draw in self._figures(most)]
 
-    def write_training_curves(self, folder: Path) -> Path | None:
+    def write_training_curves(self, folder: Path) -> list[Path]:
         """Draw ``training.png`` from ``metrics.csv``; nothing where there is none."""
         rows = read_metrics(folder / METRICS)
         if not rows:
-            return None
+            return []
         curves = {
             name: {
                 split: [(int(row["epoch"]), float(row[key])) for row in rows if row.get(key)]
@@ -78,7 +76,7 @@ class Pictures:
             for quantity, name in _CURVES.items()
         }
         figure = training_figure(curves, self.source)
-        return _save(folder / FIGURES / f"{self.prefix}training.png", figure)
+        return [_save(folder / FIGURES / f"{self.prefix}training.png", figure)]
 
     def _figures(self, most: int) -> Iterator[tuple[str, Callable[[], Figure]]]:
         if len(self.frames.file):

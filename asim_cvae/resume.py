@@ -10,7 +10,8 @@ from omegaconf import DictConfig, OmegaConf
 from asim_cvae.callbacks.checkpoints import latest_checkpoint
 from asim_cvae.errors import InputError
 from asim_cvae.files import whole_file
-from asim_cvae.runs import CHECKPOINT_KEY, CHECKPOINTS, CONFIG, SCORES
+from asim_cvae.results import CHECKPOINTS, CONFIG, SCORES
+from asim_cvae.runs import CHECKPOINT_KEY
 
 CHANGEABLE = (
     *("trainer.max_epochs", "trainer.accelerator", "trainer.enable_progress_bar"),

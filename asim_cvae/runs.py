@@ -1,16 +1,14 @@
-"""The run folder: what stands in it, written whole and read back without unpickling."""
+"""The model of a run and what came of it: written whole, and read back without unpickling."""
 
-import csv
 import json
 import logging
 import pickle
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from omegaconf import OmegaConf
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
@@ -21,18 +19,12 @@ from asim_cvae.frames.scaling import Scaling, build_scaling, scaling_settings
 from asim_cvae.legacy import THESIS_SCALING, load_thesis_weights
 from asim_cvae.model import CVAEModule
 from asim_cvae.nn import build_network, network_settings
-from asim_cvae.scoring.table1 import Run, build_table
-from asim_cvae.settings import experiment_settings
+from asim_cvae.results import LATENTS, SCORES
 
 log = logging.getLogger(__name__)
 
 WEIGHTS = "model.safetensors"
 DESCRIPTION = "model.json"
-SCORES = "scores.json"
-LATENTS = "latents.npz"
-METRICS = "metrics.csv"
-CONFIG = "config.yaml"
-CHECKPOINTS = "checkpoints"
 CHECKPOINT_KEY = "asim_cvae"
 """Where a checkpoint keeps the description of its model, beside what Lightning puts there."""
 
@@ -127,49 +119,3 @@ def write_results(folder: Path, evaluation: Evaluation, training: Mapping[str, A
     scores = {**training, **evaluation.scores}
     write_json(folder / SCORES, scores)
     return scores
-
-
-def write_metrics(path: Path, rows: Sequence[Mapping[str, str]]) -> None:
-    """Write ``metrics.csv``: a row an epoch."""
-    names = dict.fromkeys(name for row in rows for name in row)
-    with whole_file(path) as partial, partial.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.DictWriter(stream, list(names))
-        writer.writeheader()
-        writer.writerows(rows)
-
-
-def read_metrics(path: Path) -> list[dict[str, str]]:
-    """The rows of ``metrics.csv``, none where there is no file."""
-    if not path.is_file():
-        return []
-    with path.open(newline="", encoding="utf-8") as stream:
-        return list(csv.DictReader(stream))
-
-
-def find_runs(root: Path) -> tuple[list[Run], list[str]]:
-    """All finished runs in ``root`` and below, and of each that is none, or cannot be read, a line that says why.
-
-    Raises:
-        InputError: there is no such folder.
-    """
-    if not root.is_dir():
-        raise InputError(f"{root}: no such folder")
-    runs, left_out = [], []
-    for folder in sorted({path.parent for name in (CONFIG, SCORES) for path in root.rglob(name)}):
-        if not (folder / SCORES).is_file():
-            left_out.append(f"{folder}: not finished")
-            continue
-        try:
-            runs.append(_read_run(folder))
-        except Exception as error:  # a file of something else, or damaged: json, yaml and omegaconf raise their own
-            left_out.append(f"{folder / SCORES}: not the scores of a run ({error!r})")
-    return runs, left_out
-
-
-def _read_run(folder: Path) -> Run:
-    scores = json.loads((folder / SCORES).read_text(encoding="utf-8"))
-    config = folder / CONFIG  # `score` writes none
-    settings = experiment_settings(OmegaConf.to_container(OmegaConf.load(config))) if config.is_file() else {}  # type: ignore[arg-type]
-    run = Run(scores, settings)
-    build_table([run], [])  # raises here what a file of something else would later
-    return run

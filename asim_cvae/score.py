@@ -10,7 +10,8 @@ from asim_cvae.command import command
 from asim_cvae.errors import InputError
 from asim_cvae.evaluation import evaluate
 from asim_cvae.pictures import Pictures
-from asim_cvae.runs import CONFIG, load_model, write_results
+from asim_cvae.results import CONFIG
+from asim_cvae.runs import load_model, write_results
 from asim_cvae.scoring.table import format_scores
 
 log = logging.getLogger(__name__)
@@ -30,8 +31,9 @@ def main(config: DictConfig) -> None:
     if not len(evaluation.latents):
         raise InputError("no frames to score; what was refused or left out is said above")
     scores = write_results(out, evaluation, model.training)
-    pictures = Pictures(evaluation, model.module, model.scaling, str(model.training["experiment"]))
-    pictures.write(out, config.figures)
+    if config.figures is not None:
+        pictures = Pictures(evaluation, model.module, model.scaling, str(model.training["experiment"]))
+        pictures.write(out, config.figures)
     log.info("%s\nscores, latents and figures are in %s", format_scores(scores), out)
 
 

@@ -18,8 +18,8 @@ from asim_cvae.callbacks.metrics import EpochMetrics
 from asim_cvae.callbacks.randomness import StepSeeds
 from asim_cvae.command import command
 from asim_cvae.errors import InputError
+from asim_cvae.results import CHECKPOINTS
 from asim_cvae.resume import check_config, is_finished, resume_point, resumed_config, write_config
-from asim_cvae.runs import CHECKPOINTS
 from asim_cvae.seeds import derived_seed
 from asim_cvae.settings import experiment_settings
 

@@ -8,8 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from matplotlib.image import imread
 from safetensors.torch import load_file
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.plugins.hparams.metadata import SESSION_START_INFO_TAG
+from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
+from asim_cvae.dashboard import thumbnail
 from tests.mmia_files import NAME, level1, light, write_fits
 
 SCORE_FIELDS = {
@@ -109,16 +114,59 @@ def test_losses_are_logged_for_both_splits(trained: Path) -> None:
 
 def test_pictures_of_simulated_data_say_so(trained: Path) -> None:
     figures = _figures(trained)
-    assert {"simulated_training", "simulated_latent_map"} <= set(figures)
-    clusters = {f"simulated_cluster{c['cluster']}_sample" for c in _scores(trained)["clusters"]}
-    assert clusters <= set(figures)
+    clusters = {f"cluster{c['cluster']}_sample" for c in _scores(trained)["clusters"]}
+    names = {"training", "latent_map", "observation", "classes", "reconstruction_edges"} | clusters
+    assert set(figures) == {f"simulated_{name}" for name in names}
+
+
+def test_tensorboard_holds_curves_scores_figures_and_latents(trained: Path) -> None:
+    events = EventAccumulator(str(trained), size_guidance={"images": 0}).Reload()
+    tags = events.Tags()
+    curves = {f"{split}/{name}" for split in ("train", "val") for name in ("elbo", "log_px", "kl")}
+    assert curves | {"train/beta", "train/lr", "train/grad_norm", "val/active_units"} <= set(tags["scalars"])
+    assert [event.value for event in events.Scalars("train/lr")] == pytest.approx([2e-4, 2e-4])
+    assert set(_figures(trained)) == set(tags["images"])
+    layout = events.Tensors("custom_scalars__config__")[0].tensor_proto.string_val[0]
+    for name in (b"elbo", b"log_px", b"kl"):
+        assert b"^train/" + name + b"$" in layout
+        assert b"^val/" + name + b"$" in layout
+
+    scores = _scores(trained)
+    noise = scores["noise"] or {"certainty": 0.0, "recall": 0.0}
+    assert events.Scalars("score/noise_certainty")[0].value == pytest.approx(noise["certainty"])
+    assert events.Scalars("score/probe_macro_f1")[0].value == pytest.approx(scores["probe_macro_f1"])
+    session = HParamsPluginData.FromString(events.SummaryMetadata(SESSION_START_INFO_TAG).plugin_data.content)
+    settings = session.session_start_info.hparams
+    assert settings["model.optimizer.lr"].number_value == 2e-4
+    assert settings["experiment"].string_value == "relu_lr2e-4"
+
+    latents = np.load(trained / "latents.npz")
+    folder = trained / "00000" / "latents"
+    np.testing.assert_allclose(np.loadtxt(folder / "tensors.tsv"), latents["mu"], rtol=1e-4, atol=1e-6)
+    rows = list(csv.DictReader((folder / "metadata.tsv").open(newline=""), delimiter="\t"))
+    assert [row["class"] for row in rows] == latents["label"].tolist()
+    assert [int(row["cluster"]) for row in rows] == latents["cluster"].tolist()
+    side = int(np.ceil(np.sqrt(len(rows))))
+    assert imread(folder / "sprite.png").shape[:2] == (36 * side, 36 * side)
+
+
+def test_thumbnails_show_light_where_it_is() -> None:
+    flux = np.zeros((3, 5000), dtype=np.float32)
+    flux[2, 4990] = 100.0
+    picture = thumbnail(flux)
+    assert picture.shape == (3, 36, 36)
+    dark = np.argwhere((picture < 1).any(axis=0))
+    assert set(dark[:, 1]) == {35}  # the last column
+    assert dark[:, 0].min() >= 24  # of the third band
+    assert dark[:, 0].max() == 35  # from its ground up
 
 
 @pytest.mark.parametrize("weights", [".", "model.safetensors", "checkpoints/last.ckpt"])
 def test_score_repeats_the_run_s_scores(run, trained: Path, small: list[str], tmp_path: Path, weights: str) -> None:
     moved = tmp_path / "moved"
     shutil.copytree(trained, moved)
-    run("score", f"weights={moved / weights}", *small, f"out={tmp_path / 'out'}")
+    run("score", f"weights={moved / weights}", *small, f"out={tmp_path / 'out'}", "figures=null")
+    assert not (tmp_path / "out" / "figures").exists()
     ours, theirs = _scores(tmp_path / "out"), _scores(trained)
     assert ours == theirs
     a, b = np.load(tmp_path / "out" / "latents.npz"), np.load(trained / "latents.npz")
@@ -139,7 +187,8 @@ def test_the_export_is_all_that_inference_needs(trained: Path) -> None:
 
 
 def test_same_seed_same_run(run, trained: Path, small: list[str], tmp_path: Path) -> None:
-    arguments = ("train", "+experiment=relu_lr2e-4", *small, "trainer.max_epochs=2", "data.batch_size=20")
+    arguments = ("train", "+experiment=relu_lr2e-4", *small, "trainer.max_epochs=2", "data.batch_size=20",
+                 "figures=null")  # fmt: skip
     run(*arguments, f"hydra.run.dir={tmp_path / 'same'}")
     run(*arguments, f"hydra.run.dir={tmp_path / 'other'}", "seed=1")
     assert _scores(tmp_path / "same") == _scores(trained)
@@ -212,9 +261,8 @@ def test_thesis_weights_on_real_frames(run, reference: Path, tmp_path: Path) -> 
     scores = _scores(tmp_path)
     assert scores["data"]["kind"] == "mmia"
     assert (scores["noise"], scores["purity"], scores["ari"]) == (None, None, None)
-    assert {path.stem for path in reference.glob("mmia_level1/*")} == {
-        stem.removesuffix("_frame0") for stem in _figures(tmp_path)
-    }
+    frames = {f"{path.stem}_frame0" for path in reference.glob("mmia_level1/*")}
+    assert {"observation", "reconstruction_edges"} | frames == set(_figures(tmp_path))
 
 
 def test_training_on_four_real_observations(run, reference: Path, tmp_path: Path) -> None:

@@ -29,11 +29,11 @@ class GroundTruthScoring(pl.Callback):
         protocol: how to score.
         training: what is known of the run: experiment, seed, restarts.
         settings: of the run, by name, to sort scores by.
-        figures: frames to draw where there are no labelled clusters.
+        figures: frames to draw where there are no labelled clusters; None: no figures at all.
     """
 
     def __init__(
-        self, protocol: Protocol, training: Mapping[str, Any], settings: Mapping[str, Any], figures: int
+        self, protocol: Protocol, training: Mapping[str, Any], settings: Mapping[str, Any], figures: int | None
     ) -> None:
         self.protocol = protocol
         self.training = training
@@ -44,6 +44,7 @@ class GroundTruthScoring(pl.Callback):
         """Lay out TensorBoard's charts."""
         if isinstance(trainer.logger, TensorBoardLogger):
             add_layout(trainer.logger.experiment)
+            trainer.logger.hparams.update(self.settings)  # Lightning writes them into hparams.yaml
 
     def on_save_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
@@ -63,9 +64,11 @@ class GroundTruthScoring(pl.Callback):
         experiment = str(training["experiment"])
         evaluation = evaluate(module, data, self.protocol)
         export_model(folder, describe_model(module, data.scaling, training), module, evaluation)
-        pictures = Pictures(evaluation, module, data.scaling, experiment)
-        drawn = [pictures.write_training_curves(folder), *pictures.write(folder, self.figures)]
-        self._show(trainer, evaluation, {**training, **evaluation.scores}, [path for path in drawn if path])
+        drawn: list[Path] = []
+        if self.figures is not None:
+            pictures = Pictures(evaluation, module, data.scaling, experiment)
+            drawn = [*pictures.write_training_curves(folder), *pictures.write(folder, self.figures)]
+        self._show(trainer, evaluation, {**training, **evaluation.scores}, drawn)
         scores = write_results(folder, evaluation, training)  # last: where it is, the run is finished
         log.info("%s\nscores, latents and figures are in %s", format_scores(scores), folder)
 

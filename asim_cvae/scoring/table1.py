@@ -80,12 +80,11 @@ def build_table(runs: Sequence[Run], published: Sequence[PublishedRow]) -> Table
     ``published`` may be empty. Runs of one experiment that differ in other settings are named by these.
     """
     names = _names(runs)
-    order = [row.experiment for row in published]
     groups: dict[tuple[str, int, str], list[Run]] = {}
     for run, name in zip(runs, names, strict=True):
         groups.setdefault((name, run.scores["epochs"] or 0, run.data), []).append(run)
     lines: list[Line] = []
-    for name, epochs, data in sorted(groups, key=lambda key: (_place(key[0], order), key)):
+    for name, epochs, data in sorted(groups, key=lambda key: (_place(key[0], published), key)):
         members = sorted(groups[name, epochs, data], key=lambda run: (run.scores["seed"] is None, run.scores["seed"]))
         lines += [_published_line(row) for row in published if members[0].scores["experiment"] in _known_as(row)]
         lines += [_run_line(name, run) for run in members]
@@ -98,9 +97,10 @@ def _known_as(row: PublishedRow) -> tuple[str, str]:
     return row.experiment, row.weights
 
 
-def _place(name: str, order: Sequence[str]) -> int:
-    first = name.split(" ", 1)[0]
-    return order.index(first) if first in order else len(order)
+def _place(name: str, published: Sequence[PublishedRow]) -> int:
+    experiment = name.split(" ", 1)[0]
+    places = [place for place, row in enumerate(published) if experiment in _known_as(row)]
+    return places[0] if places else len(published)
 
 
 def _names(runs: Sequence[Run]) -> list[str]:

@@ -1,0 +1,131 @@
+"""Table 1 of finished runs."""
+
+import csv
+import json
+import re
+from pathlib import Path
+from statistics import mean, stdev
+
+import pytest
+import yaml
+
+from asim_cvae.errors import InputError
+from asim_cvae.scoring.published import read_published
+
+CLASSES = ("HCHA", "HCLA", "LCHA", "LCLA", "N")
+
+
+def _run(folder: Path, experiment: str, seed: int | None, noise: float | None, **changes: object) -> None:
+    """A run folder with two clusters; ``noise`` is the certainty of its noise cluster, if it has one."""
+    label = "LCLA" if noise is None else "N"
+    clusters = [
+        {"cluster": 0, "label": label, "certainty": noise or 0.4, "mdcc": 1.5, "size": 100, "counts": {}},
+        {"cluster": 1, "label": "HCLA/LCHA", "certainty": 0.29, "mdcc": 2.25, "size": 60, "counts": {}},
+    ]
+    scores = {
+        "experiment": experiment, "seed": seed, "epochs": 4, "frames": 160, "restarts": 0, "device": "cpu",
+        "data": {"kind": "simulated", "name": "small", "version": "asim_cvae 3"},
+        "protocol": {"clusters": 2, "n_init": 10, "random_state": 0, "latent": "mean"},
+        "clusters": clusters, "noise": None if noise is None else {"certainty": noise, "recall": noise / 2},
+        "purity": 0.4, "classes_represented": 2, "ari": 0.1 * (seed or 0), "nmi": 0.2, "probe_macro_f1": 0.5,
+        "active_units": 3, "log_px": 1.0, "kl": 2.0, **changes,
+    }  # fmt: skip
+    folder.mkdir(parents=True)
+    (folder / "scores.json").write_text(json.dumps(scores))
+
+
+def _cells(text: str) -> list[list[str]]:
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines() if line[:1] == "|"]
+
+
+def test_seeds_stand_beside_the_published_row(run, reference: Path, tmp_path: Path) -> None:
+    certainties = {0: 0.62, 1: 0.87, 2: None}
+    for seed, noise in certainties.items():
+        _run(tmp_path / f"seed{seed}", "relu_lr2e-4", seed, noise)
+    done = run("table", f"runs={tmp_path}", f"reference={reference}")
+    text = (tmp_path / "simulated_table1.md").read_text()
+    assert text.strip() in done.stdout
+    head, _, *rows = _cells(text)
+    named = {row[2]: dict(zip(head, row, strict=True)) for row in rows}
+    assert list(named) == ["published", "seed 0", "seed 1", "seed 2", "mean of 3 seeds"]
+    published = named["published"]
+    assert [published[f"cluster {k}"] for k in range(5)] == [
+        "**N 87 %, 9.29**", "N 52 %, 13.04", "HCLA 27 %, 9.56", "LCLA 34 %, 10.78", "HCLA 34 %, 7.90"
+    ]  # fmt: skip
+    assert (published["epochs"], published["noise certainty"], published["noise recall"]) == ("800", "0.87", "-")
+    assert named["seed 1"]["cluster 0"] == "**N 87 %, 1.50**"
+    assert named["seed 1"]["cluster 1"] == "HCLA/LCHA 29 %, 2.25"
+    assert named["seed 2"]["cluster 0"] == "LCLA 40 %, 1.50"
+    assert named["mean of 3 seeds"]["noise certainty"] == f"{mean([0.62, 0.87]):.2f} ± {stdev([0.62, 0.87]):.2f}"
+    assert named["mean of 3 seeds"]["ARI"] == "0.10 ± 0.10"
+    assert {row[1] for row in rows[1:]} == {"4"}
+    assert "SIMULATED data small asim_cvae 3" in text
+    assert "1 of 3 runs" in text
+
+    lines = list(csv.DictReader((tmp_path / "simulated_table1.csv").open(newline="")))
+    exact = {line["source"]: line for line in lines}
+    assert float(exact["seed 0"]["cluster0_certainty"]) == 0.62
+    assert float(exact["mean of 3 seeds"]["noise_certainty_sd"]) == pytest.approx(stdev([0.62, 0.87]))
+    assert float(exact["published"]["cluster1_mdcc"]) == 13.04
+
+    latex = (tmp_path / "simulated_table1.tex").read_text()
+    assert r"\textbf{N 87 \%, 9.29}" in latex
+    body = latex[latex.index(r"\begin{tabular}") :]
+    assert not re.search(r"(?<!\\)[%_#]", body)
+    widths = {line.count(" & ") for line in body.splitlines() if line.endswith(r"\\")}
+    assert widths == {len(head) - 1}
+
+
+def test_experiments_stand_in_the_published_order(run, reference: Path, tmp_path: Path) -> None:
+    names = [row.experiment for row in read_published(reference / "thesis_table1.csv")]
+    for name in [*sorted(names), "mine"]:
+        _run(tmp_path / name, name, 0, 0.5)
+    run("table", f"runs={tmp_path}", f"reference={reference}")
+    _, _, *rows = _cells((tmp_path / "simulated_table1.md").read_text())
+    assert [row[0] for row in rows if row[2] == "seed 0"] == [*names, "mine"]
+    assert [row[0] for row in rows if row[2] == "published"] == names
+
+
+def test_runs_that_differ_in_more_than_the_seed_are_told_apart(run, tmp_path: Path) -> None:
+    for number, (lr, seed) in enumerate([(1e-4, 0), (1e-4, 1), (1e-3, 0)]):
+        _run(tmp_path / str(number), "mine", seed, 0.5)
+        config = {"seed": seed, "model": {"optimizer": {"lr": lr}}, "trainer": {"accelerator": f"device{number}"}}
+        (tmp_path / str(number) / "config.yaml").write_text(yaml.safe_dump(config))
+    run("table", f"runs={tmp_path}", "reference=null")
+    _, _, *rows = _cells((tmp_path / "simulated_table1.md").read_text())
+    found = [(row[0], row[2]) for row in rows]
+    slow, fast = "mine model.optimizer.lr=0.0001", "mine model.optimizer.lr=0.001"
+    assert found == [(slow, "seed 0"), (slow, "seed 1"), (slow, "mean of 2 seeds"), (fast, "seed 0")]
+
+
+def test_what_is_no_finished_run_is_left_out_and_named(run, tmp_path: Path) -> None:
+    _run(tmp_path / "good", "mine", 0, 0.5, data={"kind": "mmia", "name": "real", "version": ""})
+    for name, content in (("broken", "{"), ("other", '{"experiment": "x"}')):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "scores.json").write_text(content)
+    (tmp_path / "begun").mkdir()
+    (tmp_path / "begun" / "config.yaml").write_text("seed: 0\n")
+    done = run("table", f"runs={tmp_path}", "reference=null", f"out={tmp_path / 'out'}")
+    assert f"left out: {tmp_path / 'begun'}: not finished" in done.stdout
+    for name in ("broken", "other"):
+        assert f"left out: {tmp_path / name / 'scores.json'}: not the scores of a run" in done.stdout
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {f"table1.{s}" for s in ("md", "csv", "tex")}
+    text = (tmp_path / "out" / "table1.md").read_text()
+    assert "SIMULATED" not in text
+    assert "published table is not at hand" in text
+
+
+@pytest.mark.parametrize("there", [False, True])
+def test_without_a_finished_run_one_line_says_so(run, tmp_path: Path, there: bool) -> None:
+    if there:
+        (tmp_path / "runs").mkdir()
+    done = run("table", f"runs={tmp_path / 'runs'}", check=False)
+    assert done.returncode == 1
+    assert done.stderr.startswith("table: ")
+    assert done.stderr.count("\n") == 1
+
+
+def test_another_table_than_the_published_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("a,b\n1,2\n")
+    with pytest.raises(InputError, match="not the published Table 1"):
+        read_published(tmp_path / "t.csv")
