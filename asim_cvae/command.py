@@ -18,11 +18,13 @@ from omegaconf.errors import OmegaConfBaseException
 
 from asim_cvae.allocator import keep_large_blocks
 from asim_cvae.errors import InputError
+from asim_cvae.sweeps import swept_settings
 
 CONF = Path(__file__).resolve().parent.parent / "conf"
 
 OmegaConf.register_new_resolver("first", lambda *values: next((v for v in values if v is not None), None))
 OmegaConf.register_new_resolver("unless", lambda condition, value: value if condition is None else None)
+OmegaConf.register_new_resolver("swept", swept_settings)
 
 log = logging.getLogger(__name__)
 

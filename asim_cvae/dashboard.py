@@ -42,10 +42,10 @@ def add_scores(logger: TensorBoardLogger, settings: Mapping[str, Any], scores: M
     logger.log_hyperparams(params, {f"score/{name}": float(value) for name, value in known.items()})
 
 
-def add_pictures(writer: SummaryWriter, paths: Sequence[Path]) -> None:
-    """The figures, for the Images tab."""
+def add_pictures(writer: SummaryWriter, paths: Sequence[Path], step: int) -> None:
+    """The figures as they are after ``step``, for the Images tab."""
     for path in paths:
-        writer.add_image(path.stem, imread(path)[..., :3], dataformats="HWC")
+        writer.add_image(path.stem, imread(path)[..., :3], step, dataformats="HWC")
 
 
 def add_projector(writer: SummaryWriter, evaluation: Evaluation) -> None:

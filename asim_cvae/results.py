@@ -46,7 +46,8 @@ def find_runs(root: Path) -> tuple[list[Run], list[str]]:
     if not root.is_dir():
         raise InputError(f"{root}: no such folder")
     runs, left_out = [], []
-    for folder in sorted({path.parent for name in (CONFIG, SCORES) for path in root.rglob(name)}):
+    found = {path.parent for name in (CONFIG, SCORES) for path in root.rglob(name)}
+    for folder in sorted(folder for folder in found if folder.name != ".hydra"):  # whose config.yaml is Hydra's own
         if not (folder / SCORES).is_file():
             left_out.append(f"{folder}: not finished")
             continue

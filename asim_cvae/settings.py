@@ -21,6 +21,12 @@ def flat_settings(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]
     return flat
 
 
+def named_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of ``experiment_settings`` that people compare runs by: no class names, nothing of scoring and splits."""
+    hidden = ("scoring.", "data.split_seed", "data.validation_fraction")
+    return {name: v for name, v in settings.items() if not name.startswith(hidden) and not name.endswith("_")}
+
+
 def experiment_settings(config: Mapping[str, Any]) -> dict[str, Any]:
     """What of a run's configuration makes the experiment: all but data, which scores name, and the incidental."""
     kept = ("data.batch_size", "data.validation_fraction", "data.split_seed")

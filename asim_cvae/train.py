@@ -21,7 +21,7 @@ from asim_cvae.errors import InputError
 from asim_cvae.results import CHECKPOINTS
 from asim_cvae.resume import check_config, is_finished, resume_point, resumed_config, write_config
 from asim_cvae.seeds import derived_seed
-from asim_cvae.settings import experiment_settings
+from asim_cvae.settings import experiment_settings, named_settings
 
 _SPACE = 100_000_000  # bytes: checkpoints of 12 MB each, the export, figures
 
@@ -94,7 +94,7 @@ def _fit(
     pl.seed_everything(seed, workers=True, verbose=False)
     module = instantiate(config.model)
     training = {"experiment": config.name, "seed": config.seed, "restarts": restart}
-    settings = experiment_settings(OmegaConf.to_container(config, resolve=True))  # type: ignore[arg-type]
+    settings = named_settings(experiment_settings(OmegaConf.to_container(config, resolve=True)))  # type: ignore[arg-type]
     callbacks = [
         TrainingHealth(),
         StepSeeds(seed),

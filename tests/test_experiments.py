@@ -7,9 +7,11 @@ from pathlib import Path
 import pytest
 from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
+from omegaconf import OmegaConf
 
 from asim_cvae.command import CONF
 from asim_cvae.legacy import load_thesis_weights
+from asim_cvae.sweeps import swept_settings
 
 EXPERIMENTS = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
 
@@ -36,6 +38,16 @@ def test_their_networks_take_the_published_weights(reference: Path) -> None:
         for row in csv.DictReader(stream):
             published = load_thesis_weights(reference / "thesis_weights" / f"{row['weights']}.pth").network
             assert instantiate(_config(row["experiment"]).model.network).settings == published.settings
+
+
+def test_folders_are_named_by_what_was_swept(tmp_path: Path) -> None:
+    asked = ["+experiment=glob(*)", "seed=0,1", "trainer.max_epochs=4", "data.root=/a/b,/a/c", "+model.x=choice(1,2)"]
+    OmegaConf.save({"hydra": {"overrides": {"task": asked}}}, tmp_path / "multirun.yaml")
+    job = ["+experiment=baseline", "seed=1", "trainer.max_epochs=4", "data.root=/a/c", "+model.x=2"]
+    assert swept_settings(str(tmp_path), job) == "model.x-2_data.root--a-c_seed-1"
+    assert swept_settings(str(tmp_path), [*job, "drawn=3"]).endswith("_drawn-3_seed-1")  # by a sweeper of its own
+    OmegaConf.save({"hydra": {"overrides": {"task": ["+experiment=glob(*)"]}}}, tmp_path / "multirun.yaml")
+    assert swept_settings(str(tmp_path), job[:1]) == ""
 
 
 @pytest.mark.parametrize("experiment", EXPERIMENTS)

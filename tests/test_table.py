@@ -56,7 +56,9 @@ def test_seeds_stand_beside_the_published_row(run, reference: Path, tmp_path: Pa
     assert named["seed 1"]["cluster 0"] == "**N 87 %, 1.50**"
     assert named["seed 1"]["cluster 1"] == "HCLA/LCHA 29 %, 2.25"
     assert named["seed 2"]["cluster 0"] == "LCLA 40 %, 1.50"
-    assert named["mean of 3 seeds"]["noise certainty"] == f"{mean([0.62, 0.87]):.2f} ± {stdev([0.62, 0.87]):.2f}"
+    assert (
+        named["mean of 3 seeds"]["noise certainty"] == f"{mean([0.62, 0.87]):.2f} ± {stdev([0.62, 0.87]):.2f} (2 of 3)"
+    )
     assert named["mean of 3 seeds"]["ARI"] == "0.10 ± 0.10"
     assert {row[1] for row in rows[1:]} == {"4"}
     assert "SIMULATED data small asim_cvae 3" in text
@@ -104,9 +106,12 @@ def test_what_is_no_finished_run_is_left_out_and_named(run, tmp_path: Path) -> N
         (tmp_path / name).mkdir()
         (tmp_path / name / "scores.json").write_text(content)
     (tmp_path / "begun").mkdir()
-    (tmp_path / "begun" / "config.yaml").write_text("seed: 0\n")
+    for folder in ("begun", "begun/.hydra"):
+        (tmp_path / folder).mkdir(exist_ok=True)
+        (tmp_path / folder / "config.yaml").write_text("seed: 0\n")
     done = run("table", f"runs={tmp_path}", "reference=null", f"out={tmp_path / 'out'}")
     assert f"left out: {tmp_path / 'begun'}: not finished" in done.stdout
+    assert done.stdout.count("left out: ") == 3
     for name in ("broken", "other"):
         assert f"left out: {tmp_path / name / 'scores.json'}: not the scores of a run" in done.stdout
     assert {path.name for path in (tmp_path / "out").iterdir()} == {f"table1.{s}" for s in ("md", "csv", "tex")}

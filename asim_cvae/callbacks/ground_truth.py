@@ -80,7 +80,7 @@ class GroundTruthScoring(pl.Callback):
             return
         named = {name: scores[name] for name in ("experiment", "seed", "epochs")}
         add_scores(logger, {**named, **self.settings}, scores)
-        add_pictures(logger.experiment, pictures)
+        add_pictures(logger.experiment, pictures, trainer.global_step)
         add_projector(logger.experiment, evaluation)
         logger.experiment.flush()
 

@@ -64,6 +64,8 @@ class Line:
     clusters: Sequence[Cell]
     scores: Mapping[str, float | None]
     spread: Mapping[str, float | None] = field(default_factory=dict)
+    counted: Mapping[str, str] = field(default_factory=dict)
+    """Of a mean, how many of the seeds have the score, where not all do."""
 
 
 @dataclass(frozen=True)
@@ -144,6 +146,7 @@ def _mean_line(name: str, runs: Sequence[Run]) -> Line:
         [],
         {key: mean(found) if found else None for key, found in values.items()},
         {key: stdev(found) if len(found) > 1 else None for key, found in values.items()},
+        {key: f"{len(found)} of {len(runs)}" for key, found in values.items() if 0 < len(found) < len(runs)},
     )
 
 
@@ -221,7 +224,8 @@ def _score(line: Line, name: str, plus_minus: str) -> str:
     value, spread = line.scores[name], line.spread.get(name)
     if value is None:
         return "-"
-    return f"{value:.2f}" + ("" if spread is None else f" {plus_minus}{spread:.2f}")
+    counted = f" ({line.counted[name]})" if name in line.counted else ""
+    return f"{value:.2f}" + ("" if spread is None else f" {plus_minus}{spread:.2f}") + counted
 
 
 def as_csv(table: Table) -> str:
