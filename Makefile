@@ -24,12 +24,12 @@ GRID := $(BIN)/python -m asim_cvae.train -m '+experiment=glob(*)'
 SEEDS ?= 0
 
 table1: $(READY) ## Train the thesis's ten experiments scaled down (SEEDS=0,1,2: of several seeds), print Table 1
-	$(GRID) seed=$(SEEDS) trainer.max_epochs=4 $(DEMO) hydra.sweep.dir=outputs/table1
-	$(BIN)/python -m asim_cvae.table runs=outputs/table1
+	$(GRID) 'seed=choice($(SEEDS))' trainer.max_epochs=4 $(DEMO) hydra.sweep.dir=outputs/table1; status=$$?; \
+	$(BIN)/python -m asim_cvae.table runs=outputs/table1 && exit $$status
 
 table1-full: $(READY) ## The same with the thesis's epochs and as many frames: for a GPU, or weeks
-	$(GRID) seed=$(SEEDS) data=simulated_full hydra.sweep.dir=outputs/table1_full
-	$(BIN)/python -m asim_cvae.table runs=outputs/table1_full
+	$(GRID) 'seed=choice($(SEEDS))' data=simulated_full hydra.sweep.dir=outputs/table1_full; status=$$?; \
+	$(BIN)/python -m asim_cvae.table runs=outputs/table1_full && exit $$status
 
 dashboard: $(READY) ## Open TensorBoard on all runs, on http://localhost:6006
 	$(BIN)/tensorboard --logdir outputs --host localhost --port 6006

@@ -56,8 +56,9 @@ def command(name: str) -> Callable[[Callable[[DictConfig], None]], Callable[[], 
             try:
                 task(config)
             except Exception as error:  # the sweep goes on, and raises it at its end
-                log.error("%s failed: %s", HydraConfig.get().runtime.output_dir, error)
-                raise
+                found = _cause(error)
+                log.error("%s failed: %s", HydraConfig.get().runtime.output_dir, found)
+                raise found from None if found is not error else error.__cause__
 
         def entry() -> None:
             os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra is to hand errors over, not to print them
@@ -72,13 +73,19 @@ def command(name: str) -> Callable[[Callable[[DictConfig], None]], Callable[[], 
     return decorate
 
 
+def _cause(error: Exception) -> Exception:
+    """The error of the input behind one of instantiation: a launcher's processes would lose it on the way."""
+    cause = error.__cause__
+    return cause if isinstance(error, InstantiationException) and isinstance(cause, _OF_THE_INPUT) else error
+
+
 @contextmanager
 def _errors_as_lines(name: str) -> Iterator[None]:
     try:
         yield
     except _OF_THE_INPUT as error:
-        cause = error.__cause__ if isinstance(error, InstantiationException) else error
-        if not isinstance(cause, _OF_THE_INPUT):
+        cause = _cause(error)
+        if not isinstance(cause, _OF_THE_INPUT) or isinstance(cause, InstantiationException):
             raise
         sys.exit(f"{name}: {cause}")
     except KeyboardInterrupt:

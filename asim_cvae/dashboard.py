@@ -21,7 +21,7 @@ _TOGETHER = {
     "log p(x|z)": ("train/log_px", "val/log_px"),
     "KL": ("train/kl", "val/kl"),
 }
-_SCORES = ("purity", "classes_represented", "ari", "nmi", "probe_macro_f1", "active_units", "log_px", "kl")
+_SCORES = ("epochs", "purity", "classes_represented", "ari", "nmi", "probe_macro_f1", "active_units", "log_px", "kl")
 _THUMBNAIL = 36  # pixels a side, a third for each photometer
 _FULL_HEIGHT = 200.0  # counts
 
@@ -35,6 +35,7 @@ def add_layout(writer: SummaryWriter) -> None:
 def add_scores(logger: TensorBoardLogger, settings: Mapping[str, Any], scores: Mapping[str, Any]) -> None:
     """Settings and scores of a run, for the HPARAMS tab; noise certainty and recall are 0 without a noise cluster."""
     noise = scores["noise"] or {"certainty": 0.0, "recall": 0.0}
+    # Epochs stand among the scores: TensorBoard keeps the settings that it saw first, and a run may be made longer.
     known = {name: scores[name] for name in _SCORES if scores[name] is not None}
     if scores["purity"] is not None:  # there are labels
         known = {"noise_certainty": noise["certainty"], "noise_recall": noise["recall"], **known}

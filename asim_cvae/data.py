@@ -238,7 +238,12 @@ class MMIADataModule(pl.LightningDataModule):
             observation_id=table.observation_id[rows],
             frame=table.index[rows],
             label=table.label[rows],
-            data={"kind": "simulated" if simulator else "mmia", "name": self._data_name(), "version": simulator},
+            data={
+                "kind": "simulated" if simulator else "mmia",
+                "name": self._data_name(),
+                "version": simulator,
+                "digest": _digest(table.file[rows], table.index[rows], table.label[rows]),
+            },
         )
 
     def _dataset(self, rows: NDArray[np.int64]) -> FrameDataset:
@@ -252,6 +257,12 @@ class MMIADataModule(pl.LightningDataModule):
 
     def _data_name(self) -> str:
         return (self.ground_truth_root or self.root or self.store_path.with_suffix("")).name
+
+
+def _digest(*columns: NDArray[Any]) -> str:
+    """Eight letters that tell one set of files, frames and labels from another."""
+    rows = "\n".join(" ".join(map(str, row)) for row in zip(*columns, strict=True))
+    return hashlib.sha256(rows.encode()).hexdigest()[:8]
 
 
 def _path(value: str | Path | None) -> Path | None:

@@ -3,9 +3,11 @@
 import logging
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE
 
@@ -36,6 +38,7 @@ _EDGES = ((20, 5), (10, 5), (10, 10))
 """Samples left out at start and end of each photometer, as the network sees it (Joergensen 2021, fig. 6)."""
 
 _PERPLEXITY = 30
+_MOST_MAPPED = 5000
 
 
 class Pictures:
@@ -59,7 +62,12 @@ class Pictures:
         self.source = f"{experiment}\n{'simulated' if simulated else 'MMIA'} data {self.frames.data['name']}"
 
     def write(self, folder: Path, most: int) -> list[Path]:
-        """Draw all into ``folder/figures``: without labelled clusters, reconstructions of the first ``most`` frames."""
+        """Draw all into ``folder/figures``: without labelled clusters, reconstructions of the first ``most`` frames.
+
+        Figures that are there already, of an earlier evaluation, are removed.
+        """
+        for path in (folder / FIGURES).glob("*.png"):
+            path.unlink()
         return [_save(folder / FIGURES / f"{self.prefix}{name}.png", draw()) for name, draw in self._figures(most)]
 
     def write_training_curves(self, folder: Path) -> list[Path]:
@@ -85,7 +93,8 @@ class Pictures:
         if self.frames.labels is not None:
             yield "classes", self._classes
         clustering = self.evaluation.clustering
-        if clustering is not None and len(self.evaluation.latents) > len(clustering.centres) > 1:
+        frames, latents = self.evaluation.latents.shape
+        if clustering is not None and frames > len(clustering.centres) > 1 and latents > 1:
             yield "latent_map", self._latent_map
         for name, row in self._rows_to_draw(most).items():
             yield name, lambda row=row: self._reconstruction(row)  # type: ignore[misc]
@@ -104,7 +113,7 @@ class Pictures:
             for number, centre in enumerate(clustering.centres)
         }
 
-    def _nearest(self, members: np.ndarray, centre: np.ndarray) -> int:
+    def _nearest(self, members: NDArray[np.bool_], centre: NDArray[np.floating[Any]]) -> int:
         distance = np.linalg.norm(self.evaluation.latents - centre, axis=1)
         return int(np.where(members, distance, np.inf).argmin())
 
@@ -124,9 +133,10 @@ class Pictures:
 
     def _observation(self) -> Figure:
         """The observation with most classes, or the first without labels (fig. 2)."""
-        files = np.unique(self.frames.file)
-        variety = [len(set(self.frames.label[self.frames.file == file])) for file in files]
-        rows = np.flatnonzero(self.frames.file == files[int(np.argmax(variety))])
+        classes: dict[str, set[str]] = {}
+        for file, label in zip(self.frames.file, self.frames.label, strict=True):
+            classes.setdefault(str(file), set()).add(str(label))
+        rows = np.flatnonzero(self.frames.file == max(classes, key=lambda file: len(classes[file])))
         numbers = self.frames.frame[rows]
         flux = np.full((len(PHOTOMETERS), (numbers.max() + 1) * FRAME_SAMPLES), np.nan, dtype=np.float32)
         names = [""] * (int(numbers.max()) + 1)
@@ -156,7 +166,8 @@ class Pictures:
 
     def _latent_map(self) -> Figure:
         """The latents' two principal components and t-SNE, by cluster and by class (fig. 5)."""
-        latents = self.evaluation.latents
+        rows = self._rows_to_map()
+        latents = self.evaluation.latents[rows].astype(np.float64)
         components = PCA(2, random_state=0).fit(latents)
         first, second = (f"component {i + 1} ({percent(r)} % of variance)"
                          for i, r in enumerate(components.explained_variance_ratio_))  # fmt: skip
@@ -166,13 +177,20 @@ class Pictures:
             LatentMap("principal components", components.transform(latents), (first, second)),
             LatentMap("t-SNE", neighbours, ("t-SNE 1", "t-SNE 2")),
         ]
-        return latent_maps_figure(maps, self._colourings(), f"Latents of {len(latents)} frames\n{self.source}")
+        title = f"Latents of {len(latents)} of {len(self.evaluation.latents)} frames\n{self.source}"
+        return latent_maps_figure(maps, self._colourings(rows), title)
 
-    def _colourings(self) -> Mapping[str, Groups]:
-        assignment, labels = self.evaluation.assignment, self.frames.labels
+    def _rows_to_map(self) -> NDArray[np.int64]:
+        """All frames, or as many drawn at random as t-SNE does in a minute or so."""
+        frames = len(self.evaluation.latents)
+        return np.sort(np.random.default_rng(0).permutation(frames)[:_MOST_MAPPED])
+
+    def _colourings(self, rows: NDArray[np.int64]) -> Mapping[str, Groups]:
+        assignment = self.evaluation.assignment[rows]
         clusters = {name: assignment == number for number, name in self._cluster_names().items()}
-        if labels is None:
+        if self.frames.labels is None:
             return {"cluster": clusters}
+        labels = self.frames.labels[rows]
         return {"cluster": clusters, "class": {name: labels == name for name in CLASSES}}
 
     def _cluster_names(self) -> dict[int, str]:

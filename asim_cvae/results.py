@@ -62,6 +62,7 @@ def _read_run(folder: Path) -> Run:
     scores = json.loads((folder / SCORES).read_text(encoding="utf-8"))
     config = folder / CONFIG  # `score` writes none
     settings = experiment_settings(OmegaConf.to_container(OmegaConf.load(config))) if config.is_file() else {}  # type: ignore[arg-type]
-    run = Run(scores, settings)
+    protocol = {f"scoring.{name}": value for name, value in scores["protocol"].items()}
+    run = Run(str(folder), scores, {**settings, **protocol})
     build_table([run], [])  # raises here what a file of something else would later
     return run

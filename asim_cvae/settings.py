@@ -8,8 +8,9 @@ INCIDENTAL = (
     *("trainer.max_epochs", "trainer.accelerator", "trainer.devices", "trainer.strategy"),
     *("trainer.enable_progress_bar", "trainer.enable_model_summary", "trainer.log_every_n_steps"),
     *("trainer.num_sanity_val_steps", "trainer._target_"),
+    *("data.store", "data.memory_gb", "data.workers"),
 )
-"""What is named elsewhere, or changes nothing in a run's result."""
+"""What is named elsewhere, as labelled frames are in the scores, or changes nothing in a run's result."""
 
 
 def flat_settings(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -23,15 +24,14 @@ def flat_settings(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]
 
 def named_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Those of ``experiment_settings`` that people compare runs by: no class names, nothing of scoring and splits."""
-    hidden = ("scoring.", "data.split_seed", "data.validation_fraction")
+    hidden = ("scoring.", "data.simulation.rule.", "data.split_seed", "data.validation_fraction")
     return {name: v for name, v in settings.items() if not name.startswith(hidden) and not name.endswith("_")}
 
 
 def experiment_settings(config: Mapping[str, Any]) -> dict[str, Any]:
-    """What of a run's configuration makes the experiment: all but data, which scores name, and the incidental."""
-    kept = ("data.batch_size", "data.validation_fraction", "data.split_seed")
+    """What of a run's configuration makes the experiment, the data that it is trained on among it."""
     return {
         name: value
         for name, value in flat_settings(config).items()
-        if name not in INCIDENTAL and (name in kept or not name.startswith("data."))
+        if name not in INCIDENTAL and not name.startswith("data.ground_truth.")
     }

@@ -21,6 +21,6 @@ def swept_settings(sweep_dir: str, overrides: Sequence[str]) -> str:
     multirun = OmegaConf.load(Path(sweep_dir) / "multirun.yaml")
     asked = OverridesParser.create().parse_overrides(list(multirun.hydra.overrides.task))
     fixed = {override.get_key_element() for override in asked if not override.is_sweep_override()}
-    pairs = (override.split("=", 1) for override in sorted(overrides))
-    swept = (f"{key.lstrip('+~')}-{value}" for key, value in pairs if key not in fixed and key != "+experiment")
+    pairs = (override.partition("=") for override in sorted(overrides))
+    swept = (f"{key.lstrip('+~')}-{value}" for key, _, value in pairs if key not in fixed and key != "+experiment")
     return re.sub(r"[^A-Za-z0-9._-]", "-", "_".join(swept))

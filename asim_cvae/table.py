@@ -28,14 +28,18 @@ def main(config: DictConfig) -> None:
         with whole_file(out / f"{name}.{suffix}") as partial:
             partial.write_text(write(table), encoding="utf-8")
     log.info("%s", as_markdown(table))
-    for reason in left_out:
+    for reason in [*left_out, *table.left_out]:
         log.warning("left out: %s", reason)
     log.info("written: %s.{%s}", out / name, ",".join(FORMATS))
 
 
 def _published(reference: str | None) -> list[PublishedRow]:
-    path = None if reference is None else Path(reference) / PUBLISHED_TABLE
-    return [] if path is None or not path.is_file() else read_published(path)
+    if reference is None:
+        return []
+    if not Path(reference).is_dir():
+        raise InputError(f"reference={reference}: no such folder; it is to hold {PUBLISHED_TABLE}")
+    path = Path(reference) / PUBLISHED_TABLE
+    return read_published(path) if path.is_file() else []
 
 
 if __name__ == "__main__":

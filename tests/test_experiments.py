@@ -41,9 +41,10 @@ def test_their_networks_take_the_published_weights(reference: Path) -> None:
 
 
 def test_folders_are_named_by_what_was_swept(tmp_path: Path) -> None:
-    asked = ["+experiment=glob(*)", "seed=0,1", "trainer.max_epochs=4", "data.root=/a/b,/a/c", "+model.x=choice(1,2)"]
+    asked = ["+experiment=glob(*)", "seed=0,1", "trainer.max_epochs=4", "data.root=/a/b,/a/c", "+model.x=choice(1,2)",
+             "~scoring"]  # fmt: skip
     OmegaConf.save({"hydra": {"overrides": {"task": asked}}}, tmp_path / "multirun.yaml")
-    job = ["+experiment=baseline", "seed=1", "trainer.max_epochs=4", "data.root=/a/c", "+model.x=2"]
+    job = ["+experiment=baseline", "seed=1", "trainer.max_epochs=4", "data.root=/a/c", "+model.x=2", "~scoring"]
     assert swept_settings(str(tmp_path), job) == "model.x-2_data.root--a-c_seed-1"
     assert swept_settings(str(tmp_path), [*job, "drawn=3"]).endswith("_drawn-3_seed-1")  # by a sweeper of its own
     OmegaConf.save({"hydra": {"overrides": {"task": ["+experiment=glob(*)"]}}}, tmp_path / "multirun.yaml")

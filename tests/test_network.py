@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 import torch
 
+from asim_cvae.callbacks.health import _tells_apart
 from asim_cvae.errors import InputError
 from asim_cvae.legacy import load_thesis_weights
+from asim_cvae.model import CVAEModule
 from asim_cvae.nn import BetaLikelihood, ThesisNetwork, build_network, network_settings
 from asim_cvae.nn.bounds import LOG_CONCENTRATION, soft_bound
 from asim_cvae.objective import frame_log_likelihood, gaussian_kl
@@ -165,3 +167,15 @@ def test_bounds_change_nothing_in_the_ordinary_range_and_keep_the_rest_finite() 
         density = network.decode(1e6 * mu).log_prob(torch.full((2, 3, 5000), 0.3))
     assert log_sigma.exp().isfinite().all()
     assert density.isfinite().all()
+
+
+@pytest.mark.parametrize("dropout", [None, 0.3])
+def test_a_dead_encoder_is_noticed(dropout: float | None) -> None:
+    torch.manual_seed(0)
+    network = ThesisNetwork(dropout=dropout)
+    frames = 0.01 * torch.rand(8, 3, 5000)
+    bias = network.encoder.layers[0].bias
+    torch.nn.init.constant_(bias, 0.5)
+    assert _tells_apart(CVAEModule(network), frames)
+    torch.nn.init.constant_(bias, -0.5)  # no ReLU opens
+    assert not _tells_apart(CVAEModule(network), frames)

@@ -24,7 +24,7 @@ def _run(folder: Path, experiment: str, seed: int | None, noise: float | None, *
     ]
     scores = {
         "experiment": experiment, "seed": seed, "epochs": 4, "frames": 160, "restarts": 0, "device": "cpu",
-        "data": {"kind": "simulated", "name": "small", "version": "asim_cvae 3"},
+        "data": _data("0123abcd"),
         "protocol": {"clusters": 2, "n_init": 10, "random_state": 0, "latent": "mean"},
         "clusters": clusters, "noise": None if noise is None else {"certainty": noise, "recall": noise / 2},
         "purity": 0.4, "classes_represented": 2, "ari": 0.1 * (seed or 0), "nmi": 0.2, "probe_macro_f1": 0.5,
@@ -32,6 +32,10 @@ def _run(folder: Path, experiment: str, seed: int | None, noise: float | None, *
     }  # fmt: skip
     folder.mkdir(parents=True)
     (folder / "scores.json").write_text(json.dumps(scores))
+
+
+def _data(digest: str) -> dict[str, str]:
+    return {"kind": "simulated", "name": "small", "version": "asim_cvae 3", "digest": digest}
 
 
 def _cells(text: str) -> list[list[str]]:
@@ -100,8 +104,36 @@ def test_runs_that_differ_in_more_than_the_seed_are_told_apart(run, tmp_path: Pa
     assert found == [(slow, "seed 0"), (slow, "seed 1"), (slow, "mean of 2 seeds"), (fast, "seed 0")]
 
 
+def test_one_run_does_not_count_twice(run, tmp_path: Path) -> None:
+    for number, seed in enumerate([0, 1, 0]):
+        _run(tmp_path / f"run{number}", "mine", seed, 0.5)
+    _run(tmp_path / "other_labels", "mine", 2, 0.5, data=_data("89abcdef"))
+    _run(tmp_path / "sampled", "mine", 3, 0.5, protocol={"clusters": 2, "latent": "sample"})
+    done = run("table", f"runs={tmp_path}", "reference=null")
+    assert f"left out: {tmp_path / 'run2'}: the same run as {tmp_path / 'run0'}" in done.stdout
+    head, _, *rows = _cells((tmp_path / "simulated_table1.md").read_text())
+    assert head[3] == "data"
+    mean_of = "mine scoring.latent=mean"
+    assert [(row[0], row[2]) for row in rows if row[3].endswith("0123abcd")] == [
+        *((mean_of, "seed 0"), (mean_of, "seed 1"), (mean_of, "mean of 2 seeds")),
+        ("mine scoring.latent=sample", "seed 3"),
+    ]
+    assert [(row[0], row[2]) for row in rows if row[3].endswith("89abcdef")] == [(mean_of, "seed 2")]
+
+
+def test_scores_of_weights_alone_stand_beside_runs(run, tmp_path: Path) -> None:
+    _run(tmp_path / "run", "mine", 0, 0.5)
+    (tmp_path / "run" / "config.yaml").write_text("seed: 0\nmodel: {warmup: 0.5}\n")
+    _run(tmp_path / "scored", "mine", None, 0.5)
+    _run(tmp_path / "unlabelled", "mine", 1, None, purity=None)
+    run("table", f"runs={tmp_path}", "reference=null")
+    text = (tmp_path / "simulated_table1.md").read_text()
+    assert [row[2] for row in _cells(text)[2:]] == ["weights", "seed 0", "seed 1", "mean of 2 seeds"]
+    assert "Without labels, or diverged: 1 of 3 runs" in text
+
+
 def test_what_is_no_finished_run_is_left_out_and_named(run, tmp_path: Path) -> None:
-    _run(tmp_path / "good", "mine", 0, 0.5, data={"kind": "mmia", "name": "real", "version": ""})
+    _run(tmp_path / "good", "mine", 0, 0.5, data={"kind": "mmia", "name": "real", "version": "", "digest": ""})
     for name, content in (("broken", "{"), ("other", '{"experiment": "x"}')):
         (tmp_path / name).mkdir()
         (tmp_path / name / "scores.json").write_text(content)

@@ -67,7 +67,7 @@ class GroundTruthScoring(pl.Callback):
         drawn: list[Path] = []
         if self.figures is not None:
             pictures = Pictures(evaluation, module, data.scaling, experiment)
-            drawn = [*pictures.write_training_curves(folder), *pictures.write(folder, self.figures)]
+            drawn = [*pictures.write(folder, self.figures), *pictures.write_training_curves(folder)]
         self._show(trainer, evaluation, {**training, **evaluation.scores}, drawn)
         scores = write_results(folder, evaluation, training)  # last: where it is, the run is finished
         log.info("%s\nscores, latents and figures are in %s", format_scores(scores), folder)
@@ -78,7 +78,7 @@ class GroundTruthScoring(pl.Callback):
         logger = trainer.logger
         if not isinstance(logger, TensorBoardLogger):
             return
-        named = {name: scores[name] for name in ("experiment", "seed", "epochs")}
+        named = {name: scores[name] for name in ("experiment", "seed")}
         add_scores(logger, {**named, **self.settings}, scores)
         add_pictures(logger.experiment, pictures, trainer.global_step)
         add_projector(logger.experiment, evaluation)

@@ -51,7 +51,13 @@ class TrainingHealth(pl.Callback):
 
 @torch.inference_mode()
 def _tells_apart(module: CVAEModule, frames: torch.Tensor) -> bool:
-    """Whether latents vary over frames; with normalisation by batch, as in training, on a copy that keeps no trace."""
+    """Whether latents vary over frames; with normalisation by batch, as in training, on a copy that keeps no trace.
+
+    Without dropout, which makes latents vary whatever the frames.
+    """
     network = copy.deepcopy(module.network).train()
+    for layer in network.modules():
+        if isinstance(layer, torch.nn.Dropout):
+            layer.eval()
     mu, _ = network.encode(frames.to(module.device))
     return bool(mu.std(0).max() > _INDISTINCT * mu.abs().max())

@@ -23,17 +23,18 @@ SCORES = {
 
 @dataclass(frozen=True)
 class Run:
-    """A finished run: what its ``scores.json`` holds, and its settings by dotted name."""
+    """A finished run: its folder, what its ``scores.json`` holds, and its settings by dotted name."""
 
+    folder: str
     scores: Mapping[str, Any]
-    settings: Mapping[str, Any] = field(default_factory=dict)
+    settings: Mapping[str, Any]
 
     @property
     def data(self) -> str:
         """Its data in words."""
         data = self.scores["data"]
         kind = "SIMULATED data" if data["kind"] == "simulated" else "data"
-        return f"{kind} {data['name']} {data['version']}".rstrip()
+        return f"{kind} {data['name']} {data['version']}".rstrip() + f", scored frames {data['digest']}"
 
     @property
     def compared(self) -> dict[str, float | None]:
@@ -74,25 +75,33 @@ class Table:
 
     lines: Sequence[Line]
     notes: Sequence[str]
+    left_out: Sequence[str]
+    """Runs that are another's repetition."""
 
 
 def build_table(runs: Sequence[Run], published: Sequence[PublishedRow]) -> Table:
     """Runs by experiment in the published order, those that differ in their seeds alone together.
 
-    ``published`` may be empty. Runs of one experiment that differ in other settings are named by these.
+    ``published`` may be empty. Runs of one experiment that differ in other settings are named by these; of runs that
+    differ in nothing the first counts.
     """
-    names = _names(runs)
-    groups: dict[tuple[str, int, str], list[Run]] = {}
-    for run, name in zip(runs, names, strict=True):
-        groups.setdefault((name, run.scores["epochs"] or 0, run.data), []).append(run)
+    groups: dict[tuple[str, int, str], dict[int | None, Run]] = {}
+    left_out = []
+    for run, name in zip(runs, _names(runs), strict=True):
+        members = groups.setdefault((name, run.scores["epochs"] or 0, run.data), {})
+        first = members.setdefault(run.scores["seed"], run)
+        if first is not run:
+            left_out.append(f"{run.folder}: the same run as {first.folder}")
     lines: list[Line] = []
-    for name, epochs, data in sorted(groups, key=lambda key: (_place(key[0], published), key)):
-        members = sorted(groups[name, epochs, data], key=lambda run: (run.scores["seed"] is None, run.scores["seed"]))
-        lines += [_published_line(row) for row in published if members[0].scores["experiment"] in _known_as(row)]
-        lines += [_run_line(name, run) for run in members]
-        if len(members) > 1:
-            lines.append(_mean_line(name, members))
-    return Table(lines, list(_notes(runs, published)))
+    for key in sorted(groups, key=lambda key: (_place(key[0], published), key)):
+        found = sorted(groups[key].values(), key=lambda run: (run.scores["seed"] is not None, run.scores["seed"]))
+        lines += [_published_line(row) for row in published if found[0].scores["experiment"] in _known_as(row)]
+        lines += [_run_line(key[0], run) for run in found]
+        seeded = [run for run in found if run.scores["seed"] is not None]
+        if len(seeded) > 1:
+            lines.append(_mean_line(key[0], seeded))
+    counted = [run for members in groups.values() for run in members.values()]
+    return Table(lines, list(_notes(counted, published)), left_out)
 
 
 def _known_as(row: PublishedRow) -> tuple[str, str]:
@@ -107,12 +116,15 @@ def _place(name: str, published: Sequence[PublishedRow]) -> int:
 
 def _names(runs: Sequence[Run]) -> list[str]:
     """Each run's experiment, with the settings in which runs of that experiment differ."""
-    names = []
+    values: dict[tuple[str, str], set[str]] = {}
     for run in runs:
-        others = [other.settings for other in runs if other.scores["experiment"] == run.scores["experiment"]]
-        differing = [key for key in run.settings if len({str(other.get(key)) for other in others}) > 1]
-        names.append(" ".join([run.scores["experiment"], *(f"{key}={run.settings[key]}" for key in differing)]))
-    return names
+        for key, value in run.settings.items():
+            values.setdefault((run.scores["experiment"], key), set()).add(str(value))
+    return [
+        " ".join([name, *(f"{key}={value}" for key, value in run.settings.items() if len(values[name, key]) > 1)])
+        for run in runs
+        for name in (run.scores["experiment"],)
+    ]
 
 
 def _published_line(row: PublishedRow) -> Line:
@@ -125,11 +137,9 @@ def _published_line(row: PublishedRow) -> Line:
 
 
 def _run_line(name: str, run: Run) -> Line:
-    noise = (run.scores["noise"] or {}).get("certainty")
-    cells = [
-        Cell(c["label"] or "-", c["certainty"], c["mdcc"], c["label"] == NOISE and c["certainty"] == noise)
-        for c in run.scores["clusters"]
-    ]
+    noisy = [c for c in run.scores["clusters"] if c["label"] == NOISE]
+    best = max(noisy, key=lambda c: (c["certainty"], c["size"]), default=None)
+    cells = [Cell(c["label"] or "-", c["certainty"], c["mdcc"], c is best) for c in run.scores["clusters"]]
     seed = run.scores["seed"]
     source = "weights" if seed is None else f"seed {seed}"
     return Line(name, source, run.scores["epochs"] or 0, run.data, cells, run.compared)
@@ -151,19 +161,20 @@ def _mean_line(name: str, runs: Sequence[Run]) -> Line:
 
 
 def _notes(runs: Sequence[Run], published: Sequence[PublishedRow]) -> Iterator[str]:
-    yield f"On {', '.join(sorted({run.data for run in runs}))}; labelled frames: " + ", ".join(
-        sorted({str(run.scores["frames"]) for run in runs})
-    )
+    yield f"On {'; '.join(sorted({run.data for run in runs}))}"
     latents = sorted({run.scores["protocol"]["latent"] for run in runs})
     yield f"Clusters (class, its share, mean distance to the centre) of each frame's posterior {' or '.join(latents)}"
     yield "The best noise cluster is marked; its recall is the share of all noise frames that it holds"
     if published:
         yield "Published: Joergensen 2021, Table 1, on real labelled frames, one sample of each posterior"
     else:
-        yield "The published table is not at hand: set published=FILE, or ASIM_CVAE_REFERENCE"
-    without = sum(run.scores["noise"] is None for run in runs)
+        yield "The published table is not at hand: reference=FOLDER or ASIM_CVAE_REFERENCE may name its folder"
+    labelled = [run for run in runs if run.scores["purity"] is not None]
+    without = sum(run.scores["noise"] is None for run in labelled)
     if without:
         yield f"Without a noise cluster, and left out of the means of its scores: {without} of {len(runs)} runs"
+    if len(labelled) < len(runs):
+        yield f"Without labels, or diverged: {len(runs) - len(labelled)} of {len(runs)} runs"
 
 
 def as_markdown(table: Table) -> str:
