@@ -6,7 +6,12 @@ from pathlib import Path
 
 import pytest
 
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # as many tests as cores run at a time, and their programs
+
 PROJECT = Path(__file__).resolve().parent.parent
+
+EPOCHS = 3
+"""Of the runs that `arguments` make."""
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -44,3 +49,14 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("archive") / "small"
     _run("simulate", f"root={root}", "observations=12", "labelled=6", "seed=3")
     return root
+
+
+@pytest.fixture(scope="session")
+def arguments(archive: Path, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """Overrides for a short run on the small archive."""
+    return [
+        *("+experiment=relu_lr2e-4", "data=mmia", f"data.root={archive}", "data.batch_size=10", "seed=0"),
+        f"data.ground_truth.table={archive / 'GroundTruth_Table.xlsx'}",
+        f"data.store={tmp_path_factory.mktemp('store') / 's.h5'}",
+        *(f"trainer.max_epochs={EPOCHS}", "figures=null"),
+    ]
