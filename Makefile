@@ -41,7 +41,7 @@ test: lint ## Lint, types and tests
 	$(BIN)/pytest
 
 test-ray: $(READY) ## Install Ray and run a sweep on a local cluster of several nodes
-	$(BIN)/pip install --quiet --constraint requirements.lock --editable '.[ray]'
+	$(BIN)/pip install --quiet --editable '.[ray]'
 	$(BIN)/pytest --numprocesses=0 tests/test_ray.py
 
 lint: $(READY) ## Lint and types
