@@ -58,7 +58,9 @@ def command(name: str) -> Callable[[Callable[[DictConfig], None]], Callable[[], 
             except Exception as error:  # the sweep goes on, and raises it at its end
                 found = _cause(error)
                 log.error("%s failed: %s", HydraConfig.get().runtime.output_dir, found)
-                raise found from None if found is not error else error.__cause__
+                if found is not error:
+                    raise found from None
+                raise
 
         def entry() -> None:
             os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra is to hand errors over, not to print them

@@ -57,16 +57,12 @@ def _add_real_frames(report: Report, reference: Path | None, simulated: Simulate
 
 def _add_weights(report: Report, reference: Path | None, samples: dict[int, SimulatedFrames]) -> None:
     if reference is None or not (reference / PUBLISHED_TABLE).is_file() or not (reference / WEIGHTS).is_dir():
-        report.add_skipped(
-            "The thesis's weights on simulated frames", _lack(reference, f"{PUBLISHED_TABLE} and {WEIGHTS}")
-        )
+        report.add_skipped(_WEIGHTS_TITLE, _lack(reference, f"{PUBLISHED_TABLE} and {WEIGHTS}"))
         return
     missing = missing_weights(reference)
     agreements = compare_weights(reference, samples)
     if not agreements:
-        report.add_skipped(
-            "The thesis's weights on simulated frames", _lack(reference, f"weights of {PUBLISHED_TABLE}")
-        )
+        report.add_skipped(_WEIGHTS_TITLE, _lack(reference, f"weights of {PUBLISHED_TABLE}"))
         return
     report.add_weights(agreements, missing, certainties_figure(agreements))
 

@@ -12,12 +12,7 @@ from asim_cvae.errors import InputError
 from asim_cvae.files import whole_file
 from asim_cvae.results import CHECKPOINTS, CONFIG, SCORES
 from asim_cvae.runs import CHECKPOINT_KEY
-
-CHANGEABLE = (
-    *("trainer.max_epochs", "trainer.accelerator", "trainer.enable_progress_bar"),
-    *("data.memory_gb", "data.workers"),
-)
-"""What may differ when a run goes on: epochs, device and loader settings."""
+from asim_cvae.settings import CHANGEABLE
 
 log = logging.getLogger(__name__)
 

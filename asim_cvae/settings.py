@@ -3,12 +3,17 @@
 from collections.abc import Mapping
 from typing import Any
 
+CHANGEABLE = (
+    *("trainer.max_epochs", "trainer.accelerator", "trainer.enable_progress_bar"),
+    *("data.memory_gb", "data.workers"),
+)
+"""What may differ when a run goes on: epochs, device and loader settings."""
+
 INCIDENTAL = (
-    *("name", "seed", "resume", "figures", "max_restarts"),
-    *("trainer.max_epochs", "trainer.accelerator", "trainer.devices", "trainer.strategy"),
-    *("trainer.enable_progress_bar", "trainer.enable_model_summary", "trainer.log_every_n_steps"),
+    *CHANGEABLE,
+    *("name", "seed", "resume", "figures", "max_restarts", "data.store"),
+    *("trainer.devices", "trainer.strategy", "trainer.enable_model_summary", "trainer.log_every_n_steps"),
     *("trainer.num_sanity_val_steps", "trainer._target_"),
-    *("data.store", "data.memory_gb", "data.workers"),
 )
 """What is named elsewhere, as labelled frames are in the scores, or changes nothing in a run's result."""
 
