@@ -1,5 +1,6 @@
 """The thesis's network against what the thesis's program computed with its published weights."""
 
+import copy
 from pathlib import Path
 
 import numpy as np
@@ -94,6 +95,66 @@ def test_networks_describe_themselves() -> None:
         build_network({"name": "subprocess.Popen"})
     with pytest.raises(ValueError, match="unknown activation 'tanh'"):
         ThesisNetwork(activation="tanh")
+
+
+def _plain(network: ThesisNetwork, x: torch.Tensor, z: torch.Tensor) -> list[torch.Tensor]:
+    """mu, log sigma of x, log alpha and log beta of z, by torch's own layers."""
+    encoded = network.encoder.layers(x.reshape(len(x), 1, -1)).chunk(2, dim=1)
+    return [*encoded, *network.decoder.layers(z).reshape(len(z), 2, 3, -1).unbind(1)]
+
+
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("kind", [{}, {"activation": "leaky_relu"}, {"dropout": 0.3}], ids=str)
+def test_blocks_compute_what_the_layers_do(kind: dict, training: bool) -> None:
+    """Values, gradients, and running moments."""
+    torch.manual_seed(0)
+    network = ThesisNetwork(**kind).double().train(training)
+    torch.nn.init.constant_(network.encoder.layers[0].bias, 0.1)  # alive
+    plain = copy.deepcopy(network)
+    # Long stretches of the same value, as of frames without a count, among others.
+    x = 0.3 * torch.rand(5, 3, 5000, dtype=torch.float64) * (torch.rand(5, 3, 1) > 0.3)
+    x[:, :, ::4] = 1e-6
+    z = torch.randn(5, 50, dtype=torch.float64)
+    found, expected = [], []
+    for ours, results in ((network, found), (plain, expected)):
+        inputs = x.clone().requires_grad_(), z.clone().requires_grad_()
+        torch.manual_seed(1)  # of the dropout
+        values = [*ours.encoder(inputs[0]), *ours.decoder(inputs[1])] if ours is network else _plain(ours, *inputs)
+        weights = [torch.randn(v.shape, generator=torch.Generator().manual_seed(2), dtype=v.dtype) for v in values]
+        sum((w * v * v).sum() for w, v in zip(weights, values, strict=True)).backward()
+        results += [*values, inputs[1].grad, *(p.grad for p in ours.parameters()), *ours.buffers()]
+    for ours, theirs in zip(found, expected, strict=True):
+        assert (ours - theirs).abs().max() <= 1e-9 * theirs.abs().max().clamp(min=1e-3)
+
+
+def test_float32_gradients_are_as_near_to_float64_as_the_layers() -> None:
+    torch.manual_seed(0)
+    network = ThesisNetwork(activation="leaky_relu")
+    exact, plain = copy.deepcopy(network).double(), copy.deepcopy(network)
+    x = (0.02 * torch.rand(20, 3, 5000)).clamp(min=1e-6)
+    z = torch.randn(20, 50)
+
+    def gradients(module: ThesisNetwork, blocks: bool) -> tuple[torch.Tensor, list[torch.Tensor]]:
+        frames, latents = (t.to(next(module.parameters()).dtype) for t in (x, z))
+        mu, log_sigma, log_alpha, log_beta = (
+            [*module.encoder(frames), *module.decoder(latents)] if blocks else _plain(module, frames, latents)
+        )
+        p_x = (
+            BetaLikelihood(log_alpha, log_beta) if blocks else torch.distributions.Beta(log_alpha.exp(), log_beta.exp())
+        )
+        loss = (gaussian_kl(mu, log_sigma) - frame_log_likelihood(p_x, frames)).mean()
+        loss.backward()
+        return loss.detach(), [p.grad.double() for p in module.parameters()]
+
+    true_loss, true = gradients(exact, blocks=False)
+    (loss, ours), (plain_loss, theirs) = gradients(network, blocks=True), gradients(plain, blocks=False)
+    assert loss == pytest.approx(plain_loss.item(), rel=1e-5)
+    assert loss == pytest.approx(true_loss.item(), rel=1e-5)
+
+    def distance(found: list[torch.Tensor]) -> float:
+        return max(float((f - t).norm() / t.norm()) for f, t in zip(found, true, strict=True))
+
+    assert distance(ours) <= 1.5 * distance(theirs)
 
 
 def _density(x: torch.Tensor, log_alpha: torch.Tensor, log_beta: torch.Tensor, kind: type) -> list[torch.Tensor]:

@@ -16,3 +16,8 @@ def activation(name: str) -> nn.Module:
     if name not in _ACTIVATIONS:
         raise InputError(f"unknown activation '{name}', not one of {', '.join(_ACTIVATIONS)}")
     return _ACTIVATIONS[name]()
+
+
+def negative_slope(layer: nn.Module) -> float:
+    """Slope of such a layer below 0."""
+    return float(getattr(layer, "negative_slope", 0.0))

@@ -12,5 +12,9 @@ LOG_CONCENTRATION = (-10.0, 22.0)
 
 def soft_bound(x: Tensor, low: float, high: float) -> Tensor:
     """``x`` itself between ``low`` and ``high``, growing as a logarithm beyond them: smooth, its gradient never 0."""
+    if x.device.type == "cpu":  # elsewhere looking costs more than computing
+        lowest, highest = x.detach().aminmax()
+        if lowest >= low and highest <= high:
+            return x
     excess, shortfall = (x - high).clamp(min=0), (low - x).clamp(min=0)
     return x.clamp(low, high) + torch.log1p(excess) - torch.log1p(shortfall)

@@ -1,9 +1,26 @@
 """The thesis's upsampling decoder: latents -> log alpha and log beta of the Beta likelihood."""
 
+from typing import Any
+
+import torch
 from torch import Tensor, nn
 
 from asim_cvae.nn.activation import activation as act
+from asim_cvae.nn.activation import negative_slope
+from asim_cvae.nn.blocks import BlockConvolution, Moments, activate, normalisation, transposed_convolution
 from asim_cvae.nn.encoder import FEATURES
+
+_LENGTHS = (468, 1874, 7498, 29_997)
+"""Of the sequence after each transposed convolution but the last, before it is upsampled."""
+
+_COPIES = (2, 2, 2, 1)
+"""Of each of its values after that."""
+
+_FIRST_AGAIN = 2
+"""Which of them, from 0, ``nn.Upsample(14997)`` makes one longer than two copies: its first value comes three times."""
+
+_VALUES = 30_000
+"""Of the network's output for a frame."""
 
 
 class _VectorNorm(nn.BatchNorm1d):
@@ -18,6 +35,8 @@ class _VectorNorm(nn.BatchNorm1d):
 
 class ThesisDecoder(nn.Module):
     """Decoder of Joergensen 2021, fig. 3 (whose stride of the third transposed convolution is a misprint for 2).
+
+    ``layers`` is the network as published and holds its weights; its convolutions are computed in blocks.
 
     Args:
         latents: dimensions of z.
@@ -39,8 +58,61 @@ class ThesisDecoder(nn.Module):
             *(nn.ConvTranspose1d(3, 3, 4, 2, output_padding=1), act(activation), nn.BatchNorm1d(3)),
             nn.ConvTranspose1d(3, 1, 4, 1),
         )
+        self.slope = negative_slope(self.layers[1])
+        self.blocks: Any = nn.ModuleList(
+            [
+                transposed_convolution(4, 2, inputs=1),
+                transposed_convolution(4, 2, inputs=1, upsampled=True),
+                transposed_convolution(4, 2, inputs=1, upsampled=True),
+                transposed_convolution(4, 2, inputs=2, upsampled=True, late=True),
+                transposed_convolution(4, 1, inputs=4),
+            ]
+        )
 
     def forward(self, z: Tensor) -> tuple[Tensor, Tensor]:
         """Latents (B, latents) -> log alpha and log beta, (B, 3, 5000) each: the two halves of one sequence."""
-        log_alpha, log_beta = self.layers(z).reshape(z.shape[0], 2, 3, -1).unbind(1)
+        layers = list(self.layers)
+        begin = next(i for i, layer in enumerate(layers) if isinstance(layer, nn.ConvTranspose1d))
+        convolutions = [layer for layer in layers[begin:] if isinstance(layer, nn.ConvTranspose1d)]
+        norms = [layer for layer in layers[begin:] if isinstance(layer, nn.BatchNorm1d)]
+        values, length = self.layers[:begin](z).transpose(1, 2), FEATURES[1]
+        scale, shift = z.new_ones(FEATURES[0]), z.new_zeros(FEATURES[0])
+        first: Tensor | None = None
+        for i, (conv, norm, blocks, longer) in enumerate(zip(convolutions, norms, self.blocks, _LENGTHS, strict=False)):
+            y, added = _convolve(values, length, scale, shift, conv, blocks)
+            if first is not None:
+                first = torch.einsum("bc,cdk->bkd", scale * first + shift, conv.weight).flatten(1)
+            length = longer
+            values, moments = activate(y, conv.out_channels, length, self.slope, norm.training, added, first)
+            first = values[:, 0, : conv.out_channels] if i == _FIRST_AGAIN else None
+            scale, shift = normalisation(norm, moments and _upsampled(moments, _COPIES[i], first))
+        y, added = _convolve(values, length, scale, shift, convolutions[-1], self.blocks[-1])
+        log_alpha, log_beta = (y + added).flatten(1)[:, :_VALUES].reshape(len(z), 2, 3, -1).unbind(1)
         return log_alpha, log_beta
+
+
+def _convolve(
+    values: Tensor, length: int, scale: Tensor, shift: Tensor, conv: nn.ConvTranspose1d, blocks: BlockConvolution
+) -> tuple[Tensor, Tensor]:
+    """``conv`` of ``scale * values + shift``: of the values, and what is to be added to all alike.
+
+    The shift is convolved for itself, since it counts for less where taps go beyond the ends of the sequence.
+    """
+    weight = conv.weight.transpose(0, 1)
+    positions = torch.arange(values[0].numel() // len(shift), device=values.device)
+    shifts = (positions < length)[None, :, None] * shift
+    y: Tensor = blocks(values, blocks.kernel(weight * scale[:, None]))
+    added: Tensor = blocks(shifts, blocks.kernel(weight, conv.bias))
+    return y, added
+
+
+def _upsampled(moments: Moments, copies: int, first: Tensor | None) -> Moments:
+    """Moments where each value comes ``copies`` times, and ``first`` (B, C) once more."""
+    size = copies * moments.size
+    if first is None:
+        return moments._replace(size=size)
+    share = len(first) / (size + len(first))
+    mean = (1 - share) * moments.mean + share * first.mean(0)
+    spread = moments.var + (moments.mean - mean) ** 2
+    var = (1 - share) * spread + share * ((first - mean) ** 2).mean(0)
+    return Moments(mean, var, size + len(first))

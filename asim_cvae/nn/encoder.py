@@ -1,17 +1,35 @@
 """The thesis's encoder: frames -> mean and log standard deviation of q(z|x)."""
 
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 from asim_cvae.nn.activation import activation as act
+from asim_cvae.nn.activation import negative_slope
+from asim_cvae.nn.blocks import BlockConvolution, activate, normalisation, pair_maximum
 
 FEATURES = (3, 233)
 """Channels and length where convolutions end and linear layers begin, for frames of 3 x 5000."""
+
+_LENGTHS = (7498, 1874, 468)
+"""Of the sequence after each pooled convolution."""
+
+_PADDING = 8
+"""Samples that make a frame's 15000 one block longer, so that the last ones have a neighbour."""
+
+
+_FRAMES = 34
+"""Encoded at a time outside training: what is between layers stays in a processor's cache."""
 
 
 class ThesisEncoder(nn.Module):
     """Convolutional encoder of Joergensen 2021, fig. 3 (whose stride of the last convolution is a misprint for 2).
 
-    The three photometers are laid end to end and convolved as one sequence.
+    The three photometers are laid end to end and convolved as one sequence. ``layers`` is the network as published and
+    holds its weights; its convolutions are computed in blocks.
 
     Args:
         latents: dimensions of z.
@@ -32,8 +50,62 @@ class ThesisEncoder(nn.Module):
             *(nn.Linear(500, 250), act(activation)),
             nn.Linear(250, 2 * latents),
         )
+        self.slope = negative_slope(self.layers[1])
+        self.pooled: Any = nn.ModuleList(
+            [_pooled(1, 4, 8), _pooled(2, 1, 2, window=3, step=2), _pooled(2, 1, 2, window=3, step=2)]
+        )
+        self.last: Any = BlockConvolution(4, 1, 2, lambda q, k: k)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Scaled frames (B, 3, 5000) -> mu and log sigma, (B, latents) each."""
-        mu, log_sigma = self.layers(x.reshape(x.shape[0], 1, -1)).chunk(2, dim=1)
+        sequences = F.pad(x.reshape(len(x), -1), (0, _PADDING))
+        features = self._features(sequences) if self.training else self._features_of_parts(sequences)
+        mu, log_sigma = self.layers[13:](features.transpose(1, 2).contiguous()).chunk(2, dim=1)
         return mu, log_sigma
+
+    def _features(self, values: Tensor) -> Tensor:
+        """What the last convolution gives, (B, 233, 3), layer by layer for all frames, whose moments each needs."""
+        scale, shift = values.new_ones(1), values.new_zeros(1)
+        for conv, norm, pair, length in self._stages():
+            weight, bias = _folded(conv, scale, shift)
+            larger = pair_maximum(*(blocks(values, blocks.kernel(weight, bias)) for blocks in pair))
+            values, moments = activate(larger, len(bias), length, self.slope, measured=True)
+            scale, shift = normalisation(norm, moments)
+        features: Tensor = self.last(values, self.last.kernel(*_folded(self.layers[12], scale, shift)))
+        return features
+
+    def _features_of_parts(self, values: Tensor) -> Tensor:
+        """The same by running moments, for so many frames at a time as a processor's cache holds."""
+        scale, shift = values.new_ones(1), values.new_zeros(1)
+        kernels = []
+        for conv, norm, pair, _ in self._stages():
+            folded = _folded(conv, scale, shift)
+            kernels.append([(blocks, blocks.kernel(*folded)) for blocks in pair])
+            scale, shift = normalisation(norm, None)
+        last = self.last.kernel(*_folded(self.layers[12], scale, shift))
+        parts = []
+        for part in torch.split(values, _FRAMES):
+            for (even, even_kernel), (odd, odd_kernel) in kernels:
+                part = F.leaky_relu(torch.maximum(even(part, even_kernel), odd(part, odd_kernel)), self.slope)
+            parts.append(self.last(part, last))
+        return torch.cat(parts)
+
+    def _stages(self) -> Iterator[tuple[Any, Any, Any, int]]:
+        """Convolution, normalisation, the convolution in blocks, and the length of what comes out, of each stage."""
+        layers = list(self.layers)
+        return zip(layers[0:12:4], layers[3:12:4], self.pooled, _LENGTHS, strict=True)
+
+
+def _pooled(stride: int, outputs: int, inputs: int, window: int = 2, step: int = 1) -> nn.ModuleList:
+    """The two convolutions of stride ``stride`` of which max-pooling keeps the larger value at each of its outputs."""
+
+    def convolution(skipped: int) -> BlockConvolution:
+        return BlockConvolution(4, outputs, inputs, lambda q, k: 2 * stride * q + skipped + k, window, step)
+
+    return nn.ModuleList([convolution(0), convolution(stride)])
+
+
+def _folded(conv: Any, scale: Tensor, shift: Tensor) -> tuple[Tensor, Tensor]:
+    """Weight and bias that do to values what ``conv`` does to ``scale * values + shift``."""
+    weight: Tensor = conv.weight
+    return weight * scale[:, None], conv.bias + weight.sum(2) @ shift

@@ -1,24 +1,28 @@
 """The Beta likelihood of scaled flux, right in float32 where its parameters are far apart."""
 
 import math
-from typing import Any
+from functools import cached_property
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
-from torch.distributions import Beta
+from torch.distributions import Beta, Dirichlet, Distribution
 
 _CACHED = 131_072
 """Values worked on at a time."""
 
 _HALF_LOG_TWO_PI = 0.5 * math.log(2 * math.pi)
 
-_LARGE = 8.0
-"""From here on Stirling's series, of the terms below, is exact to double precision."""
+_LARGEST = 1e10
+"""From here on z (z + 1) ... is as good as a power of z, which would overflow."""
 
 _LGAMMA_SERIES = (1 / 12, -1 / 360, 1 / 1260, -1 / 1680, 1 / 1188, -691 / 360360)
 _DIGAMMA_SERIES = (-1 / 12, 1 / 120, -1 / 252, 1 / 240, -1 / 132, 691 / 32760)
 """Coefficients B_2k / (2k (2k - 1)) and -B_2k / 2k (Abramowitz and Stegun 1964, 6.1.40 and 6.3.18)."""
+
+_STEPS = {torch.float32: (3, 3), torch.float64: (8, 6)}
+"""How far arguments are raised, and how many terms of the series are then exact to the precision."""
 
 
 class BetaLikelihood(Beta):
@@ -34,7 +38,14 @@ class BetaLikelihood(Beta):
     def __init__(self, log_alpha: Tensor, log_beta: Tensor) -> None:
         self.log_alpha = log_alpha
         self.log_beta = log_beta
-        super().__init__(log_alpha.exp(), log_beta.exp(), validate_args=False)
+        shape = torch.broadcast_shapes(log_alpha.shape, log_beta.shape)  # type: ignore[no-untyped-call]
+        Distribution.__init__(self, shape, validate_args=False)
+
+    @cached_property
+    def _dirichlet(self) -> Dirichlet:  # type: ignore[override]
+        """What torch's Beta is made of; a training step needs none of it."""
+        concentrations = torch.stack(torch.broadcast_tensors(self.log_alpha.exp(), self.log_beta.exp()), dim=-1)  # type: ignore[no-untyped-call]
+        return Dirichlet(concentrations, validate_args=False)
 
     def log_prob(self, value: Tensor) -> Tensor:
         """Log density of each value, in float32 at least."""
@@ -76,66 +87,56 @@ def _terms(x: Tensor, log_alpha: Tensor, log_beta: Tensor) -> tuple[Tensor, Tens
     """(alpha - 1) log x + (beta - 1) log(1 - x) - log B(alpha, beta), and its derivatives by log alpha and log beta.
 
     With beta near 1e9, as trained networks have it, lgamma(alpha + beta) and lgamma(beta) agree to all digits of
-    float32: their difference, and that of the digammas, is taken term by term of Stirling's formula instead.
+    float32. With Stirling's formula for a = alpha + n, b = beta + n, their logarithms join to
+    (a - 1/2) log(1 + beta / a) + (b - 1/2) log(1 + alpha / b), in which nothing cancels; digammas do likewise.
     """
-    log_x, log_rest = x.log(), torch.log1p(-x)
+    steps, terms = _STEPS[x.dtype]
     alpha, beta = log_alpha.exp(), log_beta.exp()
-    small, large = torch.minimum(alpha, beta), torch.maximum(alpha, beta)
-    lgamma_small, digamma_small = _gamma(small)
-    lgamma_step, digamma_step, digamma_large = _gamma_step(small, large)
-    value = (alpha - 1) * log_x + (beta - 1) * log_rest - lgamma_small + lgamma_step
-    by_small = digamma_step + digamma_large - digamma_small
-    alpha_is_small = alpha < beta
-    by_alpha = alpha * (log_x + torch.where(alpha_is_small, by_small, digamma_step))
-    by_beta = beta * (log_rest + torch.where(alpha_is_small, digamma_step, by_small))
+    total = alpha + beta
+    a, b, c = (_stirling(z, steps, terms) for z in (alpha, beta, total))
+    above_alpha = (beta * a.inverse).log1p_()
+    above_beta = (alpha * b.inverse).log1p_()
+    value = (a.rising * (b.rising / c.rising)).log_()
+    value += c.lgamma_tail - a.lgamma_tail - b.lgamma_tail
+    value += steps - _HALF_LOG_TWO_PI
+    value -= (total + steps).log_().mul_(steps - 0.5)
+    value.addcmul_(alpha + (steps - 0.5), above_alpha).addcmul_(beta + (steps - 0.5), above_beta)
+    log_x, log_rest = x.log(), torch.log1p(-x)
+    value.addcmul_(alpha - 1, log_x).addcmul_(beta - 1, log_rest)
+    by_alpha = (c.digamma_tail - a.digamma_tail).add_(above_alpha).add_(log_x).mul_(alpha)
+    by_beta = (c.digamma_tail - b.digamma_tail).add_(above_beta).add_(log_rest).mul_(beta)
     return value, by_alpha, by_beta
 
 
-def _gamma(z: Tensor) -> tuple[Tensor, Tensor]:
-    """lgamma and digamma of positive numbers, small ones by way of z + 8 (``torch.digamma`` is scalar on CPUs)."""
-    is_small = z < _LARGE
-    rising, log_derivative = _rising(z)
-    up = torch.where(is_small, z + _LARGE, z)
-    log_up = up.log()
-    lgamma = (up - 0.5) * log_up - up + _HALF_LOG_TWO_PI + _series(up, _LGAMMA_SERIES) / up
-    lgamma = lgamma - torch.where(is_small, rising.log(), 0.0)
-    return lgamma, log_up + _digamma_tail(up) - torch.where(is_small, log_derivative, 0.0)
+class _Stirling(NamedTuple):
+    """Of z > 0 and u = z + n: 1/u; z (z + 1) ... (z + n - 1); and what lgamma and digamma of z are beside elementary
+    parts, ``lgamma(z) = (u - 1/2) log u - u + log(2 pi)/2 + lgamma_tail - log rising``, ``digamma(z) = log u +
+    digamma_tail``.
+    """
+
+    inverse: Tensor
+    rising: Tensor
+    lgamma_tail: Tensor
+    digamma_tail: Tensor
 
 
-def _gamma_step(m: Tensor, z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """lgamma(z + m) - lgamma(z), digamma(z + m) - digamma(z), without cancellation, and digamma(z)."""
-    is_small = z < _LARGE
-    rising, log_derivative = _rising(z)
-    rising_sum, log_derivative_sum = _rising(z + m)
-    up = torch.where(is_small, z + _LARGE, z)
-    total, log_step, tail = up + m, torch.log1p(m / up), _digamma_tail(up)
-    lgamma_step = m * total.log() + (up - 0.5) * log_step - m
-    lgamma_step = lgamma_step + _series(total, _LGAMMA_SERIES) / total - _series(up, _LGAMMA_SERIES) / up
-    lgamma_step = lgamma_step - torch.where(is_small, (rising_sum / rising).log(), 0.0)
-    digamma_step = log_step + _digamma_tail(total) - tail
-    digamma_step = digamma_step - torch.where(is_small, log_derivative_sum - log_derivative, 0.0)
-    return lgamma_step, digamma_step, up.log() + tail - torch.where(is_small, log_derivative, 0.0)
+def _stirling(z: Tensor, steps: int, terms: int) -> _Stirling:
+    rising = z = z.clamp(max=_LARGEST)
+    sum_of_inverses = 1 / z
+    for n in range(1, steps):
+        factor = z + n
+        rising = rising * factor
+        sum_of_inverses += factor.reciprocal_()
+    inverse = (z + steps).reciprocal_()
+    square = inverse * inverse
+    lgamma_tail = _series(square, _LGAMMA_SERIES[:terms]).mul_(inverse)
+    digamma_tail = _series(square, _DIGAMMA_SERIES[:terms]).mul_(square).sub_(inverse, alpha=0.5)
+    return _Stirling(inverse, rising, lgamma_tail, digamma_tail.sub_(sum_of_inverses))
 
 
-def _rising(z: Tensor) -> tuple[Tensor, Tensor]:
-    """z (z + 1) ... (z + 7) = Gamma(z + 8) / Gamma(z) of numbers up to 16, and the derivative of its logarithm."""
-    z = z.clamp(max=2 * _LARGE)
-    u = z * (z + 7)  # outermost factors; the next are u + 6, u + 10, u + 12
-    first, second = u * (u + 6), (u + 10) * (u + 12)
-    return first * second, (2 * z + 7) * ((2 * u + 6) / first + (2 * u + 22) / second)
-
-
-def _digamma_tail(z: Tensor) -> Tensor:
-    """digamma(z) - log z of large numbers."""
-    return -0.5 / z + _series(z, _DIGAMMA_SERIES) / (z * z)
-
-
-def _series(z: Tensor, coefficients: tuple[float, ...]) -> Tensor:
-    """sum of c_k z^(-2k), k from 0; float32 has no digits for more than the first three."""
-    inverse_square = 1 / (z * z)
-    if z.dtype == torch.float32:
-        coefficients = coefficients[:3]
-    total = inverse_square * coefficients[-1]
+def _series(square: Tensor, coefficients: tuple[float, ...]) -> Tensor:
+    """sum of c_k z^(-2k), k from 0, by 1/z^2."""
+    total = square * coefficients[-1]
     for coefficient in reversed(coefficients[1:-1]):
-        total = (total + coefficient) * inverse_square
-    return total + coefficients[0]
+        total.add_(coefficient).mul_(square)
+    return total.add_(coefficients[0])
