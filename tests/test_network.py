@@ -1,6 +1,7 @@
 """The thesis's network against what the thesis's program computed with its published weights."""
 
 import copy
+import math
 from pathlib import Path
 
 import numpy as np
@@ -119,7 +120,9 @@ def test_blocks_compute_what_the_layers_do(kind: dict, training: bool) -> None:
     for ours, results in ((network, found), (plain, expected)):
         inputs = x.clone().requires_grad_(), z.clone().requires_grad_()
         torch.manual_seed(1)  # of the dropout
-        values = [*ours.encoder(inputs[0]), *ours.decoder(inputs[1])] if ours is network else _plain(ours, *inputs)
+        values = (
+            [*ours.encoder(inputs[0]), *ours.decoder(inputs[1]).unbind(1)] if ours is network else _plain(ours, *inputs)
+        )
         weights = [torch.randn(v.shape, generator=torch.Generator().manual_seed(2), dtype=v.dtype) for v in values]
         sum((w * v * v).sum() for w, v in zip(weights, values, strict=True)).backward()
         results += [*values, inputs[1].grad, *(p.grad for p in ours.parameters()), *ours.buffers()]
@@ -137,7 +140,7 @@ def test_float32_gradients_are_as_near_to_float64_as_the_layers() -> None:
     def gradients(module: ThesisNetwork, blocks: bool) -> tuple[torch.Tensor, list[torch.Tensor]]:
         frames, latents = (t.to(next(module.parameters()).dtype) for t in (x, z))
         mu, log_sigma, log_alpha, log_beta = (
-            [*module.encoder(frames), *module.decoder(latents)] if blocks else _plain(module, frames, latents)
+            [*module.encoder(frames), *module.decoder(latents).unbind(1)] if blocks else _plain(module, frames, latents)
         )
         p_x = (
             BetaLikelihood(log_alpha, log_beta) if blocks else torch.distributions.Beta(log_alpha.exp(), log_beta.exp())
@@ -221,6 +224,10 @@ def test_bounds_change_nothing_in_the_ordinary_range_and_keep_the_rest_finite() 
     assert bounded.exp().isfinite().all()
     bounded.sum().backward()
     assert (far.grad > 0).all()
+    near = torch.tensor([-12.0, -10.0, 3.0, 22.0, 25.0], dtype=torch.float64, requires_grad=True)
+    expected = torch.tensor([-10 - math.log(3), -10.0, 3.0, 22.0, 22 + math.log(4)], dtype=torch.float64)
+    torch.testing.assert_close(soft_bound(near, *LOG_CONCENTRATION), expected)
+    assert torch.autograd.gradcheck(lambda t: soft_bound(t, -9.5, 21.5), near)
     network = ThesisNetwork().eval()
     with torch.no_grad():
         frames = 1e6 * torch.rand(2, 3, 5000)  # far from anything trained on

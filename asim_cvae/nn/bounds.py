@@ -1,7 +1,10 @@
 """Bounds on exponents, so that exp() of what a network gives stays finite."""
 
+from typing import Any
+
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 LOG_SIGMA = (-10.0, 10.0)
 """log sigma of q(z|x); the thesis's trained networks stay between -8.7 and 1.1 on real frames."""
@@ -12,9 +15,23 @@ LOG_CONCENTRATION = (-10.0, 22.0)
 
 def soft_bound(x: Tensor, low: float, high: float) -> Tensor:
     """``x`` itself between ``low`` and ``high``, growing as a logarithm beyond them: smooth, its gradient never 0."""
-    if x.device.type == "cpu":  # elsewhere looking costs more than computing
-        lowest, highest = x.detach().aminmax()
-        if lowest >= low and highest <= high:
-            return x
-    excess, shortfall = (x - high).clamp(min=0), (low - x).clamp(min=0)
-    return x.clamp(low, high) + torch.log1p(excess) - torch.log1p(shortfall)
+    if x.device.type == "cpu" and x.amin() >= low and x.amax() <= high:  # elsewhere, looking costs more than computing
+        return x
+    bounded: Tensor = _SoftBound.apply(x, low, high)  # type: ignore[no-untyped-call]
+    return bounded
+
+
+class _SoftBound(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, low: float, high: float) -> Tensor:
+        bounded = x.clamp(low, high)
+        excess = x - bounded
+        distance = excess.abs()
+        ctx.save_for_backward(distance)
+        return bounded.add_(distance.log1p().copysign_(excess))
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
+        (distance,) = ctx.saved_tensors
+        return grads[0] / (1 + distance), None, None

@@ -69,8 +69,8 @@ class ThesisDecoder(nn.Module):
             ]
         )
 
-    def forward(self, z: Tensor) -> tuple[Tensor, Tensor]:
-        """Latents (B, latents) -> log alpha and log beta, (B, 3, 5000) each: the two halves of one sequence."""
+    def forward(self, z: Tensor) -> Tensor:
+        """Latents (B, latents) -> (B, 2, 3, 5000), log alpha and log beta: the two halves of one sequence."""
         layers = list(self.layers)
         begin = next(i for i, layer in enumerate(layers) if isinstance(layer, nn.ConvTranspose1d))
         convolutions = [layer for layer in layers[begin:] if isinstance(layer, nn.ConvTranspose1d)]
@@ -87,8 +87,7 @@ class ThesisDecoder(nn.Module):
             first = values[:, 0, : conv.out_channels] if i == _FIRST_AGAIN else None
             scale, shift = normalisation(norm, moments and _upsampled(moments, _COPIES[i], first))
         y, added = _convolve(values, length, scale, shift, convolutions[-1], self.blocks[-1])
-        log_alpha, log_beta = (y + added).flatten(1)[:, :_VALUES].reshape(len(z), 2, 3, -1).unbind(1)
-        return log_alpha, log_beta
+        return (y + added).flatten(1)[:, :_VALUES].reshape(len(z), 2, 3, -1)
 
 
 def _convolve(

@@ -65,8 +65,9 @@ class _BetaLogProb(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, log_alpha: Tensor, log_beta: Tensor) -> Tensor:
         # Some eighty operations on each value: on a CPU they are done while a part of the values is in the cache.
-        size = _CACHED if x.device.type == "cpu" else max(x.numel(), 1)
-        parts = zip(*(torch.split(tensor.reshape(-1), size) for tensor in (x, log_alpha, log_beta)), strict=True)
+        inputs = [torch.atleast_1d(tensor) for tensor in (x, log_alpha, log_beta)]  # type: ignore[no-untyped-call]
+        rows = len(inputs[0]) if x.device.type != "cpu" else max(1, _CACHED * len(inputs[0]) // max(1, x.numel()))
+        parts = zip(*(torch.split(tensor, rows) for tensor in inputs), strict=True)
         terms = [torch.cat(column).view_as(x) for column in zip(*(_terms(*part) for part in parts), strict=True)]
         value, by_log_alpha, by_log_beta = terms
         ctx.save_for_backward(x, log_alpha, log_beta, by_log_alpha, by_log_beta)

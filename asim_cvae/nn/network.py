@@ -41,7 +41,7 @@ class ThesisNetwork(nn.Module):
 
     def decode(self, z: Tensor) -> BetaLikelihood:
         """Latents (B, latents) -> p(x|z) with batch shape (B, 3, 5000)."""
-        log_alpha, log_beta = self.decoder(z)
+        log_concentrations = self.decoder(z)
         if self.bounded:
-            log_alpha, log_beta = (soft_bound(t, *LOG_CONCENTRATION) for t in (log_alpha, log_beta))
-        return BetaLikelihood(log_alpha, log_beta)
+            log_concentrations = soft_bound(log_concentrations, *LOG_CONCENTRATION)
+        return BetaLikelihood(*log_concentrations.unbind(1))
