@@ -73,38 +73,39 @@ def frame_rows(
     file: str, scene: Scene, light: NDArray[np.float64], frames: Sequence[int], rule: Rule
 ) -> list[tuple[str, ...]]:
     """A row of ``FRAME_COLUMNS`` for each of ``frames`` of an observation with noise-free ``light`` (3, T)."""
-    onsets = np.array([pulse.onset for pulse in scene.pulses])
-    ends = np.array([pulse.end for pulse in scene.pulses])
-    light_of = [max(pulse.peak) * pulse.shapes[pulse.brightest].size for pulse in scene.pulses]
-    bright = np.array(light_of) > _DETECTION**2  # fewer counts do not stand out even of nothing
-    rows = []
-    for frame in frames:
-        first, last = frame * FRAME_SAMPLES, (frame + 1) * FRAME_SAMPLES
-        pulses = [scene.pulses[i] for i in np.flatnonzero((onsets < last) & (ends > first) & bright)]
-        rows.append((file, str(frame), *_describe(scene, pulses, light[:, first:last], first, rule)))
-    return rows
-
-
-def _describe(
-    scene: Scene, pulses: Sequence[Pulse], light: NDArray[np.float64], first: int, rule: Rule
-) -> tuple[str, ...]:
     peaks = frame_peaks(light, scene.background)
-    label = rule.frame_class(peaks)
-    kinds = _detectable_kinds(pulses, light, first)
-    rare = {kind: counts for kind, counts in kinds.items() if kind in ABOVE_THE_CLOUD}
-    chief = "noise" if label == NOISE else max(rare or kinds, key=lambda kind: kinds[kind], default="unresolved")
-    shown = "+".join(sorted(kinds))
-    return label, str(int(rule.is_ambiguous(peaks))), chief, shown
+    labels, ambiguous = rule.frame_class(peaks).tolist(), rule.is_ambiguous(peaks)
+    kinds = _detectable_kinds(scene.pulses, light)
+    return [
+        (
+            file,
+            str(frame),
+            labels[frame],
+            str(int(ambiguous[frame])),
+            _type(labels[frame], kinds[frame]),
+            "+".join(sorted(kinds[frame])),
+        )
+        for frame in frames
+    ]
 
 
-def _detectable_kinds(pulses: Sequence[Pulse], light: NDArray[np.float64], first: int) -> Mapping[str, float]:
-    """Counts of each kind of pulse that stands out in its brightest photometer in a frame."""
-    kinds: dict[str, float] = {}
+def _type(label: str, kinds: Mapping[str, float]) -> str:
+    rare = [kind for kind in kinds if kind in ABOVE_THE_CLOUD]
+    return "noise" if label == NOISE else max(rare or kinds, key=lambda kind: kinds[kind], default="unresolved")
+
+
+def _detectable_kinds(pulses: Sequence[Pulse], light: NDArray[np.float64]) -> list[dict[str, float]]:
+    """Of each whole frame, the counts of each kind of pulse that stands out there in its brightest photometer."""
+    kinds: list[dict[str, float]] = [{} for _ in range(light.shape[1] // FRAME_SAMPLES)]
     for pulse in pulses:
         photometer = pulse.brightest
-        where, own = pulse.light(photometer, first, light.shape[1])
-        bright = own > 0.1 * pulse.peak[photometer]
-        counts = own[bright].sum()
-        if counts > _DETECTION * np.sqrt(light[photometer, where][bright].sum()):
-            kinds[pulse.kind] = kinds.get(pulse.kind, 0.0) + float(counts)
+        if pulse.peak[photometer] * pulse.shapes[photometer].size <= _DETECTION**2:
+            continue  # fewer counts do not stand out even of nothing
+        for frame in range(max(pulse.onset // FRAME_SAMPLES, 0), min(-(-pulse.end // FRAME_SAMPLES), len(kinds))):
+            where, own = pulse.light(photometer, frame * FRAME_SAMPLES, FRAME_SAMPLES)
+            bright = own > 0.1 * pulse.peak[photometer]
+            counts = own[bright].sum()
+            here = light[photometer, frame * FRAME_SAMPLES :][where]
+            if counts > _DETECTION * np.sqrt(here[bright].sum()):
+                kinds[frame][pulse.kind] = kinds[frame].get(pulse.kind, 0.0) + float(counts)
     return kinds
