@@ -304,7 +304,7 @@ def test_photons_are_poisson_with_dead_time() -> None:
 
 
 def test_particles_fall_as_one_over_height() -> None:
-    heights = np.array([max(p.peak) for p in particles(10_000_000, 300.0, 100_000, np.random.default_rng(0))])
+    heights = particles(10_000_000, 300.0, 100_000, np.random.default_rng(0)).height
     assert heights.size == pytest.approx(30_000, rel=0.03)
     for height in (4, 10, 40):
         assert (heights > height).mean() == pytest.approx(2 / height, rel=0.1)

@@ -114,8 +114,7 @@ def _draw_dead_time(axis: Axes) -> None:
 
 def _draw_observation(axis: Axes) -> None:
     scene = next(scene for k in range(100) if (scene := draw_scene(np.random.default_rng(k))).cause == "flash")
-    light = expected_light(scene.pulses, scene.background, scene.samples)
-    for photometer, colour, row in zip(PHOTOMETERS, PHOTOMETER_COLOURS, light, strict=True):
+    for photometer, colour, row in zip(PHOTOMETERS, PHOTOMETER_COLOURS, scene.light(), strict=True):
         axis.plot(np.arange(row.size) / SAMPLES_PER_MS, row, color=colour, label=photometer.band, linewidth=0.6)
     axis.set(title="a flash, before noise", xlabel="time (ms)", ylabel="expected counts", yscale="symlog")
     axis.legend(fontsize=7)

@@ -169,7 +169,7 @@ def _make_file(number: int, root: Path, simulation: Simulation) -> dict[str, Any
         "number": number,
         "counts_sha256": hashlib.sha256(made.counts.astype(np.uint8).tobytes()).hexdigest(),
         "file": file_row(path.name, made, position, fault),
-        "pulses": pulse_rows(path.name, made.scene.pulses),
+        "pulses": pulse_rows(path.name, made.scene),
         "frames": frame_rows(path.name, made.scene, made.light, held_frames(made.whole_frames, fault), simulation.rule),
     }
 

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from asim_cvae.classes import NOISE
 from asim_cvae.frames.slicing import FRAME_SAMPLES
 from asim_cvae.instrument import PHOTOMETERS
-from asim_cvae.simulator.events import Pulse
+from asim_cvae.simulator.events import Particles
 from asim_cvae.simulator.labelling import Rule, frame_peaks
 from asim_cvae.simulator.observation import SimulatedObservation
 from asim_cvae.simulator.pulses import SAMPLES_PER_MS
@@ -33,6 +33,9 @@ else the kind of event with most of its detectable light; and all detectable kin
 ABOVE_THE_CLOUD = ("blue jet", "elve", "sprite")
 """The rare kinds."""
 
+PARTICLE = "particle"
+"""The kind of a particle's hit."""
+
 _DETECTION = 5.0  # standard deviations, for the kinds that a frame shows
 
 
@@ -55,18 +58,19 @@ def file_row(file: str, made: SimulatedObservation, position: tuple[float, float
     )
 
 
-def pulse_rows(file: str, pulses: Sequence[Pulse]) -> list[tuple[str, ...]]:
-    """A row of ``PULSE_COLUMNS`` for each pulse."""
-    return [
-        (
-            file,
-            pulse.kind,
-            f"{pulse.onset / SAMPLES_PER_MS:.2f}",
-            f"{pulse.width_ms:.2f}",
-            *(f"{peak:.2f}" for peak in pulse.peak),
-        )
-        for pulse in pulses
-    ]
+def pulse_rows(file: str, scene: Scene) -> list[tuple[str, ...]]:
+    """A row of ``PULSE_COLUMNS`` for each pulse, particles among them, in order of onset."""
+    hits, pulses = scene.particles, scene.pulses
+    kinds = [PARTICLE] * hits.onset.size + [pulse.kind for pulse in pulses]
+    onsets = np.append(hits.onset, [pulse.onset for pulse in pulses])
+    numbers = np.column_stack(
+        [
+            onsets / SAMPLES_PER_MS,
+            np.append(hits.width_ms, [pulse.width_ms for pulse in pulses]),
+            np.append(hits.peak, [pulse.peak for pulse in pulses]).reshape(-1, len(PHOTOMETERS)),
+        ]
+    ).tolist()
+    return [(file, kinds[i], *(f"{number:.2f}" for number in numbers[i])) for i in np.argsort(onsets, kind="stable")]
 
 
 def frame_rows(
@@ -75,7 +79,7 @@ def frame_rows(
     """A row of ``FRAME_COLUMNS`` for each of ``frames`` of an observation with noise-free ``light`` (3, T)."""
     peaks = frame_peaks(light, scene.background)
     labels, ambiguous = rule.frame_class(peaks).tolist(), rule.is_ambiguous(peaks)
-    kinds = _detectable_kinds(scene.pulses, light)
+    kinds = _detectable_kinds(scene, light)
     return [
         (
             file,
@@ -94,10 +98,11 @@ def _type(label: str, kinds: Mapping[str, float]) -> str:
     return "noise" if label == NOISE else max(rare or kinds, key=lambda kind: kinds[kind], default="unresolved")
 
 
-def _detectable_kinds(pulses: Sequence[Pulse], light: NDArray[np.float64]) -> list[dict[str, float]]:
+def _detectable_kinds(scene: Scene, light: NDArray[np.float64]) -> list[dict[str, float]]:
     """Of each whole frame, the counts of each kind of pulse that stands out there in its brightest photometer."""
-    kinds: list[dict[str, float]] = [{} for _ in range(light.shape[1] // FRAME_SAMPLES)]
-    for pulse in pulses:
+    hits = _detectable_particles(scene.particles, light)
+    kinds = [{PARTICLE: counts} if counts else {} for counts in hits.tolist()]
+    for pulse in scene.pulses:
         photometer = pulse.brightest
         if pulse.peak[photometer] * pulse.shapes[photometer].size <= _DETECTION**2:
             continue  # fewer counts do not stand out even of nothing
@@ -109,3 +114,16 @@ def _detectable_kinds(pulses: Sequence[Pulse], light: NDArray[np.float64]) -> li
             if counts > _DETECTION * np.sqrt(here[bright].sum()):
                 kinds[frame][pulse.kind] = kinds[frame].get(pulse.kind, 0.0) + float(counts)
     return kinds
+
+
+def _detectable_particles(particles: Particles, light: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Of each whole frame, (frames,), the counts of the particles that stand out there."""
+    frames = light.shape[1] // FRAME_SAMPLES
+    particle, sample, hits = particles.light(frames * FRAME_SAMPLES)
+    place = particle * frames + sample // FRAME_SAMPLES
+    counts, everything = (
+        np.bincount(place, values, particles.onset.size * frames).reshape(-1, frames)
+        for values in (hits, light[particles.photometer[particle], sample])
+    )
+    seen: NDArray[np.float64] = np.where(counts > _DETECTION * np.sqrt(everything), counts, 0.0).sum(axis=0)
+    return seen
