@@ -39,17 +39,17 @@ PARTICLE = "particle"
 _DETECTION = 5.0  # standard deviations, for the kinds that a frame shows
 
 
-def file_row(file: str, made: SimulatedObservation, position: tuple[float, float], fault: str) -> tuple[str | int, ...]:
+def file_row(file: str, made: SimulatedObservation, position: tuple[float, float], fault: str) -> tuple[str, ...]:
     """A row of ``FILE_COLUMNS``."""
     scene, (row, photometer) = made.scene, made.trigger
     return (
         file,
         scene.cause,
         scene.sky,
-        int(scene.anomaly),
+        str(int(scene.anomaly)),
         *(f"{degrees:.3f}" for degrees in position),
-        scene.samples,
-        row,
+        str(scene.samples),
+        str(row),
         PHOTOMETERS[photometer].name,
         " ".join(map(str, np.flatnonzero(made.missing))),
         fault,
@@ -70,7 +70,10 @@ def pulse_rows(file: str, scene: Scene) -> list[tuple[str, ...]]:
             np.append(hits.peak, [pulse.peak for pulse in pulses]).reshape(-1, len(PHOTOMETERS)),
         ]
     ).tolist()
-    return [(file, kinds[i], *(f"{number:.2f}" for number in numbers[i])) for i in np.argsort(onsets, kind="stable")]
+    return [(file, kinds[i], *map(_TWO_DECIMALS, numbers[i])) for i in np.argsort(onsets, kind="stable")]
+
+
+_TWO_DECIMALS = "{:.2f}".format
 
 
 def frame_rows(

@@ -92,7 +92,7 @@ def _readout_rows(values: NDArray[Any], missing: NDArray[np.bool_], fill: np.flo
 
 
 def _time_text(times: NDArray[np.datetime64]) -> NDArray[np.str_]:
-    return np.array([f"{time.astype('datetime64[us]')}+00:00" for time in times])
+    return np.strings.add(np.datetime_as_string(times, "us"), "+00:00")
 
 
 _FITS_FORMATS = {"i": "J", "f": "E", "b": "L", "U": "A"}
