@@ -207,7 +207,8 @@ def test_labels_are_in_the_published_proportions() -> None:
     same = pairs = 0
     for number in range(150):
         made = simulate_observation(2, number)
-        labels = rule.frame_class(frame_peaks(made.light, made.scene.background))[made.whole_frames].tolist()
+        classes, _ = rule.classify(frame_peaks(made.light, made.scene.background))
+        labels = classes[made.whole_frames].tolist()
         counts.update(labels)
         same += sum(a == b for a, b in pairwise(labels))
         pairs += len(labels) - 1
@@ -324,8 +325,8 @@ def test_skies_hold_what_was_measured() -> None:
 
 def _class_of(pulses: list[Pulse], rule: Rule | None = None) -> tuple[str, bool]:
     peaks = frame_peaks(expected_light(pulses, QUIET, FRAME_SAMPLES), QUIET)
-    rule = rule or RULE
-    return rule.frame_class(peaks).item(), rule.is_ambiguous(peaks).item()
+    label, ambiguous = (rule or RULE).classify(peaks)
+    return label.item(), ambiguous.item()
 
 
 def _bump(onset: int, light: float, photometers: tuple[int, ...] = (0, 2), width: int = 60) -> Pulse:

@@ -136,20 +136,16 @@ class Rule:
         correlated[blue[near]] = correlated[oxygen[near]] = True
         return correlated
 
-    def frame_class(self, peaks: Peaks) -> NDArray[np.str_]:
-        """Class of each frame with these ``peaks``."""
-        return self._class(self.measure(peaks))
-
-    def is_ambiguous(self, peaks: Peaks) -> NDArray[np.bool_]:
-        """Whether each frame's class hangs on a threshold."""
+    def classify(self, peaks: Peaks) -> tuple[NDArray[np.str_], NDArray[np.bool_]]:
+        """Class of each frame with these ``peaks``, and whether it is ambiguous."""
         found = self.measure(peaks)
+        label = self._class(found)
         neighbours = [rule._class(rule.measure(peaks)) for rule in _neighbours(self, "detection")] + [
             rule._class(found)
             for threshold in ("stray_spikes", "correlated_share", "high_activity")
             for rule in _neighbours(self, threshold)
         ]
-        ambiguous: NDArray[np.bool_] = (np.array(neighbours) != self._class(found)).any(axis=0)
-        return ambiguous
+        return label, (np.array(neighbours) != label).any(axis=0)
 
     def _class(self, found: Measures) -> NDArray[np.str_]:
         noise = (found.detectable == found.spikes) & (found.spikes <= self.stray_spikes)
