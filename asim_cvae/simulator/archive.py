@@ -170,7 +170,7 @@ def _make_file(number: int, root: Path, simulation: Simulation) -> dict[str, Any
     return {
         "number": number,
         "file": path.name,
-        "counts_sha256": hashlib.sha256(made.counts.astype(np.uint8).tobytes()).hexdigest(),
+        "counts_sha256": hashlib.sha256(made.counts.astype(np.uint8).data).hexdigest(),
         "labels": [(path.name, int(frame), label) for _, frame, label, *_ in frames],
         "truth": {
             PULSES_NAME: csv_lines(pulse_rows(path.name, made.scene)),

@@ -73,8 +73,9 @@ def photon_counts(
     for row, lit, dark, floor, dead_time in zip(
         counts, light, background, recorded_light(background, DEAD_TIME), DEAD_TIME, strict=True
     ):
-        row[:] = np.bincount(rng.integers(0, samples, rng.poisson(floor * samples)), minlength=samples)
+        drawn = np.bincount(rng.integers(0, samples, rng.poisson(floor * samples)), minlength=samples)
         bright = np.flatnonzero(lit > dark)
         excess = recorded_light(lit[bright], dead_time) - floor
-        row[bright] += rng.poisson(np.maximum(excess, 0.0))  # which rounding may leave below 0
-    return np.minimum(counts, _COUNTER_LIMIT, out=counts)
+        drawn[bright] += rng.poisson(np.maximum(excess, 0.0))  # which rounding may leave below 0
+        np.minimum(drawn, _COUNTER_LIMIT, out=row)
+    return counts

@@ -1,6 +1,8 @@
 """What was put into a simulated observation, as rows of three tables: itself, its pulses, and its frames."""
 
 from collections.abc import Mapping, Sequence
+from itertools import repeat
+from operator import itemgetter
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,17 +62,15 @@ def file_row(file: str, made: SimulatedObservation, position: tuple[float, float
 
 def pulse_rows(file: str, scene: Scene) -> list[tuple[str, ...]]:
     """A row of ``PULSE_COLUMNS`` for each pulse, particles among them, in order of onset."""
-    hits, pulses = scene.particles, scene.pulses
-    kinds = [PARTICLE] * hits.onset.size + [pulse.kind for pulse in pulses]
-    onsets = np.append(hits.onset, [pulse.onset for pulse in pulses])
-    numbers = np.column_stack(
-        [
-            onsets / SAMPLES_PER_MS,
-            np.append(hits.width_ms, [pulse.width_ms for pulse in pulses]),
-            np.append(hits.peak, [pulse.peak for pulse in pulses]).reshape(-1, len(PHOTOMETERS)),
-        ]
-    ).tolist()
-    return [(file, kinds[i], *map(_TWO_DECIMALS, numbers[i])) for i in np.argsort(onsets, kind="stable")]
+    hits = scene.particles
+    columns = (hits.onset.tolist(), hits.width_ms.tolist(), hits.peak.tolist())
+    pulses = [*zip(repeat(PARTICLE, hits.onset.size), *columns, strict=True)]
+    pulses += [(pulse.kind, pulse.onset, pulse.width_ms, pulse.peak) for pulse in scene.pulses]
+    pulses.sort(key=itemgetter(1))
+    return [
+        (file, kind, *map(_TWO_DECIMALS, (onset / SAMPLES_PER_MS, width_ms, *peak)))
+        for kind, onset, width_ms, peak in pulses
+    ]
 
 
 _TWO_DECIMALS = "{:.2f}".format
