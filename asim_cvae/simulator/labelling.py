@@ -16,16 +16,16 @@ _LOWEST = 0.2  # counts: lower rises are never detectable
 
 @dataclass(frozen=True)
 class Peaks:
-    """Peaks of the noise-free light in a number of ``frames``, (n,) each, in order of frame.
+    """Peaks of the noise-free light in a number of ``frames``, (n,) each, in order of photometer and frame.
 
-    ``frame`` and ``photometer`` from 0; ``position`` in samples from a frame's start; ``width`` at half of the
+    ``photometer`` and ``frame`` from 0; ``position`` in samples from a frame's start; ``width`` at half of the
     prominence, in samples; ``counts`` prominence times width; ``significance`` counts over the Poisson deviation of all
     light within the width.
     """
 
     frames: int
-    frame: NDArray[np.int64]
     photometer: NDArray[np.int64]
+    frame: NDArray[np.int64]
     position: NDArray[np.int64]
     width: NDArray[np.float64]
     counts: NDArray[np.float64]
@@ -34,8 +34,8 @@ class Peaks:
     def __getitem__(self, chosen: NDArray[np.bool_]) -> "Peaks":
         return Peaks(
             self.frames,
-            self.frame[chosen],
             self.photometer[chosen],
+            self.frame[chosen],
             self.position[chosen],
             self.width[chosen],
             self.counts[chosen],
@@ -64,14 +64,20 @@ def frame_peaks(light: NDArray[np.float64], background: NDArray[np.float64]) -> 
     ``background`` (3,) is what is beyond a frame's ends.
     """
     frames = slice_frames(light)
-    framed = np.full((*frames.shape[:2], FRAME_SAMPLES + 3), np.inf)  # a wall, beyond which no prominence is measured
-    framed[..., 1:-2] = frames
-    framed[..., 0] = framed[..., -2] = background  # what leaks in over an end is a peak there
+    found = [_peaks(frames[:, photometer], photometer, level) for photometer, level in enumerate(background)]
+    return Peaks(len(frames), *map(np.concatenate, zip(*found, strict=True)))
+
+
+def _peaks(frames: NDArray[np.float64], photometer: int, level: float) -> tuple[NDArray[Any], ...]:
+    """All columns of :class:`Peaks` for one photometer's light in frames (frames, samples)."""
+    framed = np.full((len(frames), FRAME_SAMPLES + 3), np.inf)  # walls, beyond which no prominence is measured
+    framed[:, 1:-2] = frames
+    framed[:, [0, -2]] = level  # what leaks in over an end is a peak there
     found, measured = find_peaks(framed.ravel(), height=(None, _FINITE), prominence=_LOWEST, width=0, rel_height=0.5)
-    frame, photometer, position = np.unravel_index(found, framed.shape)
+    frame, position = np.divmod(found, framed.shape[1])
     prominence, width = measured["prominences"], np.maximum(measured["widths"], 1.0)
     significance = prominence * np.sqrt(width / measured["peak_heights"])
-    return Peaks(len(frames), frame, photometer, position - 1, width, prominence * width, significance)
+    return np.full(found.size, photometer), frame, position - 1, width, prominence * width, significance
 
 
 @dataclass(frozen=True)
