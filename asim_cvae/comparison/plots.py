@@ -11,7 +11,7 @@ from asim_cvae.comparison.real_frames import CENTRAL, CLASSES_OF_FRAMES, Compari
 from asim_cvae.comparison.samples import SimulatedFrames
 from asim_cvae.comparison.thesis_weights import Agreement
 from asim_cvae.figures import PHOTOMETER_COLOURS
-from asim_cvae.instrument import DEAD_TIME, PHOTOMETERS
+from asim_cvae.instrument import PHOTOMETERS
 from asim_cvae.simulator.events import (
     Cloud,
     Pulse,
@@ -105,17 +105,16 @@ def _draw_skies(axis: Axes) -> None:
 
 
 def _draw_dead_time(axis: Axes) -> None:
-    light = np.tile(np.linspace(0, 250, 100), (len(DEAD_TIME), 1))
-    for photometer, colour, row in zip(PHOTOMETERS, PHOTOMETER_COLOURS, recorded_light(light), strict=True):
-        axis.plot(light[0], row, color=colour, label=photometer.band)
+    light = np.linspace(0, 250, 100)
+    for photometer, colour in zip(PHOTOMETERS, PHOTOMETER_COLOURS, strict=True):
+        axis.plot(light, recorded_light(light, photometer.dead_time), color=colour, label=photometer.band)
     axis.set(title="dead time", xlabel="photons a sample", ylabel="expected counts")
     axis.legend(fontsize=7)
 
 
 def _draw_observation(axis: Axes) -> None:
     scene = next(scene for k in range(100) if (scene := draw_scene(np.random.default_rng(k))).cause == "flash")
-    light = expected_light(scene.pulses, scene.background, scene.samples)
-    for photometer, colour, row in zip(PHOTOMETERS, PHOTOMETER_COLOURS, light, strict=True):
+    for photometer, colour, row in zip(PHOTOMETERS, PHOTOMETER_COLOURS, scene.light(), strict=True):
         axis.plot(np.arange(row.size) / SAMPLES_PER_MS, row, color=colour, label=photometer.band, linewidth=0.6)
     axis.set(title="a flash, before noise", xlabel="time (ms)", ylabel="expected counts", yscale="symlog")
     axis.legend(fontsize=7)

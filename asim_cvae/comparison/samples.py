@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from asim_cvae.frames.slicing import FRAME_SAMPLES
+from asim_cvae.frames.slicing import slice_frames
 from asim_cvae.instrument import counts_to_flux
 from asim_cvae.simulator.labelling import Rule, frame_peaks
 from asim_cvae.simulator.observation import simulate_observation
@@ -38,14 +38,11 @@ def simulated_frames(seed: int, observations: Iterable[int], rule: Rule, missing
     for number in tqdm(observations, desc=f"simulating, seed {seed}", unit="file"):
         made = simulate_observation(seed, number, missing_rows)
         light = counts_to_flux(made.counts, made.flux_per_count).astype(np.float32)
-        for frame in made.whole_frames:
-            samples = slice(frame * FRAME_SAMPLES, (frame + 1) * FRAME_SAMPLES)
-            peaks = frame_peaks(made.light[:, samples], made.scene.background)
-            counts.append(made.counts[:, samples].astype(np.int16))
-            flux.append(light[:, samples])
-            labels.append(rule.frame_class(peaks))
-            numbers.append(number)
-            ambiguous.append(rule.is_ambiguous(peaks))
-    return SimulatedFrames(
-        np.array(counts), np.array(flux), np.array(labels), np.array(numbers), np.array(ambiguous, dtype=bool)
-    )
+        classes, hanging = rule.classify(frame_peaks(made.light, made.scene.background))
+        whole = made.whole_frames
+        counts.append(slice_frames(made.counts)[whole].astype(np.int16))
+        flux.append(slice_frames(light)[whole])
+        labels.append(classes[whole])
+        numbers.append(np.full(len(whole), number))
+        ambiguous.append(hanging[whole])
+    return SimulatedFrames(*map(np.concatenate, (counts, flux, labels, numbers, ambiguous)))

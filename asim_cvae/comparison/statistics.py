@@ -115,7 +115,7 @@ def _rule_features(light: Light, background: Light, rule: Rule) -> Iterator[floa
     for scale in _RULE_SCALES:
         peaks = frame_peaks(np.maximum(uniform_filter1d(light, scale, axis=1), _DARKEST), background)
         for detection in _RULE_DETECTIONS:
-            yield from astuple(replace(rule, detection=detection).measure(peaks))
+            yield from np.concatenate(astuple(replace(rule, detection=detection).measure(peaks)))
 
 
 def _peak_features(light: Light, background: Light) -> Iterator[float]:

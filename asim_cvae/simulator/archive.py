@@ -5,11 +5,11 @@ import hashlib
 import json
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import numpy as np
 from filelock import FileLock
@@ -24,7 +24,7 @@ from asim_cvae.simulator.labelling import Rule
 from asim_cvae.simulator.observation import simulate_observation
 from asim_cvae.simulator.orbit import start_time
 from asim_cvae.simulator.scenes import Scene
-from asim_cvae.simulator.tables import write_label_table
+from asim_cvae.simulator.tables import csv_lines, write_label_table
 from asim_cvae.simulator.truth import FILE_COLUMNS, FRAME_COLUMNS, PULSE_COLUMNS, file_row, frame_rows, pulse_rows
 from asim_cvae.simulator.writer import WRITERS, observation_rows
 
@@ -41,6 +41,7 @@ TABLE_NAME = "GroundTruth_Table.xlsx"
 PULSES_NAME = "truth.csv"
 FRAMES_NAME = "truth_frames.csv"
 FILES_NAME = "truth_files.csv"
+_TRUTH = {PULSES_NAME: PULSE_COLUMNS, FRAMES_NAME: FRAME_COLUMNS, FILES_NAME: FILE_COLUMNS}
 SETTINGS_NAME = "simulation.json"
 
 _PARTS = ".parts"
@@ -142,7 +143,7 @@ def _are_there(root: Path) -> bool:
 def _make_part(numbers: Sequence[int], root: Path, simulation: Simulation) -> Path:
     """Write some observations, then what they add to the tables: with that, these are done."""
     part = root / _PARTS / f"{numbers[0]:08d}.json"
-    if not (part.exists() and all((root / made["file"][0]).exists() for made in _read_part(part))):
+    if not (part.exists() and all((root / made["file"]).exists() for made in _read_part(part))):
         made = json.dumps([_make_file(number, root, simulation) for number in numbers])
         with whole_file(part) as unfinished:
             unfinished.write_text(made, encoding="utf-8")
@@ -165,12 +166,17 @@ def _make_file(number: int, root: Path, simulation: Simulation) -> dict[str, Any
     path = root / name.format(simulation.format)
     WRITERS[simulation.format](path, spoil_rows(rows, fault), SIMULATOR)
     spoil_file(path, fault)
+    frames = frame_rows(path.name, made.scene, made.light, held_frames(made.whole_frames, fault), simulation.rule)
     return {
         "number": number,
-        "counts_sha256": hashlib.sha256(made.counts.astype(np.uint8).tobytes()).hexdigest(),
-        "file": file_row(path.name, made, position, fault),
-        "pulses": pulse_rows(path.name, made.scene.pulses),
-        "frames": frame_rows(path.name, made.scene, made.light, held_frames(made.whole_frames, fault), simulation.rule),
+        "file": path.name,
+        "counts_sha256": hashlib.sha256(made.counts.astype(np.uint8).data).hexdigest(),
+        "labels": [(path.name, int(frame), label) for _, frame, label, *_ in frames],
+        "truth": {
+            PULSES_NAME: csv_lines(pulse_rows(path.name, made.scene)),
+            FRAMES_NAME: csv_lines(frames),
+            FILES_NAME: csv_lines([file_row(path.name, made, position, fault)]),
+        },
     }
 
 
@@ -186,29 +192,23 @@ def _write_tables(root: Path, parts: Iterable[Path], labelled: int) -> str:
     """Write the label table and the truth from what the observations added; returns the digest of counts and labels."""
     digest = hashlib.sha256()
     labels = []
-    with (
-        _csv_file(root / PULSES_NAME, PULSE_COLUMNS) as pulses,
-        _csv_file(root / FRAMES_NAME, FRAME_COLUMNS) as frames,
-        _csv_file(root / FILES_NAME, FILE_COLUMNS) as files,
-    ):
+    with ExitStack() as stack:
+        truth = {name: stack.enter_context(_csv_file(root / name, columns)) for name, columns in _TRUTH.items()}
         for part in parts:
             for made in _read_part(part):
-                files.writerow(made["file"])
-                pulses.writerows(made["pulses"])
-                frames.writerows(made["frames"])
-                found = [(row[0], int(row[1]), row[2]) for row in made["frames"]]
-                digest.update(f"{made['counts_sha256']}{[label for *_, label in found]}".encode())
+                for name, lines in made["truth"].items():
+                    truth[name].write(lines)
+                digest.update(f"{made['counts_sha256']}{[label for *_, label in made['labels']]}".encode())
                 if made["number"] < labelled:
-                    labels += found
+                    labels += made["labels"]
     if labelled:
         write_label_table(root / TABLE_NAME, labels)
     return digest.hexdigest()
 
 
 @contextmanager
-def _csv_file(path: Path, columns: Sequence[str]) -> Iterator[Any]:
-    """A csv writer; the file appears when all is written."""
+def _csv_file(path: Path, columns: Sequence[str]) -> Iterator[TextIO]:
+    """A CSV file with a row of names, to write lines to; it appears when all are written."""
     with whole_file(path) as unfinished, unfinished.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.writer(stream)
-        writer.writerow(columns)
-        yield writer
+        stream.write(csv_lines([columns]))
+        yield stream

@@ -3,7 +3,7 @@
 Light is in expected counts a sample at a pulse's peak, onsets in samples from the observation's start.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -185,26 +185,55 @@ def sprite(onset: int, light: float, rng: np.random.Generator) -> Pulse:
 
 _HIT_SHARES = (0.5, 0.02, 0.48)  # of the photometers; the published ultraviolet traces show none
 _HIT_LOWEST, _HIT_HIGHEST = 2.0, 200.0  # counts
+_LONGEST = 6  # samples
 
 
-def particles(samples: int, per_second: float, sampling_rate: int, rng: np.random.Generator) -> Iterator[Pulse]:
+_HITS = np.array([np.pad(hit(length), (0, _LONGEST - length)) for length in range(1, _LONGEST + 1)])
+_HIT_WIDTHS_MS = np.count_nonzero(_HITS >= 0.5, axis=1) / SAMPLES_PER_MS
+
+
+@dataclass(frozen=True)
+class Particles:
+    """Hits of particles in order of ``onset``, (n,) each: what a :class:`Pulse` is, but many of a few shapes.
+
+    ``height`` is the light at the peak, in one ``photometer``, from 0; ``length`` is in samples.
+    """
+
+    onset: NDArray[np.int64]
+    height: NDArray[np.float64]
+    photometer: NDArray[np.int64]
+    length: NDArray[np.int64]
+
+    @property
+    def peak(self) -> NDArray[np.float64]:
+        """Light at the peak in each photometer, (n, 3)."""
+        peak: NDArray[np.float64] = self.height[:, None] * (self.photometer[:, None] == np.arange(3))
+        return peak
+
+    @property
+    def width_ms(self) -> NDArray[np.float64]:
+        """Time above half of the peak, (n,)."""
+        width: NDArray[np.float64] = _HIT_WIDTHS_MS[self.length - 1]
+        return width
+
+    def light(self, samples: int) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
+        """Their light in the first ``samples`` samples, (m,) each: of which particle, in which sample, and how much."""
+        particle, step = np.nonzero(np.arange(_LONGEST) < np.minimum(self.length, samples - self.onset)[:, None])
+        return particle, self.onset[particle] + step, self.height[particle] * _HITS[self.length[particle] - 1, step]
+
+
+def particles(samples: int, per_second: float, sampling_rate: int, rng: np.random.Generator) -> Particles:
     """Cosmic rays and trapped particles in ``samples`` samples: 1-6 samples each, in one photometer.
 
     The share of hits higher than h falls as 1/h, roughly as on a published light curve of many; lengths are its too.
     """
     count = rng.poisson(per_second * samples / sampling_rate)
-    onsets = np.sort(rng.integers(0, samples, count))
-    heights = np.minimum(_HIT_LOWEST * (1 + rng.pareto(1.0, count)), _HIT_HIGHEST)
-    photometers = rng.choice(3, count, p=_HIT_SHARES)
-    lengths = rng.integers(1, 7, count)
-    for onset, height, photometer, length in zip(onsets, heights, photometers, lengths, strict=True):
-        peak = [0.0, 0.0, 0.0]
-        peak[photometer] = float(height)
-        shape = _HITS[length]
-        yield Pulse("particle", int(onset), (peak[0], peak[1], peak[2]), (shape, shape, shape))
-
-
-_HITS = {length: hit(length) for length in range(1, 7)}
+    return Particles(
+        onset=np.sort(rng.integers(0, samples, count)),
+        height=np.minimum(_HIT_LOWEST * (1 + rng.pareto(1.0, count)), _HIT_HIGHEST),
+        photometer=rng.choice(3, count, p=_HIT_SHARES),
+        length=rng.integers(1, _LONGEST + 1, count),
+    )
 
 
 def log_uniform(rng: np.random.Generator, low: float, high: float) -> float:

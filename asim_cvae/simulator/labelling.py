@@ -1,67 +1,95 @@
-"""The class of a frame by a rule on its light before noise."""
+"""The class of each frame by a rule on its light before noise."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.signal import find_peaks, peak_widths
+from scipy.signal import find_peaks
 
 from asim_cvae.classes import NOISE
+from asim_cvae.frames.slicing import FRAME_SAMPLES, slice_frames
 
 _LOWEST = 0.2  # counts: lower rises are never detectable
 
 
 @dataclass(frozen=True)
 class Peaks:
-    """Peaks of one photometer's noise-free light in a frame, (n,) each.
+    """Peaks of the noise-free light in a number of ``frames``, (n,) each, in order of photometer and frame.
 
-    ``position`` in samples; ``width`` at half of the prominence, in samples; ``counts`` prominence times width;
-    ``significance`` counts over the Poisson deviation of all light within the width.
+    ``photometer`` and ``frame`` from 0; ``position`` in samples from a frame's start; ``width`` at half of the
+    prominence, in samples; ``counts`` prominence times width; ``significance`` counts over the Poisson deviation of all
+    light within the width.
     """
 
+    frames: int
+    photometer: NDArray[np.int64]
+    frame: NDArray[np.int64]
     position: NDArray[np.int64]
     width: NDArray[np.float64]
     counts: NDArray[np.float64]
     significance: NDArray[np.float64]
 
-    def __len__(self) -> int:
-        return len(self.position)
-
     def __getitem__(self, chosen: NDArray[np.bool_]) -> "Peaks":
-        return Peaks(self.position[chosen], self.width[chosen], self.counts[chosen], self.significance[chosen])
+        return Peaks(
+            self.frames,
+            self.photometer[chosen],
+            self.frame[chosen],
+            self.position[chosen],
+            self.width[chosen],
+            self.counts[chosen],
+            self.significance[chosen],
+        )
+
+    def sums(self, values: NDArray[Any]) -> NDArray[Any]:
+        """Sums over the peaks of each frame, (frames,), of ``values`` (n,)."""
+        return np.bincount(self.frame, values, self.frames)
+
+    def pairs(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Indices of each peak in 337 nm and of each in 777.4 nm that is in the same frame, all pairs of them."""
+        blue, oxygen = (np.flatnonzero(self.photometer == photometer) for photometer in (0, 2))
+        first, last = (np.searchsorted(self.frame[oxygen], self.frame[blue], side) for side in ("left", "right"))
+        partners = last - first
+        before = np.cumsum(partners) - partners
+        return np.repeat(blue, partners), oxygen[np.arange(partners.sum()) + np.repeat(first - before, partners)]
 
 
-_NO_PEAKS = Peaks(np.zeros(0, dtype=np.int64), np.zeros(0), np.zeros(0), np.zeros(0))
+_FINITE = np.finfo(np.float64).max
 
 
-def frame_peaks(light: NDArray[np.float64], background: NDArray[np.float64]) -> tuple[Peaks, ...]:
-    """Peaks of each photometer in a frame's noise-free light (3, T); ``background`` (3,) is what is beyond its ends."""
-    return tuple(_peaks(row, level) for row, level in zip(light, background, strict=True))
+def frame_peaks(light: NDArray[np.float64], background: NDArray[np.float64]) -> Peaks:
+    """Peaks in each whole frame of noise-free ``light`` (3, T).
+
+    ``background`` (3,) is what is beyond a frame's ends.
+    """
+    frames = slice_frames(light)
+    found = [_peaks(frames[:, photometer], photometer, level) for photometer, level in enumerate(background)]
+    return Peaks(len(frames), *map(np.concatenate, zip(*found, strict=True)))
 
 
-def _peaks(light: NDArray[np.float64], level: float) -> Peaks:
-    if light.max() < min(level, light.min()) + _LOWEST:
-        return _NO_PEAKS
-    framed = np.concatenate([[level], light, [level]])  # what leaks in over an end is a peak there
-    position, found = find_peaks(framed, prominence=_LOWEST)
-    prominence = found["prominences"]
-    bases = (prominence, found["left_bases"], found["right_bases"])
-    width = np.maximum(peak_widths(framed, position, rel_height=0.5, prominence_data=bases)[0], 1.0)
-    return Peaks(position - 1, width, prominence * width, prominence * np.sqrt(width / framed[position]))
+def _peaks(frames: NDArray[np.float64], photometer: int, level: float) -> tuple[NDArray[Any], ...]:
+    """All columns of :class:`Peaks` for one photometer's light in frames (frames, samples)."""
+    framed = np.full((len(frames), FRAME_SAMPLES + 3), np.inf)  # walls, beyond which no prominence is measured
+    framed[:, 1:-2] = frames
+    framed[:, [0, -2]] = level  # what leaks in over an end is a peak there
+    found, measured = find_peaks(framed.ravel(), height=(None, _FINITE), prominence=_LOWEST, width=0, rel_height=0.5)
+    frame, position = np.divmod(found, framed.shape[1])
+    prominence, width = measured["prominences"], np.maximum(measured["widths"], 1.0)
+    significance = prominence * np.sqrt(width / measured["peak_heights"])
+    return np.full(found.size, photometer), frame, position - 1, width, prominence * width, significance
 
 
 @dataclass(frozen=True)
 class Measures:
-    """Numbers of detectable peaks in all photometers, of spikes and of correlated pairs among them, and the share of
-    their counts that is in correlated ones.
+    """Of each frame, (frames,) each: numbers of detectable peaks in all photometers, of spikes and of correlated pairs
+    among them, and the share of their counts that is in correlated ones.
     """
 
-    detectable: int
-    spikes: int
-    pairs: int
-    correlated_share: float
+    detectable: NDArray[np.float64]
+    spikes: NDArray[np.float64]
+    pairs: NDArray[np.float64]
+    correlated_share: NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -91,45 +119,45 @@ class Rule:
     high_activity: float
     margin: float
 
-    def measure(self, peaks: Sequence[Peaks]) -> Measures:
-        """What the rule looks at, of ``peaks`` in 337 nm, ultraviolet and 777.4 nm."""
-        seen = [p[(p.significance >= self.detection) & (p.counts >= self.least_counts)] for p in peaks]
-        if not any(map(len, seen)):
-            return Measures(0, 0, 0, 0.0)
-        blue, _, oxygen = seen
-        near = np.abs(blue.position[:, None] - oxygen.position) <= np.maximum(
-            self.coincidence, (blue.width[:, None] + oxygen.width) / 2
-        )
-        fainter, brighter = (of(blue.counts[:, None], oxygen.counts) for of in (np.minimum, np.maximum))
-        near &= fainter >= self.pair_ratio * brighter
-        pairs = blue[near.any(axis=1)], oxygen[near.any(axis=0)]
-        counts = sum(float(p.counts.sum()) for p in seen)
+    def measure(self, peaks: Peaks) -> Measures:
+        """What the rule looks at in each frame."""
+        seen = peaks[(peaks.significance >= self.detection) & (peaks.counts >= self.least_counts)]
+        correlated = self._correlated(seen)
+        counts = seen.sums(seen.counts)
         return Measures(
-            detectable=sum(map(len, seen)),
-            spikes=sum(int((p.width <= self.spike_samples).sum()) for p in seen),
-            pairs=min(map(len, pairs)),
-            correlated_share=sum(float(p.counts.sum()) for p in pairs) / counts if counts else 0.0,
+            detectable=seen.sums(np.ones(seen.frame.size)),
+            spikes=seen.sums(seen.width <= self.spike_samples),
+            pairs=np.minimum(*(seen.sums(correlated & (seen.photometer == photometer)) for photometer in (0, 2))),
+            correlated_share=seen.sums(correlated * seen.counts) / np.where(counts, counts, 1.0),
         )
 
-    def frame_class(self, peaks: Sequence[Peaks]) -> str:
-        """Class of a frame with these ``peaks`` in 337 nm, ultraviolet and 777.4 nm."""
-        return self._class(self.measure(peaks))
+    def _correlated(self, peaks: Peaks) -> NDArray[np.bool_]:
+        """Which peaks have a partner in the other photometer."""
+        blue, oxygen = peaks.pairs()
+        apart = np.abs(peaks.position[blue] - peaks.position[oxygen])
+        near = apart <= np.maximum(self.coincidence, (peaks.width[blue] + peaks.width[oxygen]) / 2)
+        fainter, brighter = (of(peaks.counts[blue], peaks.counts[oxygen]) for of in (np.minimum, np.maximum))
+        near &= fainter >= self.pair_ratio * brighter
+        correlated = np.zeros(peaks.frame.size, dtype=bool)
+        correlated[blue[near]] = correlated[oxygen[near]] = True
+        return correlated
 
-    def is_ambiguous(self, peaks: Sequence[Peaks]) -> bool:
-        """Whether the frame's class hangs on a threshold."""
+    def classify(self, peaks: Peaks) -> tuple[NDArray[np.str_], NDArray[np.bool_]]:
+        """Class of each frame with these ``peaks``, and whether it is ambiguous."""
         found = self.measure(peaks)
         label = self._class(found)
-        return any(self._class(rule.measure(peaks)) != label for rule in _neighbours(self, "detection")) or any(
-            rule._class(found) != label
+        neighbours = [rule._class(rule.measure(peaks)) for rule in _neighbours(self, "detection")] + [
+            rule._class(found)
             for threshold in ("stray_spikes", "correlated_share", "high_activity")
             for rule in _neighbours(self, threshold)
-        )
+        ]
+        return label, (np.array(neighbours) != label).any(axis=0)
 
-    def _class(self, found: Measures) -> str:
-        if found.detectable == found.spikes <= self.stray_spikes:
-            return NOISE
-        correlation = "HC" if found.correlated_share >= self.correlated_share else "LC"
-        return correlation + ("HA" if found.detectable - found.pairs >= self.high_activity else "LA")
+    def _class(self, found: Measures) -> NDArray[np.str_]:
+        noise = (found.detectable == found.spikes) & (found.spikes <= self.stray_spikes)
+        correlation = np.where(found.correlated_share >= self.correlated_share, "HC", "LC")
+        activity = np.where(found.detectable - found.pairs >= self.high_activity, "HA", "LA")
+        return np.where(noise, NOISE, np.strings.add(correlation, activity))
 
 
 @cache

@@ -7,7 +7,6 @@ from numpy.typing import NDArray
 
 from asim_cvae.frames.slicing import FRAME_SAMPLES
 from asim_cvae.instrument import READOUT_SAMPLES
-from asim_cvae.simulator.events import expected_light
 from asim_cvae.simulator.photometer import file_flux_per_count, photon_counts
 from asim_cvae.simulator.scenes import Scene, draw_scene
 
@@ -39,7 +38,7 @@ def simulate_observation(seed: int, number: int, missing_rows: float = 0.0) -> S
     """Observation ``number`` of an archive of ``seed``: a function of these alone."""
     rng = np.random.default_rng((seed, number))
     scene = draw_scene(rng)
-    light = expected_light(scene.pulses, scene.background, scene.samples)
+    light = scene.light()
     counts = photon_counts(light, scene.background, rng)
     missing = rng.random(-(-scene.samples // READOUT_SAMPLES)) < missing_rows
     trigger = _trigger(counts, scene.background)

@@ -47,13 +47,13 @@ def file_flux_per_count(rng: np.random.Generator) -> NDArray[np.float64]:
     return q
 
 
-def recorded_light(light: NDArray[np.float64]) -> NDArray[np.float64]:
-    """What a counter with a dead time records of ``light`` (3, T): ``m / (1 + tau m)``, as Level 1 corrects for.
+def recorded_light(light: NDArray[np.float64], dead_time: NDArray[np.float64] | float) -> NDArray[np.float64]:
+    """What a counter with a dead time records of ``light``: ``m / (1 + tau m)``, as Level 1 corrects for.
 
     Knoll 2010, *Radiation Detection and Measurement*, ch. 4, for a non-paralysable counter. Of its statistics only
     the mean is kept: counts are drawn as Poisson, though a dead time makes them somewhat more regular.
     """
-    recorded: NDArray[np.float64] = light / (1 + DEAD_TIME[:, None] * light)
+    recorded: NDArray[np.float64] = light / (1 + dead_time * light)
     return recorded
 
 
@@ -69,11 +69,13 @@ def photon_counts(
         rng: random numbers.
     """
     samples = light.shape[1]
-    recorded = recorded_light(light)
-    floor = recorded_light(background[:, None])[:, 0]
     counts = np.empty(light.shape, dtype=np.int64)
-    for row, rate, level in zip(counts, recorded, floor, strict=True):
-        row[:] = np.bincount(rng.integers(0, samples, rng.poisson(level * samples)), minlength=samples)
-        bright = np.flatnonzero(rate > level)
-        row[bright] += rng.poisson(rate[bright] - level)
-    return np.minimum(counts, _COUNTER_LIMIT)
+    for row, lit, dark, floor, dead_time in zip(
+        counts, light, background, recorded_light(background, DEAD_TIME), DEAD_TIME, strict=True
+    ):
+        drawn = np.bincount(rng.integers(0, samples, rng.poisson(floor * samples)), minlength=samples)
+        bright = np.flatnonzero(lit > dark)
+        excess = recorded_light(lit[bright], dead_time) - floor
+        drawn[bright] += rng.poisson(np.maximum(excess, 0.0))  # which rounding may leave below 0
+        np.minimum(drawn, _COUNTER_LIMIT, out=row)
+    return counts

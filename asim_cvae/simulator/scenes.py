@@ -11,6 +11,7 @@ from asim_cvae.frames.slicing import FRAME_SAMPLES
 from asim_cvae.instrument import READOUT_SAMPLES, SAMPLING_RATE
 from asim_cvae.simulator.events import (
     Cloud,
+    Particles,
     Pulse,
     blue_jet,
     channel,
@@ -18,6 +19,7 @@ from asim_cvae.simulator.events import (
     continuing_current,
     corona,
     elve,
+    expected_light,
     log_normal,
     log_uniform,
     particles,
@@ -55,9 +57,9 @@ _CONTINUING_SHARE = 0.25  # of flashes
 
 @dataclass(frozen=True)
 class Scene:
-    """One observation of ``samples`` samples: ``background`` (3,) in counts a sample, and pulses in order of onset.
+    """One observation of ``samples`` samples: ``background`` (3,) in counts a sample, particles and other pulses.
 
-    ``anomaly``: it is over the South Atlantic Anomaly.
+    Both are in order of onset. ``anomaly``: it is over the South Atlantic Anomaly.
     """
 
     cause: str
@@ -65,7 +67,15 @@ class Scene:
     anomaly: bool
     background: NDArray[np.float64]
     samples: int
+    particles: Particles
     pulses: list[Pulse]
+
+    def light(self) -> NDArray[np.float64]:
+        """All its light without noise, (3, T), in counts a sample of a counter without dead time."""
+        light = expected_light(self.pulses, self.background, self.samples)
+        particle, sample, hits = self.particles.light(self.samples)
+        np.add.at(light, (self.particles.photometer[particle], sample), hits)
+        return light
 
 
 def draw_scene(rng: np.random.Generator) -> Scene:
@@ -75,14 +85,15 @@ def draw_scene(rng: np.random.Generator) -> Scene:
     anomaly = cause == RADIATION or rng.random() < _ANOMALY_SHARE
     sky = _draw(rng, {name: sky.share for name, sky in SKIES.items()})
     rate = log_uniform(rng, *(_ANOMALY_PARTICLES if anomaly else _QUIET_PARTICLES))
-    pulses = list(particles(samples, rate, SAMPLING_RATE, rng))
+    hits = particles(samples, rate, SAMPLING_RATE, rng)
+    pulses: list[Pulse] = []
     if cause == "flash":
         pulses += flash(samples, rng)
     elif cause == "stroke":
         pulses += lone_pulses(int(rng.uniform(0.3, 0.6) * samples), rng)
     seen = [pulse for pulse in pulses if pulse.onset < samples and pulse.end > 0]
     seen.sort(key=lambda pulse: pulse.onset)
-    return Scene(cause, sky, anomaly, background_counts(sky, rng), samples, seen)
+    return Scene(cause, sky, anomaly, background_counts(sky, rng), samples, hits, seen)
 
 
 def _length(frames: int, rng: np.random.Generator) -> int:

@@ -31,6 +31,11 @@ def write_label_table(path: Path, labels: Iterable[tuple[str, int, str]]) -> Non
         _save_without_times(book, unfinished)
 
 
+def csv_lines(rows: Iterable[Sequence[str]]) -> str:
+    """Rows as lines of a CSV file; no cell may hold a comma or a quote."""
+    return "".join(",".join(row) + "\r\n" for row in rows)
+
+
 _TIMES = re.compile(rb"(<dcterms:(created|modified)[^>]*>)[^<]*")
 
 

@@ -1,6 +1,8 @@
 """What was put into a simulated observation, as rows of three tables: itself, its pulses, and its frames."""
 
 from collections.abc import Mapping, Sequence
+from itertools import repeat
+from operator import itemgetter
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,7 +10,7 @@ from numpy.typing import NDArray
 from asim_cvae.classes import NOISE
 from asim_cvae.frames.slicing import FRAME_SAMPLES
 from asim_cvae.instrument import PHOTOMETERS
-from asim_cvae.simulator.events import Pulse
+from asim_cvae.simulator.events import Particles
 from asim_cvae.simulator.labelling import Rule, frame_peaks
 from asim_cvae.simulator.observation import SimulatedObservation
 from asim_cvae.simulator.pulses import SAMPLES_PER_MS
@@ -33,20 +35,23 @@ else the kind of event with most of its detectable light; and all detectable kin
 ABOVE_THE_CLOUD = ("blue jet", "elve", "sprite")
 """The rare kinds."""
 
+PARTICLE = "particle"
+"""The kind of a particle's hit."""
+
 _DETECTION = 5.0  # standard deviations, for the kinds that a frame shows
 
 
-def file_row(file: str, made: SimulatedObservation, position: tuple[float, float], fault: str) -> tuple[str | int, ...]:
+def file_row(file: str, made: SimulatedObservation, position: tuple[float, float], fault: str) -> tuple[str, ...]:
     """A row of ``FILE_COLUMNS``."""
     scene, (row, photometer) = made.scene, made.trigger
     return (
         file,
         scene.cause,
         scene.sky,
-        int(scene.anomaly),
+        str(int(scene.anomaly)),
         *(f"{degrees:.3f}" for degrees in position),
-        scene.samples,
-        row,
+        str(scene.samples),
+        str(row),
         PHOTOMETERS[photometer].name,
         " ".join(map(str, np.flatnonzero(made.missing))),
         fault,
@@ -55,56 +60,72 @@ def file_row(file: str, made: SimulatedObservation, position: tuple[float, float
     )
 
 
-def pulse_rows(file: str, pulses: Sequence[Pulse]) -> list[tuple[str, ...]]:
-    """A row of ``PULSE_COLUMNS`` for each pulse."""
+def pulse_rows(file: str, scene: Scene) -> list[tuple[str, ...]]:
+    """A row of ``PULSE_COLUMNS`` for each pulse, particles among them, in order of onset."""
+    hits = scene.particles
+    columns = (hits.onset.tolist(), hits.width_ms.tolist(), hits.peak.tolist())
+    pulses = [*zip(repeat(PARTICLE, hits.onset.size), *columns, strict=True)]
+    pulses += [(pulse.kind, pulse.onset, pulse.width_ms, pulse.peak) for pulse in scene.pulses]
+    pulses.sort(key=itemgetter(1))
     return [
-        (
-            file,
-            pulse.kind,
-            f"{pulse.onset / SAMPLES_PER_MS:.2f}",
-            f"{pulse.width_ms:.2f}",
-            *(f"{peak:.2f}" for peak in pulse.peak),
-        )
-        for pulse in pulses
+        (file, kind, *map(_TWO_DECIMALS, (onset / SAMPLES_PER_MS, width_ms, *peak)))
+        for kind, onset, width_ms, peak in pulses
     ]
+
+
+_TWO_DECIMALS = "{:.2f}".format
 
 
 def frame_rows(
     file: str, scene: Scene, light: NDArray[np.float64], frames: Sequence[int], rule: Rule
 ) -> list[tuple[str, ...]]:
     """A row of ``FRAME_COLUMNS`` for each of ``frames`` of an observation with noise-free ``light`` (3, T)."""
-    onsets = np.array([pulse.onset for pulse in scene.pulses])
-    ends = np.array([pulse.end for pulse in scene.pulses])
-    light_of = [max(pulse.peak) * pulse.shapes[pulse.brightest].size for pulse in scene.pulses]
-    bright = np.array(light_of) > _DETECTION**2  # fewer counts do not stand out even of nothing
-    rows = []
-    for frame in frames:
-        first, last = frame * FRAME_SAMPLES, (frame + 1) * FRAME_SAMPLES
-        pulses = [scene.pulses[i] for i in np.flatnonzero((onsets < last) & (ends > first) & bright)]
-        rows.append((file, str(frame), *_describe(scene, pulses, light[:, first:last], first, rule)))
-    return rows
+    labels, ambiguous = (found.tolist() for found in rule.classify(frame_peaks(light, scene.background)))
+    kinds = _detectable_kinds(scene, light)
+    return [
+        (
+            file,
+            str(frame),
+            labels[frame],
+            str(int(ambiguous[frame])),
+            _type(labels[frame], kinds[frame]),
+            "+".join(sorted(kinds[frame])),
+        )
+        for frame in frames
+    ]
 
 
-def _describe(
-    scene: Scene, pulses: Sequence[Pulse], light: NDArray[np.float64], first: int, rule: Rule
-) -> tuple[str, ...]:
-    peaks = frame_peaks(light, scene.background)
-    label = rule.frame_class(peaks)
-    kinds = _detectable_kinds(pulses, light, first)
-    rare = {kind: counts for kind, counts in kinds.items() if kind in ABOVE_THE_CLOUD}
-    chief = "noise" if label == NOISE else max(rare or kinds, key=lambda kind: kinds[kind], default="unresolved")
-    shown = "+".join(sorted(kinds))
-    return label, str(int(rule.is_ambiguous(peaks))), chief, shown
+def _type(label: str, kinds: Mapping[str, float]) -> str:
+    rare = [kind for kind in kinds if kind in ABOVE_THE_CLOUD]
+    return "noise" if label == NOISE else max(rare or kinds, key=lambda kind: kinds[kind], default="unresolved")
 
 
-def _detectable_kinds(pulses: Sequence[Pulse], light: NDArray[np.float64], first: int) -> Mapping[str, float]:
-    """Counts of each kind of pulse that stands out in its brightest photometer in a frame."""
-    kinds: dict[str, float] = {}
-    for pulse in pulses:
+def _detectable_kinds(scene: Scene, light: NDArray[np.float64]) -> list[dict[str, float]]:
+    """Of each whole frame, the counts of each kind of pulse that stands out there in its brightest photometer."""
+    hits = _detectable_particles(scene.particles, light)
+    kinds = [{PARTICLE: counts} if counts else {} for counts in hits.tolist()]
+    for pulse in scene.pulses:
         photometer = pulse.brightest
-        where, own = pulse.light(photometer, first, light.shape[1])
-        bright = own > 0.1 * pulse.peak[photometer]
-        counts = own[bright].sum()
-        if counts > _DETECTION * np.sqrt(light[photometer, where][bright].sum()):
-            kinds[pulse.kind] = kinds.get(pulse.kind, 0.0) + float(counts)
+        if pulse.peak[photometer] * pulse.shapes[photometer].size <= _DETECTION**2:
+            continue  # fewer counts do not stand out even of nothing
+        for frame in range(max(pulse.onset // FRAME_SAMPLES, 0), min(-(-pulse.end // FRAME_SAMPLES), len(kinds))):
+            where, own = pulse.light(photometer, frame * FRAME_SAMPLES, FRAME_SAMPLES)
+            bright = own > 0.1 * pulse.peak[photometer]
+            counts = own[bright].sum()
+            here = light[photometer, frame * FRAME_SAMPLES :][where]
+            if counts > _DETECTION * np.sqrt(here[bright].sum()):
+                kinds[frame][pulse.kind] = kinds[frame].get(pulse.kind, 0.0) + float(counts)
     return kinds
+
+
+def _detectable_particles(particles: Particles, light: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Of each whole frame, (frames,), the counts of the particles that stand out there."""
+    frames = light.shape[1] // FRAME_SAMPLES
+    particle, sample, hits = particles.light(frames * FRAME_SAMPLES)
+    place = particle * frames + sample // FRAME_SAMPLES
+    counts, everything = (
+        np.bincount(place, values, particles.onset.size * frames).reshape(-1, frames)
+        for values in (hits, light[particles.photometer[particle], sample])
+    )
+    seen: NDArray[np.float64] = np.where(counts > _DETECTION * np.sqrt(everything), counts, 0.0).sum(axis=0)
+    return seen

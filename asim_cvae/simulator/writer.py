@@ -1,6 +1,6 @@
 """Writes observations as MMIA files, with the names and variables of the archive."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -46,10 +46,7 @@ def observation_rows(
         trigger: the row and the photometer, from 0, that triggered.
     """
     start, level = name.start, name.level
-    samples = counts.shape[1]
     rows = missing.size
-    padded = np.pad(counts.astype(np.float64), ((0, 0), (0, rows * READOUT_SAMPLES - samples)), constant_values=np.nan)
-    padded[:, np.repeat(missing, READOUT_SAMPLES)] = np.nan
     numbers = np.arange(rows, dtype=np.int32)
     row_us = READOUT_SAMPLES * SAMPLE_PERIOD_US
     time = _time_text(np.full(rows, start))
@@ -67,21 +64,35 @@ def observation_rows(
         variables["corrected_datetime_level1"] = time
         middle = (numbers + 0.5) * row_us
         variables["frame_time_phot"] = _time_text(start + middle.astype("timedelta64[us]"))
-        light = counts_to_flux(padded, flux_per_count).astype(np.float32)
+        light = [_readout_rows(values, missing, np.float32(np.nan)) for values in _flux(counts, flux_per_count)]
     else:
-        light = np.where(np.isnan(padded), _COUNT_FILL, np.nan_to_num(padded)).astype(np.int32)
+        light = [_readout_rows(values, missing, _COUNT_FILL) for values in counts]
     names = FLUX_VARIABLES if level == 1 else COUNT_VARIABLES
     for photometer, light_name, exists, values in zip(PHOTOMETERS, names, PRESENCE_VARIABLES, light, strict=True):
         variables[exists] = ~missing
         variables[f"{photometer.name}DataTrigger"] = (numbers == trigger[0]) & (photometer == PHOTOMETERS[trigger[1]])
-        variables[light_name] = values.reshape(rows, READOUT_SAMPLES)
+        variables[light_name] = values
     for camera in ("CHU1Meta_exists", "CHU1Data_exists", "CHU2Meta_exists", "CHU2Data_exists", "MXGSTrigger"):
         variables[camera] = np.zeros(rows, dtype=bool)
     return variables
 
 
+def _flux(counts: NDArray[np.int64], flux_per_count: NDArray[np.float64]) -> Iterator[NDArray[np.float32]]:
+    """Flux of each photometer, (T,), looked up: many samples hold few different counts."""
+    levels = np.tile(np.arange(counts.max() + 1), (len(PHOTOMETERS), 1))
+    for row, flux in zip(counts, counts_to_flux(levels, flux_per_count).astype(np.float32), strict=True):
+        yield flux[row]
+
+
+def _readout_rows(values: NDArray[Any], missing: NDArray[np.bool_], fill: np.float32 | np.int32) -> NDArray[Any]:
+    rows = np.full((missing.size, READOUT_SAMPLES), fill)
+    rows.reshape(-1)[: values.size] = values
+    rows[missing] = fill
+    return rows
+
+
 def _time_text(times: NDArray[np.datetime64]) -> NDArray[np.str_]:
-    return np.array([f"{time.astype('datetime64[us]')}+00:00" for time in times])
+    return np.strings.add(np.datetime_as_string(times, "us"), "+00:00")
 
 
 _FITS_FORMATS = {"i": "J", "f": "E", "b": "L", "U": "A"}
@@ -101,9 +112,10 @@ def write_fits(path: Path, rows: Rows, simulator: str) -> None:
     for name, values in rows.items():
         table[name] = np.where(values, b"T", b"F") if values.dtype.kind == "b" else values
     layout = tuple((name, _FITS_FORMATS[v.dtype.kind], v.shape[1:]) for name, v in rows.items())
-    content = _fits_headers(layout, table.size, simulator) + table.tobytes()
-    with whole_file(path) as partial:
-        partial.write_bytes(content + bytes(-len(content) % _FITS_BLOCK))
+    with whole_file(path) as partial, partial.open("wb") as stream:
+        stream.write(_fits_headers(layout, table.size, simulator))
+        stream.write(table.data)
+        stream.write(bytes(-table.nbytes % _FITS_BLOCK))
 
 
 @lru_cache
