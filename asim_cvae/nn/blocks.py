@@ -11,13 +11,16 @@ read than to compute. Here
   shift into what that layer adds.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
+
+_CACHED = 400_000
+"""Values worked on at a time."""
 
 
 class Moments(NamedTuple):
@@ -147,38 +150,29 @@ def activate(
         first: to the first values of each, (B, n).
     """
     values, mean, var = _Activation.apply(y, added, first, channels, length, slope, measured)  # type: ignore[no-untyped-call]
-    if not measured:
-        return values, None
-    mean, var = mean.view(-1, channels), var.view(-1, channels)
-    # They are of all positions. Those from the length on are 0 and few: what they contribute is taken out.
-    share = length * channels / values[0].numel()
-    whole = mean.mean(0)
-    whole_var = (var + (mean - whole) ** 2).mean(0)
-    mean = whole / share
-    return values, Moments(mean, whole_var / share - mean**2 * (1 - share), length * len(values))
+    return values, Moments(mean, var, length * len(values)) if measured else None
 
 
 class _Activation(torch.autograd.Function):
-    """Sequences, and mean and variance of columns that belong to one channel each, in few passes over the values."""
+    """Sequences, and mean and variance of their channels; on a CPU, what the cache holds of them at a time."""
 
     @staticmethod
     def forward(
         ctx: Any, y: Tensor, added: Tensor | None, first: Tensor | None, channels: int, length: int, slope: float,
         measured: bool,
     ) -> tuple[Tensor, Tensor | None, Tensor | None]:  # fmt: skip
-        if added is None:
-            values = F.leaky_relu(y, slope)
-        else:
-            values = y + added
+        values = torch.empty_like(y)
+        for frames in _parts(values):
+            part = values[frames]
+            if added is None:
+                part.copy_(y[frames])
+            else:
+                torch.add(y[frames], added, out=part)
             if first is not None:
-                values[:, 0, : first.shape[1]] += first
-            F.leaky_relu_(values, slope)
-        values.view(len(y), -1, channels)[:, length:] = 0
-        mean = var = None
-        if measured:
-            # Many columns: few rows to add up, which is faster and loses fewer digits.
-            rows = values.view(-1, channels * _columns(values.numel() // channels))
-            mean, var = torch.batch_norm_update_stats(rows, None, None, 0.0)
+                part[:, 0, : first.shape[1]] += first[frames]
+            F.leaky_relu_(part, slope)
+            part.view(len(part), -1, channels)[:, length:] = 0
+        mean, var = _moments(values, channels, length) if measured else (None, None)
         ctx.save_for_backward(values, mean)
         ctx.settings = channels, length, slope, None if first is None else first.shape[1]
         return values, mean, var
@@ -186,24 +180,44 @@ class _Activation(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grads: Any) -> tuple[Tensor | None, ...]:
-        grad, by_mean, by_var = grads
+        by_values, by_mean, by_var = grads
         values, mean = ctx.saved_tensors
         channels, length, slope, first = ctx.settings
-        if mean is None:
-            grad = grad.clone()
-        else:
-            columns = values.view(-1, mean.numel())
-            slopes = by_var * (2 / len(columns))
-            through_moments = by_mean / len(columns) - slopes * mean
-            grad = torch.addcmul(grad.reshape(columns.shape), columns, slopes).add_(through_moments).view_as(values)
-        torch.ops.aten.leaky_relu_backward.grad_input(grad, values, slope, True, grad_input=grad)
-        grad.view(len(grad), -1, channels)[:, length:] = 0
-        return (
-            grad,
-            grad.sum(0, keepdim=True) if ctx.needs_input_grad[1] else None,
-            None if first is None else grad[:, 0, :first],
-            *(None,) * 4,
-        )
+        if mean is not None:  # by a moment: by_mean / n + by_var 2 (value - mean) / n
+            factor = by_var * (2 / (length * len(values)))
+            constant = (by_mean / (length * len(values)) - factor * mean).repeat(values.shape[2] // channels)
+            factor = factor.repeat(values.shape[2] // channels)
+        grad = torch.empty_like(values)
+        by_added = torch.zeros_like(values[:1]) if ctx.needs_input_grad[1] else None
+        for frames in _parts(values):
+            part = grad[frames]
+            if mean is None:
+                part.copy_(by_values[frames])
+            else:
+                torch.addcmul(by_values[frames], values[frames], factor, out=part).add_(constant)
+            torch.ops.aten.leaky_relu_backward.grad_input(part, values[frames], slope, True, grad_input=part)
+            part.view(len(part), -1, channels)[:, length:] = 0
+            if by_added is not None:
+                by_added += part.sum(0)
+        return grad, by_added, None if first is None else grad[:, 0, :first], *(None,) * 4
+
+
+def _parts(values: Tensor) -> Iterator[slice]:
+    """Of the frames of (B, ...): so many as a processor's cache holds; elsewhere all."""
+    frames = len(values) if values.device.type != "cpu" else max(1, _CACHED * len(values) // values.numel())
+    return (slice(first, first + frames) for first in range(0, len(values), frames))
+
+
+def _moments(values: Tensor, channels: int, length: int) -> tuple[Tensor, Tensor]:
+    """Mean and biased variance, (C,), of the first ``length`` positions, where all others are 0."""
+    # Many columns: few rows to add up, which is faster and loses fewer digits.
+    rows = values.view(-1, channels * _columns(values.numel() // channels))
+    mean, var = (of_columns.view(-1, channels) for of_columns in torch.batch_norm_update_stats(rows, None, None, 0.0))
+    whole = mean.mean(0)
+    whole_var = (var + (mean - whole) ** 2).mean(0)
+    share = length * channels / values[0].numel()
+    mean = whole / share
+    return mean, whole_var / share - mean**2 * (1 - share)  # less what few zeros contribute
 
 
 def _columns(positions: int) -> int:
