@@ -11,7 +11,7 @@ read than to compute. Here
   shift into what that layer adds.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
@@ -19,8 +19,7 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-_CACHED = 400_000
-"""Values worked on at a time."""
+from asim_cvae.nn.parts import cached_parts
 
 
 class Moments(NamedTuple):
@@ -118,7 +117,8 @@ class _PairMaximum(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, even: Tensor, odd: Tensor) -> Tensor:
         if any(ctx.needs_input_grad):
-            ctx.save_for_backward(even >= odd)
+            # As numbers: with truth values, a product takes three times as long.
+            ctx.save_for_backward(torch.ge(even, odd, out=torch.empty_like(even)))
         return torch.maximum(even, odd)
 
     @staticmethod
@@ -147,7 +147,7 @@ def activate(
         slope: for negative values; 0 for ReLU.
         measured: give the moments, over all sequences.
         added: to all sequences alike, (1, J, P C).
-        first: to the first values of each, (B, n).
+        first: to the first values of each as well, (B, n).
     """
     values, mean, var = _Activation.apply(y, added, first, channels, length, slope, measured)  # type: ignore[no-untyped-call]
     return values, Moments(mean, var, length * len(values)) if measured else None
@@ -162,15 +162,12 @@ class _Activation(torch.autograd.Function):
         measured: bool,
     ) -> tuple[Tensor, Tensor | None, Tensor | None]:  # fmt: skip
         values = torch.empty_like(y)
-        for frames in _parts(values):
+        for frames in cached_parts(values, 4):
             part = values[frames]
-            if added is None:
-                part.copy_(y[frames])
-            else:
-                torch.add(y[frames], added, out=part)
+            shifted = y[frames] if added is None else torch.add(y[frames], added, out=part)
             if first is not None:
-                part[:, 0, : first.shape[1]] += first[frames]
-            F.leaky_relu_(part, slope)
+                shifted[:, 0, : first.shape[1]] += first[frames]
+            torch.ops.aten.leaky_relu.out(shifted, slope, out=part)
             part.view(len(part), -1, channels)[:, length:] = 0
         mean, var = _moments(values, channels, length) if measured else (None, None)
         ctx.save_for_backward(values, mean)
@@ -189,7 +186,7 @@ class _Activation(torch.autograd.Function):
             factor = factor.repeat(values.shape[2] // channels)
         grad = torch.empty_like(values)
         by_added = torch.zeros_like(values[:1]) if ctx.needs_input_grad[1] else None
-        for frames in _parts(values):
+        for frames in cached_parts(values, 4):
             part = grad[frames]
             if mean is None:
                 part.copy_(by_values[frames])
@@ -200,12 +197,6 @@ class _Activation(torch.autograd.Function):
             if by_added is not None:
                 by_added += part.sum(0)
         return grad, by_added, None if first is None else grad[:, 0, :first], *(None,) * 4
-
-
-def _parts(values: Tensor) -> Iterator[slice]:
-    """Of the frames of (B, ...): so many as a processor's cache holds; elsewhere all."""
-    frames = len(values) if values.device.type != "cpu" else max(1, _CACHED * len(values) // values.numel())
-    return (slice(first, first + frames) for first in range(0, len(values), frames))
 
 
 def _moments(values: Tensor, channels: int, length: int) -> tuple[Tensor, Tensor]:

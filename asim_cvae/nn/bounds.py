@@ -6,6 +6,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from asim_cvae.nn.parts import cached_parts
+
 LOG_SIGMA = (-10.0, 10.0)
 """log sigma of q(z|x); the thesis's trained networks stay between -8.7 and 1.1 on real frames."""
 
@@ -24,14 +26,18 @@ def soft_bound(x: Tensor, low: float, high: float) -> Tensor:
 class _SoftBound(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, low: float, high: float) -> Tensor:
-        bounded = x.clamp(low, high)
-        excess = x - bounded
-        distance = excess.abs()
-        ctx.save_for_backward(distance)
-        return bounded.add_(distance.log1p().copysign_(excess))
+        bounded, slope = torch.empty_like(x), torch.empty_like(x)
+        for part in cached_parts(x, 5):
+            torch.clamp(x[part], low, high, out=bounded[part])
+            excess = x[part] - bounded[part]
+            torch.abs(excess, out=slope[part])
+            bounded[part] += slope[part].log1p().copysign_(excess)
+            slope[part].add_(1).reciprocal_()
+        ctx.save_for_backward(slope)
+        return bounded
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
-        (distance,) = ctx.saved_tensors
-        return grads[0] / (1 + distance), None, None
+        (slope,) = ctx.saved_tensors
+        return grads[0] * slope, None, None

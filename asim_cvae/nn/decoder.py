@@ -64,7 +64,7 @@ class ThesisDecoder(nn.Module):
                 transposed_convolution(4, 2, inputs=1),
                 transposed_convolution(4, 2, inputs=1, upsampled=True),
                 transposed_convolution(4, 2, inputs=1, upsampled=True),
-                transposed_convolution(4, 2, inputs=2, upsampled=True, late=True),
+                transposed_convolution(4, 2, inputs=1, upsampled=True, late=True),
                 transposed_convolution(4, 1, inputs=4),
             ]
         )
