@@ -35,6 +35,7 @@ _NO_NEWS = (
     ".*logs directory .* is not empty.*",  # Hydra was there first
     ".*LeafSpec.*",  # Lightning's own affair with torch
     ".*dataloader is not resumable.*",  # EpochShuffle is
+    ".*Grad strides do not match.*",  # of weights of a few values
 )
 """Warnings that are of no consequence here."""
 

@@ -30,17 +30,29 @@ STORES = Path("outputs/stores")
 """Where stores go that are given no place."""
 
 _ENCODING_BATCH = 100  # not the training batch: scores must not depend on it, in the last digit either
+_CPU = torch.device("cpu")
+_HOLD = ("auto", "device", "memory", "store")
 _FRAME_BYTES = 4 * len(PHOTOMETERS) * FRAME_SAMPLES
 
 
 class FrameDataset(Dataset[Tensor]):
-    """Scaled frames of a store's ``rows``, held in memory or read when asked for; for a batch of indices, a batch."""
+    """Scaled frames of a store's ``rows``; for a batch of indices, a batch.
 
-    def __init__(self, store: FrameStore, rows: NDArray[np.int64], scaling: Scaling, in_memory: bool) -> None:
+    They are held on ``device``, from where batches come, or read when asked for where that is None.
+    """
+
+    def __init__(
+        self, store: FrameStore, rows: NDArray[np.int64], scaling: Scaling, device: torch.device | None
+    ) -> None:
         self.store = store
         self.rows = rows
         self.scaling = scaling
-        self._held = self._read(rows) if in_memory else None
+        self._held = None if device is None else self._read(rows, device)
+
+    @property
+    def is_held(self) -> bool:
+        """Whether frames are held, not read."""
+        return self._held is not None
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -50,15 +62,15 @@ class FrameDataset(Dataset[Tensor]):
 
     def __getitems__(self, indices: list[int]) -> Tensor:
         """Frames (n, 3, 5000) as the network is to see them."""
-        return self._read(self.rows[indices]) if self._held is None else self._held[indices]
+        return self._read(self.rows[indices], _CPU) if self._held is None else self._held[indices]
 
     def flux(self, index: int) -> NDArray[np.float32]:
         """One frame, (3, 5000), in uW/m^2 and in time order."""
         frame: NDArray[np.float32] = self.store.frames(self.rows[[index]])[0]
         return frame
 
-    def _read(self, rows: NDArray[np.int64]) -> Tensor:
-        scaled = torch.empty((len(rows), len(PHOTOMETERS), FRAME_SAMPLES))
+    def _read(self, rows: NDArray[np.int64], device: torch.device) -> Tensor:
+        scaled = torch.empty((len(rows), len(PHOTOMETERS), FRAME_SAMPLES), device=device)
         for first in range(0, len(rows), 256):  # so that no second copy of all is made
             part = slice(first, first + 256)
             scaled[part] = torch.from_numpy(self.scaling.scale(self.store.frames(rows[part])))
@@ -66,11 +78,16 @@ class FrameDataset(Dataset[Tensor]):
 
 
 class EpochShuffle(Sampler[int]):
-    """An order of ``size`` items for each epoch, a function of seed and epoch alone: a resumed run draws it again."""
+    """An order of ``size`` items for each epoch, a function of seed and epoch alone: a resumed run draws it again.
 
-    def __init__(self, size: int, seed: int) -> None:
+    Of several ``processes`` each has a share of it, as large as every other's.
+    """
+
+    def __init__(self, size: int, seed: int, process: int = 0, processes: int = 1) -> None:
         self.size = size
         self.seed = seed
+        self.process = process
+        self.processes = processes
         self.epoch = 0
         self._skip = 0
 
@@ -83,12 +100,13 @@ class EpochShuffle(Sampler[int]):
         self._skip = items
 
     def __len__(self) -> int:
-        return self.size
+        return self.size // self.processes
 
     def __iter__(self) -> Iterator[int]:
         generator = torch.Generator().manual_seed(derived_seed(self.seed, self.epoch))
         skip, self._skip = self._skip, 0
-        yield from torch.randperm(self.size, generator=generator)[skip:].tolist()
+        order = torch.randperm(self.size, generator=generator)[self.process :: self.processes][: len(self)]
+        yield from order[skip:].tolist()
 
 
 @dataclass(frozen=True)
@@ -121,10 +139,13 @@ class MMIADataModule(pl.LightningDataModule):
         store: HDF5 file of the frames; one below ``outputs/stores`` named after the folders where not given. Given
             alone, it is used as it is.
         simulation: the archive to make in ``root`` where it is not there yet.
-        batch_size: frames; shrunk to what there is.
+        batch_size: frames, of each device; shrunk to what there is.
         validation_fraction: share of the observations, one at least.
         split_seed: draws them.
-        memory_gb: frames of a split are held in memory up to this size, and read when asked for above it.
+        hold: where frames are held: 'device' (of the training), 'memory', 'store' (read when asked for), or 'auto':
+            on the device where they fill half of its free memory at most, else in memory, else in the store.
+        memory_gb: frames of a split are held in memory up to this size.
+        readers: processes that read frames ahead where they are not held; 0: none but this one.
         workers: processes that read or simulate files; as many as there are cores where not given.
         seed: of the order of training frames.
     """
@@ -139,13 +160,17 @@ class MMIADataModule(pl.LightningDataModule):
         batch_size: int = 100,
         validation_fraction: float = 0.1,
         split_seed: int = 0,
+        hold: str = "auto",
         memory_gb: float = 8.0,
+        readers: int = 0,
         workers: int | None = None,
         seed: int = 0,
     ) -> None:
         super().__init__()
         if batch_size < 1:
             raise InputError(f"data.batch_size must be 1 or more, not {batch_size}")
+        if hold not in _HOLD:
+            raise InputError(f"data.hold={hold}: one of {', '.join(_HOLD)}")
         self.scaling = scaling
         self.root = _path(root)
         self.ground_truth_root = _path((ground_truth or {}).get("root"))
@@ -156,7 +181,9 @@ class MMIADataModule(pl.LightningDataModule):
         self.batch_size = batch_size
         self.validation_fraction = validation_fraction
         self.split_seed = split_seed
+        self.hold = hold
         self.memory_gb = memory_gb
+        self.readers = readers
         self.workers = workers
         self.seed = seed
         self._prepared = False
@@ -201,19 +228,31 @@ class MMIADataModule(pl.LightningDataModule):
             log.info("batches of %d frames, not %d: there are no more", len(self.train_rows), self.batch_size)
 
     def train_dataloader(self) -> DataLoader[Tensor]:
-        """Shuffled batches; the last partial one is dropped."""
-        batch = min(self.batch_size, len(self.train_rows))
-        order = EpochShuffle(len(self.train_rows), self.seed)
-        dataset = self._dataset(self.train_rows)
-        return DataLoader(dataset, batch, sampler=order, drop_last=True, collate_fn=_as_it_is)
+        """Shuffled batches, of several devices each its share; the last partial one is dropped."""
+        process, processes = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
+        order = EpochShuffle(len(self.train_rows), self.seed, process, processes)
+        if not len(order):
+            raise InputError(f"{len(self.train_rows)} frames to train on are too few for {processes} devices")
+        dataset = self._dataset(self.train_rows, self._device())
+        batch = min(self.batch_size, len(order))
+        return self._loader(dataset, batch, sampler=order, drop_last=True)
 
     def val_dataloader(self) -> DataLoader[Tensor]:
-        """All validation frames."""
-        return self.frames_loader(self._dataset(self.validation_rows))
+        """All validation frames, on every device."""
+        return self.frames_loader(self._dataset(self.validation_rows, self._device()))
 
     def frames_loader(self, dataset: FrameDataset) -> DataLoader[Tensor]:
         """All frames of ``dataset`` in order."""
-        return DataLoader(dataset, _ENCODING_BATCH, collate_fn=_as_it_is)
+        return self._loader(dataset, _ENCODING_BATCH)
+
+    def _loader(self, dataset: FrameDataset, batch: int, **how: Any) -> DataLoader[Tensor]:
+        readers = 0 if dataset.is_held else self.readers
+        # Spawned, not forked: torch's threads do not survive a fork.
+        context = "spawn" if readers else None
+        return DataLoader(
+            dataset, batch, num_workers=readers, multiprocessing_context=context, collate_fn=_as_it_is,
+            persistent_workers=readers > 0, pin_memory=readers > 0 and torch.cuda.is_available(), **how,
+        )  # fmt: skip
 
     def scored_frames(self) -> ScoredFrames:
         """The labelled frames, or all of the ground truth where it has no labels.
@@ -233,7 +272,7 @@ class MMIADataModule(pl.LightningDataModule):
         rows = rows[np.lexsort((table.index[rows], table.file[rows]))]
         simulator = next((entry.simulator for entry in table.observations if entry.simulator), "")
         return ScoredFrames(
-            dataset=self._dataset(rows),
+            dataset=self._dataset(rows, _CPU),
             file=table.file[rows],
             observation_id=table.observation_id[rows],
             frame=table.index[rows],
@@ -246,8 +285,17 @@ class MMIADataModule(pl.LightningDataModule):
             },
         )
 
-    def _dataset(self, rows: NDArray[np.int64]) -> FrameDataset:
-        return FrameDataset(self.store, rows, self.scaling, len(rows) * _FRAME_BYTES <= self.memory_gb * 1e9)
+    def _device(self) -> torch.device:
+        """Of the training."""
+        return self.trainer.strategy.root_device if self.trainer else _CPU
+
+    def _dataset(self, rows: NDArray[np.int64], device: torch.device) -> FrameDataset:
+        size = len(rows) * _FRAME_BYTES
+        fits = {"device": size <= _room(device), "memory": size <= self.memory_gb * 1e9, "store": True}
+        if device == _CPU:
+            fits["device"] = False  # its memory is what memory_gb limits
+        place = next(name for name, room in fits.items() if room) if self.hold == "auto" else self.hold
+        return FrameDataset(self.store, rows, self.scaling, {"device": device, "memory": _CPU}.get(place))
 
     def _default_store(self) -> Path:
         places = [self.root, self.ground_truth_root, self.ground_truth_table]
@@ -263,6 +311,11 @@ def _digest(*columns: NDArray[Any]) -> str:
     """Eight letters that tell one set of files, frames and labels from another."""
     rows = "\n".join(" ".join(map(str, row)) for row in zip(*columns, strict=True))
     return hashlib.sha256(rows.encode()).hexdigest()[:8]
+
+
+def _room(device: torch.device) -> float:
+    """Bytes of a GPU's memory that frames may fill."""
+    return torch.cuda.mem_get_info(device)[0] / 2 if device.type == "cuda" else 0
 
 
 def _path(value: str | Path | None) -> Path | None:

@@ -1,6 +1,6 @@
 """The convolutional VAE as a LightningModule."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import pytorch_lightning as pl
@@ -21,6 +21,7 @@ class CVAEModule(pl.LightningModule):
         network: has ``encode(x) -> (mu, log_sigma)`` and ``decode(z) -> Distribution`` over x.
         optimizer: makes the optimiser from the parameters.
         warmup: share of the epochs over which the KL term's weight rises from 0 to 1.
+        compile: keywords of ``torch.compile``, by which training steps are then compiled.
     """
 
     def __init__(
@@ -28,6 +29,7 @@ class CVAEModule(pl.LightningModule):
         network: torch.nn.Module,
         optimizer: Callable[[Iterable[torch.nn.Parameter]], Optimizer] = torch.optim.Adam,
         warmup: float = 0.0,
+        compile: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
         if not 0 <= warmup <= 1:
@@ -35,6 +37,7 @@ class CVAEModule(pl.LightningModule):
         self.network: Any = network
         self.make_optimizer = optimizer
         self.warmup = warmup
+        self._training_elbo = self.elbo if compile is None else torch.compile(self.elbo, **compile)
         self.scheduled_epochs: int | None = None
         self._validation_means: list[Tensor] = []
 
@@ -74,10 +77,10 @@ class CVAEModule(pl.LightningModule):
 
     def training_step(self, batch: Tensor, batch_idx: int) -> Tensor:
         beta = warmup_beta(self.current_epoch, self.scheduled_epochs or 1, self.warmup)
-        terms = self.elbo(batch, beta)
+        terms = self._training_elbo(batch, beta)
         self._log("train", terms, batch.shape[0])
-        self.log("train/beta", beta, on_step=False, on_epoch=True)
-        self.log("train/loss", terms.loss.detach(), on_step=False, on_epoch=True, batch_size=batch.shape[0])
+        self.log("train/beta", beta, on_step=False, on_epoch=True, sync_dist=True)
+        self.log("train/loss", terms.loss.detach(), on_step=False, on_epoch=True, batch_size=len(batch), sync_dist=True)
         return terms.loss
 
     def validation_step(self, batch: Tensor, batch_idx: int) -> None:
@@ -90,7 +93,7 @@ class CVAEModule(pl.LightningModule):
         """Count the latents that tell validation frames apart."""
         means = torch.cat(self._validation_means).float().cpu().numpy()
         self._validation_means.clear()
-        self.log("val/active_units", float(active_units(means)))
+        self.log("val/active_units", float(active_units(means)), sync_dist=True)
 
     def _log(self, split: str, terms: Elbo, frames: int) -> None:
         values = {"elbo": terms.elbo, "log_px": terms.log_px.mean(), "kl": terms.kl.mean()}
@@ -99,11 +102,11 @@ class CVAEModule(pl.LightningModule):
             on_step=False,
             on_epoch=True,
             batch_size=frames,
-            sync_dist=split == "val",
+            sync_dist=True,
         )
         self.log(
             f"{split}_elbo", values["elbo"].detach(), prog_bar=True, logger=False, on_step=False, on_epoch=True,
-            batch_size=frames, sync_dist=split == "val",
+            batch_size=frames, sync_dist=True,
         )  # fmt: skip
 
     def configure_optimizers(self) -> Optimizer:

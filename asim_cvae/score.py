@@ -8,11 +8,7 @@ from omegaconf import DictConfig
 
 from asim_cvae.command import command
 from asim_cvae.errors import InputError
-from asim_cvae.evaluation import evaluate
-from asim_cvae.pictures import Pictures
 from asim_cvae.results import CONFIG
-from asim_cvae.runs import load_model, write_results
-from asim_cvae.scoring.table import format_scores
 
 log = logging.getLogger(__name__)
 
@@ -20,6 +16,12 @@ log = logging.getLogger(__name__)
 @command("score")
 def main(config: DictConfig) -> None:
     """Encode the ground truth, or all frames without one, and write scores, latents and figures into ``out``."""
+    # These take seconds to import: --help and a mistyped setting do not wait for them.
+    from asim_cvae.evaluation import evaluate
+    from asim_cvae.pictures import Pictures
+    from asim_cvae.runs import load_model, write_results
+    from asim_cvae.scoring.table import format_scores
+
     out = Path(config.out)
     if (out / CONFIG).exists():
         raise InputError(f"out={out}: is a run folder, whose own scores would be written over; choose another folder")

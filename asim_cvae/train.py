@@ -1,36 +1,20 @@
 """``python -m asim_cvae.train``: train, score and draw one experiment, or a sweep of them with ``-m``."""
 
-import logging
-import shutil
-import sys
 from pathlib import Path
 
-import pytorch_lightning as pl
 from hydra.core.hydra_config import HydraConfig
-from hydra.utils import instantiate
-from omegaconf import DictConfig, OmegaConf
-from pytorch_lightning.loggers import TensorBoardLogger
+from omegaconf import DictConfig
 
-from asim_cvae.callbacks.checkpoints import RunCheckpoints, StoppedError, StopSignal
-from asim_cvae.callbacks.ground_truth import GroundTruthScoring
-from asim_cvae.callbacks.health import FailedTrainingError, TrainingHealth
-from asim_cvae.callbacks.metrics import EpochMetrics
-from asim_cvae.callbacks.randomness import StepSeeds
 from asim_cvae.command import command
-from asim_cvae.errors import InputError
-from asim_cvae.results import CHECKPOINTS
-from asim_cvae.resume import check_config, is_finished, resume_point, resumed_config, write_config
-from asim_cvae.seeds import derived_seed
-from asim_cvae.settings import experiment_settings, named_settings
-
-_SPACE = 100_000_000  # bytes: checkpoints of 12 MB each, the export, figures
-
-log = logging.getLogger(__name__)
 
 
 @command("train")
 def main(config: DictConfig) -> None:
     """Train the configured experiment in Hydra's run folder, or go on with a run in its own."""
+    # Lightning takes seconds to import: --help and a mistyped setting do not wait for it.
+    from asim_cvae.resume import resumed_config
+    from asim_cvae.training import train
+
     hydra = HydraConfig.get()
     folder = Path(hydra.runtime.output_dir)
     if config.resume is None:
@@ -38,80 +22,6 @@ def main(config: DictConfig) -> None:
     else:
         config = resumed_config(folder, config, hydra.overrides.task)
     train(config, folder)
-
-
-def train(config: DictConfig, folder: Path) -> None:
-    """Fit, score and draw into ``folder``; with other initial weights where training fails.
-
-    A run that the folder holds is gone on with; one that is finished is left as it is.
-    """
-    if config.seed < 0:
-        raise InputError(f"seed={config.seed}: a seed is 0 or more")
-    free = shutil.disk_usage(folder).free
-    if free < _SPACE:
-        raise InputError(f"{folder}: {free / 1e6:.0f} MB free, {_SPACE / 1e6:.0f} MB are needed for checkpoints")
-    check_config(folder, config)
-    if is_finished(folder, config.trainer.max_epochs):
-        log.info("%s: this run is finished", folder)
-        return
-    checkpoint, restart = resume_point(folder, config.trainer.max_epochs)
-    write_config(folder, config)
-    data = instantiate(config.data, _partial_=True)(scaling=instantiate(config.scaling), seed=config.seed)
-    data.prepare_data()
-    with StopSignal() as stop:
-        while restart <= config.max_restarts:
-            try:
-                _fit(config, data, folder, restart, checkpoint, stop)
-                return
-            except StoppedError as stopped:
-                log.warning("%s; go on with: python -m asim_cvae.train resume=%s", stopped, folder)
-                sys.exit(stopped.exit_status)
-            except FailedTrainingError as error:
-                log.warning("training failed: %s (restarts so far: %d)", error, restart)
-                restart, checkpoint = restart + 1, None
-                _forget(folder)
-    raise InputError(f"no initialisation could be trained, max_restarts={config.max_restarts}; try another seed")
-
-
-def _forget(folder: Path) -> None:
-    """Remove what a failed training left: it would be taken for the next one's."""
-    shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
-    for events in folder.glob("events.out.tfevents.*"):
-        events.unlink()
-
-
-def _fit(
-    config: DictConfig,
-    data: pl.LightningDataModule,
-    folder: Path,
-    restart: int,
-    checkpoint: Path | None,
-    stop: StopSignal,
-) -> None:
-    stop.raise_if_asked()
-    # A restart draws other weights, and the same ones whenever this run is made again.
-    seed = config.seed if restart == 0 else derived_seed(config.seed, restart)
-    pl.seed_everything(seed, workers=True, verbose=False)
-    module = instantiate(config.model)
-    training = {"experiment": config.name, "seed": config.seed, "restarts": restart}
-    settings = named_settings(experiment_settings(OmegaConf.to_container(config, resolve=True)))  # type: ignore[arg-type]
-    callbacks = [
-        TrainingHealth(),
-        StepSeeds(seed),
-        EpochMetrics(),
-        GroundTruthScoring(instantiate(config.scoring), training, settings, config.figures),
-        RunCheckpoints(folder / CHECKPOINTS, "val/elbo", stop),
-    ]
-    trainer = instantiate(
-        config.trainer,
-        default_root_dir=str(folder),
-        enable_checkpointing=False,  # RunCheckpoints does it
-        callbacks=callbacks,
-        logger=TensorBoardLogger(folder, name="", version=""),
-    )
-    if trainer.world_size > 1:
-        raise InputError(f"trainer.devices={config.trainer.devices}: training is for one device yet")
-    trainer.fit(module, data, ckpt_path=checkpoint, weights_only=True)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ FLOORS = (
     ("archive", "frames", "simulator", "nn"),
     ("objective", "scoring", "figures"),
     ("data", "model", "legacy", "evaluation"),
-    ("comparison", "results", "runs", "pictures", "dashboard", "callbacks", "resume", "sweeps", "command"),
+    ("comparison", "results", "runs", "pictures", "dashboard", "callbacks", "resume", "training", "sweeps", "command"),
     ("simulate", "realism", "prepare", "train", "score", "table"),
 )
 ORDER = [room for floor in FLOORS for room in floor]

@@ -91,7 +91,7 @@ class RunCheckpoints(pl.Callback):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Save and stop where a signal came; the last step of an epoch is left to the epoch's end."""
-        if self.stop.number is not None and batch_idx + 1 < trainer.num_training_batches:
+        if batch_idx + 1 < trainer.num_training_batches and self._is_asked(trainer):
             self._save(trainer)
             self.stop.raise_if_asked()
 
@@ -102,10 +102,21 @@ class RunCheckpoints(pl.Callback):
         if is_best:
             self.best = value
         self._save(trainer, is_best)
-        self.stop.raise_if_asked()
+        if self._is_asked(trainer):
+            self.stop.raise_if_asked()
+
+    def _is_asked(self, trainer: pl.Trainer) -> bool:
+        """Whether a signal came, to the process of any device."""
+        asked = self.stop.number is not None
+        if trainer.world_size > 1 and trainer.strategy.reduce_boolean_decision(asked, all=False):
+            self.stop.number = self.stop.number or signal.SIGTERM
+        return self.stop.number is not None
 
     def _save(self, trainer: pl.Trainer, is_best: bool = False) -> None:
         last = self.folder / LAST
+        if not trainer.is_global_zero:
+            trainer.save_checkpoint(last)  # which only the first process writes, when all are there
+            return
         with whole_file(last) as partial:
             trainer.save_checkpoint(partial)
             if is_best:  # before the last one says that it is there

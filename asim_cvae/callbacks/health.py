@@ -11,6 +11,9 @@ from asim_cvae.model import CVAEModule
 _INDISTINCT = 1e-5  # of the largest latent: less variation over frames than this is rounding
 
 
+_STEPS = 50  # of a GPU from one look to the next, for which it has to wait
+
+
 class FailedTrainingError(Exception):
     """The network cannot be trained from its initial weights; says why."""
 
@@ -25,6 +28,7 @@ class TrainingHealth(pl.Callback):
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Look at what an untrained copy makes of one batch; the first epoch of a resumed run is not looked at."""
+        self._finite = torch.tensor(True, device=pl_module.device)
         loader = trainer.train_dataloader
         if trainer.global_step > 0 or loader is None or not isinstance(pl_module, CVAEModule):
             return
@@ -34,19 +38,32 @@ class TrainingHealth(pl.Callback):
             raise FailedTrainingError("the encoder gives all frames the same latent")
 
     def on_before_backward(self, trainer: pl.Trainer, pl_module: pl.LightningModule, loss: torch.Tensor) -> None:
-        """Look at the step's loss."""
-        if not torch.isfinite(loss):
-            raise FailedTrainingError(f"the loss is {loss.item()} in epoch {trainer.current_epoch}")
+        """Keep the step's loss."""
+        self._loss = loss.detach()
 
     def on_before_optimizer_step(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, optimizer: torch.optim.Optimizer
     ) -> None:
-        """Look at the step's gradient, before it changes a weight, and log its norm and the learning rate."""
+        """Look at loss and gradient, on a CPU before they change a weight, and log the gradient's norm and the rate."""
         norm = get_total_norm([p.grad for p in pl_module.parameters() if p.grad is not None])
-        pl_module.log("train/grad_norm", norm, on_step=False, on_epoch=True)
-        pl_module.log("train/lr", optimizer.param_groups[0]["lr"], on_step=False, on_epoch=True)
-        if not torch.isfinite(norm):
-            raise FailedTrainingError(f"the gradient's norm is {norm.item()} in epoch {trainer.current_epoch}")
+        pl_module.log("train/grad_norm", norm, on_step=False, on_epoch=True, sync_dist=True)
+        rate = optimizer.param_groups[0]["lr"]
+        pl_module.log("train/lr", rate, on_step=False, on_epoch=True, sync_dist=True)
+        self._norm = norm
+        self._finite = self._finite & torch.isfinite(self._loss) & torch.isfinite(norm)
+        if pl_module.device.type == "cpu" or trainer.global_step % _STEPS == 0:
+            self._look(trainer)
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Look before the epoch is saved."""
+        self._look(trainer)
+
+    def _look(self, trainer: pl.Trainer) -> None:
+        """Of several devices none goes on where one fails."""
+        if not trainer.strategy.reduce_boolean_decision(bool(self._finite), all=True):
+            raise FailedTrainingError(
+                f"loss {self._loss.item()}, gradient's norm {self._norm.item()} in epoch {trainer.current_epoch}"
+            )
 
 
 @torch.inference_mode()

@@ -25,5 +25,5 @@ class StepSeeds(pl.Callback):
     def on_validation_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int, dataloader_idx: int = 0
     ) -> None:
-        """Before a validation step."""
-        torch.manual_seed(derived_seed(self.seed, trainer.current_epoch, _VALIDATION, batch_idx, trainer.global_rank))
+        """Before a validation step, which every device makes alike."""
+        torch.manual_seed(derived_seed(self.seed, trainer.current_epoch, _VALIDATION, batch_idx, 0))

@@ -8,6 +8,7 @@ stand in the order of their files' names.
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -111,7 +112,7 @@ class FrameStore:
             raise InputError(f"{path}: no frame store of this version; make one with python -m asim_cvae.prepare")
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"path": self.path, "_file": None}
+        return {"path": self.path, "_file": None}  # not what is open or mapped
 
     @property
     def file(self) -> h5py.File:
@@ -121,12 +122,17 @@ class FrameStore:
         return self._file
 
     def frames(self, rows: NDArray[np.integer[Any]]) -> NDArray[np.float32]:
-        """Frames (n, 3, 5000) in uW/m^2 of ``rows`` in any order, without repeats."""
-        order = np.argsort(rows)
-        flux = np.empty((len(rows), len(PHOTOMETERS), FRAME_SAMPLES), dtype=np.float32)
-        if len(rows):
-            flux[order] = self.file["frames"][rows[order]]
+        """Frames (n, 3, 5000) in uW/m^2 of ``rows`` in any order."""
+        flux: NDArray[np.float32] = self._frames[rows]
         return flux
+
+    @cached_property
+    def _frames(self) -> NDArray[np.float32]:
+        """All frames, mapped into memory: h5py takes ten times as long to pick rows."""
+        stored = self.file["frames"]
+        if not stored.size:
+            return np.zeros(stored.shape, dtype=np.float32)
+        return np.memmap(self.path, stored.dtype, mode="r", offset=stored.id.get_offset(), shape=stored.shape)
 
     def table(self) -> FrameTable:
         """Where the frames come from and what their labels are."""

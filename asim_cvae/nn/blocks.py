@@ -203,6 +203,7 @@ def _moments(values: Tensor, channels: int, length: int) -> tuple[Tensor, Tensor
     """Mean and biased variance, (C,), of the first ``length`` positions, where all others are 0."""
     # Many columns: few rows to add up, which is faster and loses fewer digits.
     rows = values.view(-1, channels * _columns(values.numel() // channels))
+    rows = rows.to(torch.promote_types(rows.dtype, torch.float32))
     mean, var = (of_columns.view(-1, channels) for of_columns in torch.batch_norm_update_stats(rows, None, None, 0.0))
     whole = mean.mean(0)
     whole_var = (var + (mean - whole) ** 2).mean(0)

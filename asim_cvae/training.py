@@ -1,0 +1,117 @@
+"""One run: what its configuration names is put together and trained; restarts, resuming, several devices."""
+
+import logging
+import shutil
+import sys
+from pathlib import Path
+
+import pytorch_lightning as pl
+import torch
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+from pytorch_lightning.loggers import TensorBoardLogger
+from pytorch_lightning.utilities import rank_zero_only
+
+from asim_cvae.callbacks.checkpoints import RunCheckpoints, StoppedError, StopSignal
+from asim_cvae.callbacks.ground_truth import GroundTruthScoring
+from asim_cvae.callbacks.health import FailedTrainingError, TrainingHealth
+from asim_cvae.callbacks.metrics import EpochMetrics
+from asim_cvae.callbacks.randomness import StepSeeds
+from asim_cvae.errors import InputError
+from asim_cvae.results import CHECKPOINTS
+from asim_cvae.resume import check_config, is_finished, resume_point, write_config
+from asim_cvae.seeds import derived_seed
+from asim_cvae.settings import experiment_settings, named_settings
+
+_SPACE = 100_000_000  # bytes: checkpoints of 12 MB each, the export, figures
+
+log = logging.getLogger(__name__)
+for _library in ("pytorch_lightning", "lightning_fabric"):
+    logging.getLogger(_library).setLevel(logging.WARNING)  # which importing them sets to INFO
+
+
+def train(config: DictConfig, folder: Path) -> None:
+    """Fit, score and draw into ``folder``; with other initial weights where training fails.
+
+    A run that the folder holds is gone on with; one that is finished is left as it is.
+    """
+    if config.seed < 0:
+        raise InputError(f"seed={config.seed}: a seed is 0 or more")
+    data = instantiate(config.data, _partial_=True)(scaling=instantiate(config.scaling), seed=config.seed)
+    is_first = rank_zero_only.rank == 0  # type: ignore[attr-defined]  # of the processes of several devices
+    if is_first:
+        _check_space(folder)
+        check_config(folder, config)
+    if is_finished(folder, config.trainer.max_epochs):
+        log.info("%s: this run is finished", folder)
+        return
+    checkpoint, restart = resume_point(folder, config.trainer.max_epochs)
+    if is_first:  # it starts the others when this is done
+        write_config(folder, config)
+        data.prepare_data()
+    else:
+        logging.getLogger().setLevel(logging.WARNING)
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = config.tf32
+    with StopSignal() as stop:
+        while restart <= config.max_restarts:
+            try:
+                _fit(config, data, folder, restart, checkpoint, stop)
+                return
+            except StoppedError as stopped:
+                log.warning("%s; go on with: python -m asim_cvae.train resume=%s", stopped, folder)
+                sys.exit(stopped.exit_status)
+            except FailedTrainingError as error:
+                log.warning("training failed: %s (restarts so far: %d)", error, restart)
+                restart, checkpoint = restart + 1, None
+                _forget(folder)
+    raise InputError(f"no initialisation could be trained, max_restarts={config.max_restarts}; try another seed")
+
+
+def _check_space(folder: Path) -> None:
+    free = shutil.disk_usage(folder).free
+    if free < _SPACE:
+        raise InputError(f"{folder}: {free / 1e6:.0f} MB free, {_SPACE / 1e6:.0f} MB are needed for checkpoints")
+
+
+@rank_zero_only
+def _forget(folder: Path) -> None:
+    """Remove what a failed training left: it would be taken for the next one's."""
+    shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
+    for events in folder.glob("events.out.tfevents.*"):
+        events.unlink()
+
+
+def _fit(
+    config: DictConfig,
+    data: pl.LightningDataModule,
+    folder: Path,
+    restart: int,
+    checkpoint: Path | None,
+    stop: StopSignal,
+) -> None:
+    stop.raise_if_asked()
+    # A restart draws other weights, and the same ones whenever this run is made again.
+    seed = config.seed if restart == 0 else derived_seed(config.seed, restart)
+    pl.seed_everything(seed, workers=True, verbose=False)
+    module = instantiate(config.model)
+    training = {"experiment": config.name, "seed": config.seed, "restarts": restart}
+    settings = named_settings(experiment_settings(OmegaConf.to_container(config, resolve=True)))  # type: ignore[arg-type]
+    callbacks = [
+        TrainingHealth(),
+        StepSeeds(seed),
+        EpochMetrics(),
+        GroundTruthScoring(instantiate(config.scoring), training, settings, config.figures),
+        RunCheckpoints(folder / CHECKPOINTS, "val/elbo", stop),
+    ]
+    trainer = instantiate(
+        config.trainer,
+        default_root_dir=str(folder),
+        enable_checkpointing=False,  # RunCheckpoints does it
+        callbacks=callbacks,
+        logger=TensorBoardLogger(folder, name="", version=""),
+    )
+    if trainer.world_size > 1 and HydraConfig.get().mode == RunMode.MULTIRUN:
+        raise InputError("trainer=ddp: not in a sweep, whose command the processes of other devices would begin again")
+    trainer.fit(module, data, ckpt_path=checkpoint, weights_only=True)
