@@ -7,7 +7,7 @@ import shutil
 import signal
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -41,6 +41,8 @@ from asim_cvae.parallel import map_batches
 _PARTS = "[!.]*.h5"  # not what a killed program left half written
 _SECONDS = 60  # a file
 _BATCH = 32  # files a part: what a kill loses at most, and some 30 MB of a worker's memory
+_SLAB = 500  # frames copied at a time, 30 MB
+_FILES_A_WORKER = 300  # are read in the time in which another process starts
 
 
 @dataclass(frozen=True)
@@ -100,7 +102,7 @@ def build_store(
         root: folder of the observations to train on.
         ground_truth_root: folder of those to score on; ``root`` where not given.
         ground_truth_table: label table; without one all of ``ground_truth_root`` is ground truth, without labels.
-        workers: processes; as many as there are cores where not given.
+        workers: processes; where not given as many as there are cores, fewer for few files.
 
     Raises:
         InputError: no folder is given or one does not exist, it holds no usable file, or the table cannot be used.
@@ -113,6 +115,7 @@ def build_store(
         _refuse_other_file(store)
         known = _known(store, parts)
         new = [plan.files[name] for name in sorted(plan.files) if fingerprints[name] != known.get(name)]
+        workers = workers or min(os.cpu_count() or 1, 1 + len(new) // _FILES_A_WORKER)
         for _ in map_batches(partial(_write_part, parts=parts), new, _BATCH, workers, "reading files"):
             pass  # each batch has left its part
         digest = _digest(plan, fingerprints)
@@ -278,14 +281,21 @@ def _merge(
 
 
 def _frames_from(places: Sequence[tuple[ObservationEntry, Path, int]]) -> Iterator[NDArray[np.float32]]:
-    opened: dict[Path, h5py.File] = {}
-    try:
-        for entry, path, first in places:
-            file = opened.get(path) or opened.setdefault(path, h5py.File(path, "r"))
-            yield file["frames"][first : first + len(entry.frames)]
-    finally:
-        for file in opened.values():
-            file.close()
+    """The frames of the places in turn, many at a time where they stand together."""
+    runs: list[tuple[Path, int, int]] = []  # a file, its first row, and the one after the last
+    for entry, path, first in places:
+        last = first + len(entry.frames)
+        if runs and runs[-1][0] == path and runs[-1][2] == first:
+            runs[-1] = (path, runs[-1][1], last)
+        else:
+            runs.append((path, first, last))
+    opened: dict[Path, h5py.Dataset] = {}
+    with ExitStack() as stack:
+        for path, first, last in runs:
+            if path not in opened:
+                opened[path] = stack.enter_context(h5py.File(path, "r"))["frames"]
+            for row in range(first, last, _SLAB):
+                yield opened[path][row : min(row + _SLAB, last)]
 
 
 def _report(store: FrameStore, plan: _Plan, files_read: int) -> BuildReport:

@@ -173,7 +173,7 @@ def write_store(
     ground_truth: Sequence[bool] | None = None,
     digest: str = "",
 ) -> None:
-    """Write a store; ``frames`` yields each observation's (n, 3, 5000) in turn, so that memory stays bounded.
+    """Write a store; ``frames`` yields all observations' (n, 3, 5000) in turn, so that memory stays bounded.
 
     ``labels`` are by file name and frame number, ``ground_truth`` has a flag an observation, ``digest`` is kept as is.
     """
