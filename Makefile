@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: help setup demo table1 table1-full dashboard realism test test-ray lint format lock clean
+.PHONY: help setup demo table1 table1-full dashboard realism bench test test-ray lint format lock clean
 
 help: ## Show this help
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -36,6 +36,9 @@ dashboard: $(READY) ## Open TensorBoard on all runs, on http://localhost:6006
 
 realism: $(READY) ## Report how real the simulated data are (ASIM_CVAE_REFERENCE: folder of real frames and weights)
 	$(BIN)/python -m asim_cvae.realism
+
+bench: $(READY) ## Measure speed as ratios to references run beside it: some 20 minutes
+	$(BIN)/python -m asim_cvae.bench
 
 test: lint ## Lint, types and tests
 	$(BIN)/pytest

@@ -37,7 +37,7 @@ class CVAEModule(pl.LightningModule):
         self.network: Any = network
         self.make_optimizer = optimizer
         self.warmup = warmup
-        self._training_elbo = self.elbo if compile is None else torch.compile(self.elbo, **compile)
+        self.training_elbo = self.elbo if compile is None else torch.compile(self.elbo, **compile)
         self.scheduled_epochs: int | None = None
         self._validation_means: list[Tensor] = []
 
@@ -77,7 +77,7 @@ class CVAEModule(pl.LightningModule):
 
     def training_step(self, batch: Tensor, batch_idx: int) -> Tensor:
         beta = warmup_beta(self.current_epoch, self.scheduled_epochs or 1, self.warmup)
-        terms = self._training_elbo(batch, beta)
+        terms = self.training_elbo(batch, beta)
         self._log("train", terms, batch.shape[0])
         self.log("train/beta", beta, on_step=False, on_epoch=True, sync_dist=True)
         self.log("train/loss", terms.loss.detach(), on_step=False, on_epoch=True, batch_size=len(batch), sync_dist=True)

@@ -14,8 +14,20 @@ FLOORS = (
     ("archive", "frames", "simulator", "nn"),
     ("objective", "scoring", "figures"),
     ("data", "model", "legacy", "evaluation"),
-    ("comparison", "results", "runs", "pictures", "dashboard", "callbacks", "resume", "training", "sweeps", "command"),
-    ("simulate", "realism", "prepare", "train", "score", "table"),
+    (
+        "comparison",
+        "results",
+        "runs",
+        "pictures",
+        "dashboard",
+        "callbacks",
+        "resume",
+        "training",
+        "sweeps",
+        "command",
+        "benchmarks",
+    ),
+    ("simulate", "realism", "prepare", "train", "score", "table", "bench"),
 )
 ORDER = [room for floor in FLOORS for room in floor]
 COMMANDS = FLOORS[-1]

@@ -6,7 +6,7 @@ from typing import Any
 import cdflib
 import numpy as np
 
-from asim_cvae.archive.layout import SIMULATOR_KEYWORD, WANTED_VARIABLES
+from asim_cvae.archive.layout import LIGHT_CURVES, SIMULATOR_KEYWORD, WANTED_VARIABLES
 from asim_cvae.archive.variables import FileContent, Variable, split_rows
 
 SIGNATURES = (b"\xcd\xf3\x00\x01", b"\xcd\xf2\x60\x02", b"\x00\x00\xff\xff")
@@ -35,6 +35,8 @@ def _read_variable(cdf: Any, name: str) -> Variable:
         description.Last_Rec == 0 and values.ndim == description.Num_Dims
     ):  # cdflib hands a lone record of a scalar over without its record dimension
         values = values[None]
+    if name not in LIGHT_CURVES:
+        return Variable(split_rows(values))  # whose fill values are known as they are
     declared = (cdf.varattsget(name).get("FILLVAL"), description.Pad)
     numbers = [np.ravel(fill)[0] for fill in declared if np.asarray(fill).dtype.kind in "iuf" and np.size(fill)]
     return Variable(split_rows(values), tuple(map(float, numbers)))

@@ -13,12 +13,14 @@ FLUX_VARIABLES = tuple(f"{p.name}_photon_flux" for p in PHOTOMETERS)
 COUNT_VARIABLES = tuple(f"{p.name}Data" for p in PHOTOMETERS)
 """Level 0 light curves, in photon counts; Level 1 files may hold them too."""
 
+LIGHT_CURVES = (*FLUX_VARIABLES, *COUNT_VARIABLES)
+
 PRESENCE_VARIABLES = tuple(f"{p.name}Data_exists" for p in PHOTOMETERS)
 
 TIME_VARIABLES = ("corrected_datetime_level1", "raw_datetime")
 """Times of the observation, the better one first (``frame_time_phot`` is the middle of a row, not its start)."""
 
-WANTED_VARIABLES = (*FLUX_VARIABLES, *COUNT_VARIABLES, *PRESENCE_VARIABLES, *TIME_VARIABLES, "observation_id")
+WANTED_VARIABLES = (*LIGHT_CURVES, *PRESENCE_VARIABLES, *TIME_VARIABLES, "observation_id")
 
 SIMULATOR_KEYWORD = "SIMULATR"
 """FITS keyword and CDF global attribute that names the simulator in files that are not real."""

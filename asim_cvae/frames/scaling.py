@@ -31,7 +31,8 @@ class Scaling(ABC):
 
     def scale(self, flux: Frames) -> Frames:
         """Flux in uW/m^2, in time order -> values in (0, 1), in the order the network sees."""
-        return self._ordered(np.clip(self._to_unit(flux), np.float32(self.low), np.float32(self.high)))
+        values = self._to_unit(flux)
+        return self._ordered(np.clip(values, np.float32(self.low), np.float32(self.high), out=values))
 
     def unscale(self, values: Frames) -> Frames:
         """The inverse of :meth:`scale`, within the clamped range."""

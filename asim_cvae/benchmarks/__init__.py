@@ -1,0 +1,1 @@
+"""How fast the program is, as ratios to references that run beside it."""

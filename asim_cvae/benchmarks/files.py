@@ -1,0 +1,84 @@
+"""Files: preparing an archive, reading it by libraries alone, copying it; and whole commands."""
+
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from astropy.io import fits
+from cdflib import CDF
+
+from asim_cvae.archive.layout import FLUX_VARIABLES
+from asim_cvae.benchmarks.cases import Measurement
+from asim_cvae.frames.build import build_store
+from asim_cvae.parallel import map_batches
+
+
+def preparing(root: str, store: str, workers: int | None = None) -> Measurement:
+    """An archive into a new frame store; and the memory that this process took at most, in MB."""
+    Path(store).unlink(missing_ok=True)
+    files, size = _files(root)
+    begin = time.perf_counter()
+    build_store(Path(store), Path(root), workers=workers)
+    seconds = time.perf_counter() - begin
+    return {"seconds": seconds, "files": len(files), "megabytes": size, "memory_mb": _largest_memory()}
+
+
+def reading(root: str, workers: int | None = None) -> Measurement:
+    """The light curves of an archive's files by astropy or cdflib alone, in as many processes."""
+    return _over_files(_read_light_curves, root, workers)
+
+
+def copying(root: str, workers: int | None = None) -> Measurement:
+    """The bytes of an archive's files, as fast as the disk and its cache give them."""
+    return _over_files(_read_bytes, root, workers)
+
+
+def command(arguments: Sequence[str]) -> Measurement:
+    """A Python command, from its start to its end."""
+    begin = time.perf_counter()
+    subprocess.run([sys.executable, *arguments], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    return {"seconds": time.perf_counter() - begin}
+
+
+def _largest_memory() -> float:
+    """0 where the system does not tell; getrusage would tell of this program's parent."""
+    status = Path("/proc/self/status")
+    lines = status.read_text().splitlines() if status.exists() else []
+    return next((float(line.split()[1]) / 1e3 for line in lines if line.startswith("VmHWM")), 0.0)
+
+
+def _files(root: str) -> tuple[list[Path], float]:
+    files = sorted(path for path in Path(root).iterdir() if path.suffix in (".fits", ".cdf"))
+    return files, sum(path.stat().st_size for path in files) / 1e6
+
+
+def _over_files(read: Callable[[Path], None], root: str, workers: int | None) -> Measurement:
+    files, size = _files(root)
+    begin = time.perf_counter()
+    for _ in map_batches(partial(_each, read), files, 32, workers, "reading files"):
+        pass
+    return {"seconds": time.perf_counter() - begin, "files": len(files), "megabytes": size}
+
+
+def _each(read: Callable[[Path], None], files: Sequence[Path]) -> None:
+    for path in files:
+        read(path)
+
+
+def _read_light_curves(path: Path) -> None:
+    if path.suffix == ".cdf":
+        cdf = CDF(path)
+        for name in FLUX_VARIABLES:
+            cdf.varget(name)
+    else:
+        with fits.open(path) as hdus:
+            for name in FLUX_VARIABLES:
+                np.asarray(hdus[1].data[name])
+
+
+def _read_bytes(path: Path) -> None:
+    path.read_bytes()

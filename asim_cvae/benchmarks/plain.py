@@ -1,0 +1,21 @@
+"""The thesis's network as it is first written down: the reference that speed is measured against."""
+
+from torch import Tensor
+from torch.distributions import Beta
+
+from asim_cvae.nn import ThesisNetwork
+
+
+class PlainNetwork(ThesisNetwork):
+    """The same weights, computed by ``torch.nn`` and ``torch.distributions`` layer by layer."""
+
+    def __init__(self) -> None:
+        super().__init__(bounded=False)
+
+    def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        mu, log_sigma = self.encoder.layers(x.reshape(len(x), 1, -1)).chunk(2, dim=1)
+        return mu, log_sigma
+
+    def decode(self, z: Tensor) -> Beta:  # type: ignore[override]
+        log_alpha, log_beta = self.decoder.layers(z).reshape(len(z), 2, 3, -1).unbind(1)
+        return Beta(log_alpha.exp(), log_beta.exp(), validate_args=False)
