@@ -9,6 +9,7 @@ import pytest
 from astropy.io import fits
 
 from asim_cvae.archive import discover, read_observation
+from asim_cvae.archive import fits as fits_reader
 from asim_cvae.archive.layout import FileName
 from asim_cvae.errors import InputError
 from asim_cvae.instrument import FLUX_PER_COUNT
@@ -124,6 +125,29 @@ def test_fill_of_counts_is_a_gap(tmp_path: Path, suffix: str) -> None:
     seen = _read(tmp_path, level0(counts), suffix, NAME_LEVEL0)
     assert seen.flux.shape == (3, 6000)
     np.testing.assert_array_equal(np.argwhere(np.isnan(seen.flux)), [[1, 17]])
+
+
+def test_tables_are_read_as_astropy_reads_them(tmp_path: Path) -> None:
+    """Without astropy's work on every file: other rows, another order of columns, more of them, nulls."""
+    more = {"temperature": np.arange(3, dtype=np.float32), "comment": np.array(["a", "b'c", ""])}
+    for number, variables in enumerate(
+        (
+            level1(light(3)),
+            level1(light(1), **{name: values[:1] for name, values in more.items()}),
+            dict(reversed(level1(light(3), **more).items())),
+            level0(np.arange(3 * 2 * 50, dtype=np.int32).reshape(3, 2, 50)),
+        )
+    ):
+        path = write_fits(tmp_path / f"{number}.fits", variables)
+        found, expected = fits_reader._read_plain_table(path), fits_reader._read_with_astropy(path)
+        assert found is not None
+        assert found.variables.keys() == expected.variables.keys()
+        for name, variable in expected.variables.items():
+            assert found.variables[name].fills == variable.fills
+            for ours, theirs in zip(found.variables[name].rows, variable.rows, strict=True):
+                np.testing.assert_array_equal(ours.astype(theirs.dtype), theirs)
+    uneven = write_fits(tmp_path / "uneven.fits", level1([[row, row[:9]] for row in light(1)[:, 0]]))
+    assert fits_reader._read_plain_table(uneven) is None  # variable length: astropy's
 
 
 @pytest.mark.parametrize(("bscale", "bzero", "null"), [(1, 32768, -32768), (0.01, 0.01, -1)])

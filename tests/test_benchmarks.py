@@ -1,0 +1,75 @@
+"""The benchmark command, and that what it compares computes the same."""
+
+import copy
+import json
+from pathlib import Path
+
+import h5py
+import pytest
+import torch
+
+from asim_cvae.benchmarks.cases import run_case
+from asim_cvae.benchmarks.plain import PlainNetwork
+from asim_cvae.model import CVAEModule
+from asim_cvae.nn import ThesisNetwork
+
+
+def test_plain_and_shipped_networks_train_alike() -> None:
+    """Losses over a short training from the same weights, with the same samples of z."""
+    torch.manual_seed(0)
+    frames = (0.02 * torch.rand(6, 20, 3, 5000)).clamp(min=1e-6)
+    shipped = ThesisNetwork()
+    torch.nn.init.constant_(shipped.encoder.layers[0].bias, 0.1)
+    plain = PlainNetwork()
+    plain.load_state_dict(shipped.state_dict())
+    losses = []
+    for network in (shipped, plain):
+        module = CVAEModule(copy.deepcopy(network)).train()
+        optimizer = torch.optim.Adam(module.parameters(), 1e-4)
+        losses.append([])
+        for step, x in enumerate(frames):
+            torch.manual_seed(step)
+            loss = module.elbo(x, beta=0.5).loss
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            losses[-1].append(loss.item())
+    ours, theirs = losses
+    assert ours[0] == pytest.approx(theirs[0], rel=1e-5)
+    assert ours == pytest.approx(theirs, rel=2e-3)  # each step hands the digits of the one before on
+    assert ours[-1] < 0.9 * ours[0]
+
+
+def test_compiled_steps_compute_the_same() -> None:
+    torch.manual_seed(0)
+    network = ThesisNetwork()
+    x = (0.02 * torch.rand(2, 3, 5000)).clamp(min=1e-6)
+    found = []
+    for compile in (None, {"backend": "eager"}):  # traced and run as traced, without a compiler
+        module = CVAEModule(copy.deepcopy(network), compile=compile).train()
+        torch.manual_seed(1)
+        loss = module.training_elbo(x, 0.5).loss
+        loss.backward()
+        found.append([loss.detach(), *(p.grad for p in module.parameters())])
+    for eager, compiled in zip(*found, strict=True):
+        torch.testing.assert_close(compiled, eager)
+
+
+def test_the_command_reports_ratios_to_the_first(run, tmp_path: Path) -> None:
+    out = tmp_path / "bench"
+    told = run("bench", "parts=[encoding,files]", "rounds=1", "repeats=1", "batch=3", "files=4", f"out={out}").stdout
+    report = json.loads((out / "bench.json").read_text())
+    encoding, files = report["measurements"]["encoding"], report["measurements"]["files"]
+    assert [subject["name"] for subject in encoding] == ["plain, allocator kept", "plain", "shipped"]
+    assert [len(files), *{subject["measurements"][0]["files"] for subject in files}] == [6, 4]
+    for first, *others in (encoding, files[:3], files[3:]):
+        assert first["ratios"] == [1]
+        for subject in others:
+            assert subject["ratios"] == [first["measurements"][0]["seconds"] / subject["measurements"][0]["seconds"]]
+    assert report["machine"] in told
+    assert (out / "bench.md").read_text() in told
+    epochs = [
+        run_case("epoch", {"store": str(out / "fits.h5"), "hold": hold, "batch": 5}) for hold in ("tensors", "store")
+    ]
+    with h5py.File(out / "fits.h5") as store:
+        assert [epoch["frames"] for epoch in epochs] == [len(store["frames"]) // 5 * 5] * 2

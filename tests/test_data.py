@@ -1,0 +1,90 @@
+"""Where frames are held, in which order they come, and training on several devices."""
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from asim_cvae.data import EpochShuffle, MMIADataModule
+from asim_cvae.errors import InputError
+from asim_cvae.frames.scaling import LinearScaling
+from tests.mmia_files import NAME, level1, light, write_fits
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("files")
+    for number in range(4):
+        write_fits(root / f"{NAME.replace('id_77', f'id_{number}')}.fits", level1(light(3, seed=number)))
+    return root
+
+
+def _batches(folder: Path, store: Path, **settings: object) -> list[torch.Tensor]:
+    data = MMIADataModule(LinearScaling(), folder, store=store, batch_size=4, **settings)
+    data.prepare_data()
+    data.setup("fit")
+    return [*data.train_dataloader(), *data.val_dataloader()]
+
+
+def test_frames_are_the_same_wherever_they_are_held(folder: Path, tmp_path: Path) -> None:
+    held = _batches(folder, tmp_path / "s.h5")
+    assert [len(batch) for batch in held] == [4, 4, 4, 4]
+    for settings in (
+        {"hold": "store"},
+        {"hold": "store", "readers": 1},
+        {"hold": "device"},
+        {"hold": "memory", "memory_gb": 0},
+        {"memory_gb": 0},
+    ):
+        for batch, expected in zip(_batches(folder, tmp_path / "s.h5", **settings), held, strict=True):
+            torch.testing.assert_close(batch, expected, rtol=0, atol=0)
+    with pytest.raises(InputError, match=r"data\.hold=disk: one of auto, device, memory, store"):
+        MMIADataModule(LinearScaling(), folder, hold="disk")
+
+
+def test_frames_are_held_up_to_a_size(folder: Path, tmp_path: Path) -> None:
+    for settings, held in (({}, True), ({"memory_gb": 1e-9}, False), ({"hold": "store"}, False)):
+        data = MMIADataModule(LinearScaling(), folder, store=tmp_path / "s.h5", **settings)
+        data.prepare_data()
+        data.setup("fit")
+        assert data.train_dataloader().dataset.is_held == held
+
+
+@pytest.mark.parametrize("processes", [1, 2, 3])
+def test_processes_share_an_order(processes: int) -> None:
+    whole = EpochShuffle(20, seed=1)
+    shares = [EpochShuffle(20, 1, process, processes) for process in range(processes)]
+    for epoch in (0, 1):
+        for order in (whole, *shares):
+            order.set_epoch(epoch)
+        orders = [list(share) for share in shares]
+        assert {len(order) for order in orders} == {len(share) for share in shares} == {20 // processes}
+        assert np.ravel(orders, order="F").tolist() == list(whole)[: 20 // processes * processes]
+    assert sorted(whole) == list(range(20))
+
+
+def test_training_on_two_devices(run, arguments: list[str], tmp_path: Path) -> None:
+    """Two processes on a CPU, by gloo: each trains on its share, and one scores all labelled frames."""
+    folder = tmp_path / "run"
+    devices = ["trainer=ddp", "trainer.devices=2", "trainer.accelerator=cpu", "trainer.max_epochs=2"]
+    done = run("train", *arguments, *devices, f"hydra.run.dir={folder}")
+    assert done.stdout.count("scores, latents and figures are in") == 1
+    scores = json.loads((folder / "scores.json").read_text())
+    with np.load(folder / "latents.npz") as latents:
+        assert len(latents["mu"]) == scores["frames"] == (latents["label"] != "").sum()
+    with (folder / "metrics.csv").open() as stream:
+        rows = list(csv.DictReader(stream))
+    assert [float(row["train/beta"]) for row in rows] == [0.0, 1.0]
+    assert all(np.isfinite(float(row["val/elbo"])) for row in rows)
+    frames = int(done.stdout.split(" frames to train on")[0].split()[-1])
+    last = torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)
+    assert last["global_step"] == 2 * (frames // 2 // 10)  # steps of both at once, each of 10 frames
+    resumed = run("train", f"resume={folder}", "trainer.max_epochs=3")
+    assert "going on from" in resumed.stdout
+    assert json.loads((folder / "scores.json").read_text())["epochs"] == 3
+    swept = run("train", "-m", *arguments, *devices, f"hydra.sweep.dir={tmp_path / 'sweep'}", check=False)
+    assert swept.returncode == 1
+    assert "trainer=ddp: not in a sweep" in swept.stdout + swept.stderr
