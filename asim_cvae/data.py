@@ -30,6 +30,7 @@ STORES = Path("outputs/stores")
 """Where stores go that are given no place."""
 
 _ENCODING_BATCH = 100  # not the training batch: scores must not depend on it, in the last digit either
+_SLAB = 256  # frames, 15 MB
 _CPU = torch.device("cpu")
 _HOLD = ("auto", "device", "memory", "store")
 _FRAME_BYTES = 4 * len(PHOTOMETERS) * FRAME_SAMPLES
@@ -70,9 +71,11 @@ class FrameDataset(Dataset[Tensor]):
         return frame
 
     def _read(self, rows: NDArray[np.int64], device: torch.device) -> Tensor:
+        if device == _CPU and len(rows) <= _SLAB:
+            return torch.from_numpy(self.scaling.scale(self.store.frames(rows)))
         scaled = torch.empty((len(rows), len(PHOTOMETERS), FRAME_SAMPLES), device=device)
-        for first in range(0, len(rows), 256):  # so that no second copy of all is made
-            part = slice(first, first + 256)
+        for first in range(0, len(rows), _SLAB):  # so that no second copy of all is made
+            part = slice(first, first + _SLAB)
             scaled[part] = torch.from_numpy(self.scaling.scale(self.store.frames(rows[part])))
         return scaled
 

@@ -79,7 +79,7 @@ def _module(network: str, compile: dict[str, Any] | None = None) -> CVAEModule:
 
 
 def _step(module: CVAEModule) -> Callable[[Tensor], None]:
-    optimizer = torch.optim.Adam(module.parameters(), 1e-4)
+    optimizer = torch.optim.Adam(module.parameters(), 1e-4, fused=not isinstance(module.network, PlainNetwork))
 
     def step(x: Tensor) -> None:
         optimizer.zero_grad()

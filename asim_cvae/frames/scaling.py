@@ -31,15 +31,15 @@ class Scaling(ABC):
 
     def scale(self, flux: Frames) -> Frames:
         """Flux in uW/m^2, in time order -> values in (0, 1), in the order the network sees."""
-        values = self._to_unit(flux)
-        return self._ordered(np.clip(values, np.float32(self.low), np.float32(self.high), out=values))
+        values = np.ascontiguousarray(self._to_unit(self._ordered(flux)))
+        return np.clip(values, np.float32(self.low), np.float32(self.high), out=values)
 
     def unscale(self, values: Frames) -> Frames:
         """The inverse of :meth:`scale`, within the clamped range."""
-        return self._from_unit(self._ordered(values))
+        return np.ascontiguousarray(self._from_unit(self._ordered(values)))
 
     def _ordered(self, values: Frames) -> Frames:
-        return np.ascontiguousarray(values[..., ::-1]) if self.time_reversed else values
+        return values[..., ::-1] if self.time_reversed else values
 
     @abstractmethod
     def _to_unit(self, flux: Frames) -> Frames: ...

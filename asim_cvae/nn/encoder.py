@@ -86,7 +86,7 @@ class ThesisEncoder(nn.Module):
         parts = []
         for part in torch.split(values, _FRAMES):
             for (even, even_kernel), (odd, odd_kernel) in kernels:
-                part = F.leaky_relu(torch.maximum(even(part, even_kernel), odd(part, odd_kernel)), self.slope)
+                part = F.leaky_relu_(torch.maximum(even(part, even_kernel), odd(part, odd_kernel)), self.slope)
             parts.append(self.last(part, last))
         return torch.cat(parts)
 

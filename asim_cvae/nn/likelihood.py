@@ -120,9 +120,11 @@ class _Stirling(NamedTuple):
 
 
 def _stirling(z: Tensor, steps: int, terms: int) -> _Stirling:
-    rising = z = z.clamp(max=_LARGEST)
-    derivative = torch.ones_like(z)
-    for n in range(1, steps):
+    z = z.clamp(max=_LARGEST)
+    factor = z + 1
+    derivative = z + factor
+    rising = factor.mul_(z)
+    for n in range(2, steps):
         factor = z + n
         derivative = torch.addcmul(rising, derivative, factor)
         rising = factor.mul_(rising)
