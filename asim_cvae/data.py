@@ -147,9 +147,9 @@ class MMIADataModule(pl.LightningDataModule):
         split_seed: draws them.
         hold: where frames are held: 'device' (of the training), 'memory', 'store' (read when asked for), or 'auto':
             on the device where they fill half of its free memory at most, else in memory, else in the store.
-        memory_gb: frames of a split are held in memory up to this size.
+        memory_gb: frames of a split are held in memory up to this size, by each device's process.
         readers: processes that read frames ahead where they are not held; 0: none but this one.
-        workers: processes that read or simulate files; as many as there are cores where not given.
+        workers: processes that read or simulate files; where not given as many as there are cores, fewer for few files.
         seed: of the order of training frames.
     """
 
@@ -295,8 +295,6 @@ class MMIADataModule(pl.LightningDataModule):
     def _dataset(self, rows: NDArray[np.int64], device: torch.device) -> FrameDataset:
         size = len(rows) * _FRAME_BYTES
         fits = {"device": size <= _room(device), "memory": size <= self.memory_gb * 1e9, "store": True}
-        if device == _CPU:
-            fits["device"] = False  # its memory is what memory_gb limits
         place = next(name for name, room in fits.items() if room) if self.hold == "auto" else self.hold
         return FrameDataset(self.store, rows, self.scaling, {"device": device, "memory": _CPU}.get(place))
 

@@ -12,8 +12,8 @@ CHANGEABLE = (
 INCIDENTAL = (
     *CHANGEABLE,
     *("name", "seed", "resume", "figures", "max_restarts", "data.store", "model.optimizer.fused"),
-    *("trainer.devices", "trainer.strategy", "trainer.enable_model_summary", "trainer.log_every_n_steps"),
-    *("trainer.num_sanity_val_steps", "trainer._target_"),
+    *("trainer.strategy", "trainer.use_distributed_sampler", "trainer.enable_model_summary"),
+    *("trainer.log_every_n_steps", "trainer.num_sanity_val_steps", "trainer._target_"),
 )
 """What is named elsewhere, as labelled frames are in the scores, or changes nothing in a run's result."""
 

@@ -53,7 +53,7 @@ def train(config: DictConfig, folder: Path) -> None:
         data.prepare_data()
     else:
         logging.getLogger().setLevel(logging.WARNING)
-    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = config.tf32
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = bool(config.get("tf32"))
     with StopSignal() as stop:
         while restart <= config.max_restarts:
             try:
@@ -61,7 +61,7 @@ def train(config: DictConfig, folder: Path) -> None:
                 return
             except StoppedError as stopped:
                 log.warning("%s; go on with: python -m asim_cvae.train resume=%s", stopped, folder)
-                sys.exit(stopped.exit_status)
+                sys.exit(stopped.exit_status if is_first else 0)  # the first would be killed by another's failure
             except FailedTrainingError as error:
                 log.warning("training failed: %s (restarts so far: %d)", error, restart)
                 restart, checkpoint = restart + 1, None

@@ -130,6 +130,23 @@ def test_blocks_compute_what_the_layers_do(kind: dict, training: bool) -> None:
         assert (ours - theirs).abs().max() <= 1e-9 * theirs.abs().max().clamp(min=1e-3)
 
 
+def test_convolutions_may_give_any_layout(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Channels last on CPUs, channels first from some kernels of GPUs."""
+    torch.manual_seed(0)
+    network = ThesisNetwork().double()
+    x, z = 0.02 * torch.rand(2, 3, 5000, dtype=torch.float64), torch.randn(2, 50, dtype=torch.float64)
+    convolve = torch.nn.functional.conv2d
+    for training in (True, False):
+        network.train(training)
+        expected = [*network.encode(x), network.decoder(z)]
+        with monkeypatch.context() as patch:
+            patch.setattr(torch.nn.functional, "conv2d", lambda *args: convolve(*args).contiguous())
+            found = [*network.encode(x), network.decoder(z)]
+        for ours, theirs in zip(found, expected, strict=True):
+            torch.testing.assert_close(ours, theirs)
+            ours.sum().backward(retain_graph=True)
+
+
 def test_float32_gradients_are_as_near_to_float64_as_the_layers() -> None:
     torch.manual_seed(0)
     network = ThesisNetwork(activation="leaky_relu")
@@ -192,6 +209,25 @@ def test_beta_density_in_float32(edge: float | None, swapped: bool) -> None:
     assert _worst(_density(x, log_alpha, log_beta, BetaLikelihood), expected) < 1e-4
     if edge is None and not swapped:  # which torch's own density is not
         assert _worst(_density(x, log_alpha, log_beta, plain), expected) > 1
+
+
+@pytest.mark.parametrize("log_large", [22.0, 24.0, 27.0, 30.0, 50.0])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_beta_density_of_diverging_networks(log_large: float, dtype: torch.dtype) -> None:
+    """Beta(1, b): log density (b - 1) log(1 - x) + log b, far beyond what trained networks give."""
+    log_beta = torch.full((3,), log_large, dtype=dtype)
+    x = torch.tensor([0.3, 1.0, 3.0], dtype=dtype) / log_beta.exp()
+    value, by_log_alpha, by_log_beta = _density(x, torch.zeros_like(x), log_beta, BetaLikelihood)
+    b, x = log_beta.double().exp(), x.double()
+    euler = 0.5772156649015329  # -digamma(1)
+    torch.testing.assert_close(value, (b - 1) * torch.log1p(-x) + b.log(), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(by_log_beta, 1 + b * torch.log1p(-x), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(by_log_alpha, x.log() + euler + b.log(), rtol=1e-4, atol=1e-4)
+
+
+def test_beta_density_of_nothing() -> None:
+    nothing = torch.zeros(0, 3, 4)
+    assert BetaLikelihood(nothing, nothing).log_prob(nothing).shape == (0, 3, 4)
 
 
 def test_beta_density_in_float64() -> None:

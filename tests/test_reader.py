@@ -10,7 +10,7 @@ from astropy.io import fits
 
 from asim_cvae.archive import discover, read_observation
 from asim_cvae.archive import fits as fits_reader
-from asim_cvae.archive.layout import FileName
+from asim_cvae.archive.layout import COUNT_VARIABLES, FileName
 from asim_cvae.errors import InputError
 from asim_cvae.instrument import FLUX_PER_COUNT
 from asim_cvae.observation import Observation, RefusedFileError
@@ -146,6 +146,15 @@ def test_tables_are_read_as_astropy_reads_them(tmp_path: Path) -> None:
             assert found.variables[name].fills == variable.fills
             for ours, theirs in zip(found.variables[name].rows, variable.rows, strict=True):
                 np.testing.assert_array_equal(ours.astype(theirs.dtype), theirs)
+    table = fits.BinTableHDU.from_columns(
+        [fits.Column(name, "9J", array=np.full((1, 9), -5), null=-5) for name in COUNT_VARIABLES]
+    )
+    table.header.add_comment("T")
+    path = tmp_path / "more.fits"
+    fits.HDUList([fits.PrimaryHDU(), table, fits.ImageHDU(np.zeros((3, 3)))]).writeto(path)
+    found, expected = fits_reader._read_plain_table(path), fits_reader._read_with_astropy(path)
+    assert found.variables.keys() == expected.variables.keys() == set(COUNT_VARIABLES)
+    assert {variable.fills for variable in found.variables.values()} == {(-5.0,)}
     uneven = write_fits(tmp_path / "uneven.fits", level1([[row, row[:9]] for row in light(1)[:, 0]]))
     assert fits_reader._read_plain_table(uneven) is None  # variable length: astropy's
 

@@ -72,7 +72,9 @@ def _read_plain_table(path: Path) -> FileContent | None:
     """
     with path.open("rb") as stream:
         primary, table = _read_cards(stream), _read_cards(stream)
-        if _integer(primary, b"NAXIS") != 0 or table.get(b"XTENSION", b"")[10:20] != b"'BINTABLE'":
+        if b"CONTINUE" in primary or _integer(primary, b"NAXIS") != 0:
+            return None
+        if table.get(b"XTENSION", b"")[10:20] != b"'BINTABLE'":
             return None
         layout = _layout(b"".join(card for name, card in table.items() if name.startswith(_OF_LAYOUT)))
         rows = _integer(table, b"NAXIS2")
@@ -89,7 +91,10 @@ def _read_plain_table(path: Path) -> FileContent | None:
 
 
 _CARD, _BLOCK = 80, 2880  # bytes
-_OF_LAYOUT = (b"T", b"XTENSION", b"BITPIX", b"NAXIS", b"PCOUNT", b"GCOUNT")
+_OF_LAYOUT = (
+    *(b"XTENSION", b"BITPIX", b"NAXIS", b"PCOUNT", b"GCOUNT", b"TFIELDS", b"THEAP"),
+    *(b"TTYPE", b"TFORM", b"TUNIT", b"TNULL", b"TSCAL", b"TZERO", b"TDIM", b"TDISP"),
+)
 
 
 def _read_cards(stream: BinaryIO) -> dict[bytes, bytes]:
@@ -100,7 +105,7 @@ def _read_cards(stream: BinaryIO) -> dict[bytes, bytes]:
             card = block[start : start + _CARD]
             if card == b"END".ljust(_CARD):
                 return cards
-            cards[card[:8].rstrip()] = card
+            cards.setdefault(card[:8].rstrip(), card)
     return {}
 
 

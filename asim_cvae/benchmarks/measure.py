@@ -5,7 +5,7 @@ import statistics
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from tqdm import tqdm
@@ -27,8 +27,8 @@ class Result:
     """What was measured of a subject, round by round, and its speed as a ratio to that of the first subject."""
 
     name: str
-    measurements: Sequence[Measurement] = ()
-    ratios: Sequence[float] = field(default=())
+    measurements: Sequence[Measurement]
+    ratios: Sequence[float]
 
     def median(self, quantity: str = "seconds") -> float:
         """Of what the case says."""

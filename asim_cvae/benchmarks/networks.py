@@ -4,7 +4,7 @@ import os
 import statistics
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -48,23 +48,26 @@ def encoding(network: str, batch: int, repeats: int) -> Measurement:
 
 def epoch(store: str, hold: str, batch: int, frames: int | None = None) -> Measurement:
     """A pass over a store's frames with a training step each batch; from the store, with nothing of it cached."""
+    step = _step(_module("shipped"))
+    first = _simulated_frames(batch).to(_DEVICE)
+    for _ in range(_WARM_UP):
+        step(first)
+    _forget_cached(Path(store))
     opened = FrameStore(Path(store))
     size = min(opened.file["frames"].shape[0], frames or sys.maxsize)
-    x = torch.from_numpy(THESIS_SCALING.scale(opened.frames(np.arange(size)))) if hold == "tensors" else None
-    dataset = FrameDataset(opened, np.arange(size), THESIS_SCALING, None if hold == "store" else torch.device("cpu"))
-    loader = DataLoader(dataset, batch, sampler=EpochShuffle(size, 0), drop_last=True, collate_fn=lambda frames: frames)
-    step = _step(_module("shipped"))
-    for _ in range(_WARM_UP):
-        step(dataset.__getitems__(list(range(batch))).to(_DEVICE))
-    _forget_cached(Path(store))
-    begin = time.perf_counter()
-    if x is None:
-        for frames_of_batch in loader:
-            step(frames_of_batch.to(_DEVICE))
+    batches: Iterable[Tensor]
+    if hold == "tensors":
+        held = torch.from_numpy(THESIS_SCALING.scale(opened.frames(np.arange(size))))
+        batches = (held[rows] for rows in torch.randperm(size)[: size // batch * batch].view(-1, batch))
     else:
-        order = torch.randperm(size)
-        for first in range(0, size - batch + 1, batch):
-            step(x[order[first : first + batch]].to(_DEVICE))
+        dataset = FrameDataset(
+            opened, np.arange(size), THESIS_SCALING, None if hold == "store" else torch.device("cpu")
+        )
+        order = EpochShuffle(size, 0)
+        batches = DataLoader(dataset, batch, sampler=order, drop_last=True, collate_fn=lambda frames: frames)
+    begin = time.perf_counter()
+    for x in batches:
+        step(x.to(_DEVICE))
     _wait()
     return {"seconds": time.perf_counter() - begin, "frames": size // batch * batch}
 

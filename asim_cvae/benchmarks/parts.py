@@ -1,5 +1,6 @@
 """The parts of the benchmark: what is compared with what."""
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -82,10 +83,11 @@ class Benchmark:
         for form, library in (("fits", "astropy"), ("cdf", "cdflib")):
             root = str(self._archive(self.files, form))
             store = str(self.folder / f"{form}.h5")
+            common = {"root": root, "workers": os.cpu_count()}
             subjects = [
-                Subject(f"{library} alone, the three light curves", "reading", {"root": root}),
-                Subject("prepare", "preparing", {"root": root, "store": store}),
-                Subject("bytes, read", "copying", {"root": root}),
+                Subject(f"{library} alone, the three light curves", "reading", common),
+                Subject("prepare", "preparing", {"store": store, **common}),
+                Subject("bytes, read", "copying", common),
             ]
             results = measure(subjects, self.rounds, f"{form} files")
             megabytes = results[0].median("megabytes")

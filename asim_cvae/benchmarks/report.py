@@ -2,6 +2,7 @@
 
 import os
 import platform
+import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -27,10 +28,10 @@ def ratio_table(title: str, note: str, results: Sequence[Result], unit: str, amo
     """Times, rates and ratios; ``amount`` is what a case works on, in units."""
     rows = []
     for result in results:
-        seconds, ratios = result.median(), sorted(result.ratios)
-        ratio = f"{sorted(ratios)[len(ratios) // 2]:.2f}"
+        seconds, ratios = result.median(), result.ratios
         rate = f"{amount / seconds:,.1f}" if amount != 1 else ""
-        rows.append((result.name, f"{1e3 * seconds:,.1f}", rate, ratio, f"{ratios[0]:.2f}-{ratios[-1]:.2f}"))
+        ratio, spread = f"{statistics.median(ratios):.2f}", f"{min(ratios):.2f}-{max(ratios):.2f}"
+        rows.append((result.name, f"{1e3 * seconds:,.1f}", rate, ratio, spread))
     return Table(title, note, ("", "ms", f"{unit}/s", "speed, ratio to the first", "spread"), rows)
 
 

@@ -19,6 +19,8 @@ log = logging.getLogger(__name__)
 
 LAST, PREVIOUS, BEST = "last.ckpt", "previous.ckpt", "best.ckpt"
 
+_STEPS = 20  # of several devices from one look for signals to the next
+
 
 class StoppedError(Exception):
     """A signal ended the training, after its state was saved."""
@@ -91,7 +93,12 @@ class RunCheckpoints(pl.Callback):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Save and stop where a signal came; the last step of an epoch is left to the epoch's end."""
-        if batch_idx + 1 < trainer.num_training_batches and self._is_asked(trainer):
+        several = trainer.world_size > 1  # which have to agree, and wait for each other to
+        if (
+            batch_idx + 1 < trainer.num_training_batches
+            and not (several and batch_idx % _STEPS)
+            and self._is_asked(trainer)
+        ):
             self._save(trainer)
             self.stop.raise_if_asked()
 

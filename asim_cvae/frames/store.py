@@ -6,6 +6,7 @@ and ``label`` ('' for none) of (N,); the group ``observations`` with a row an ob
 stand in the order of their files' names.
 """
 
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -132,7 +133,9 @@ class FrameStore:
         stored = self.file["frames"]
         if not stored.size:
             return np.zeros(stored.shape, dtype=np.float32)
-        return np.memmap(self.path, stored.dtype, mode="r", offset=stored.id.get_offset(), shape=stored.shape)
+        # By the open file: another may have taken its name since.
+        with os.fdopen(os.dup(self.file.id.get_vfd_handle()), "rb") as stream:
+            return np.memmap(stream, stored.dtype, mode="r", offset=stored.id.get_offset(), shape=stored.shape)
 
     def table(self) -> FrameTable:
         """Where the frames come from and what their labels are."""

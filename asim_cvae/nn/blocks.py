@@ -5,8 +5,8 @@ read than to compute. Here
 
 - a sequence is held as (B, J, P C), in J blocks of P positions with C channels each; its first ``length`` positions
   count, and the others at its end are 0 wherever they matter;
-- a layer makes each block from two neighbouring ones, as a convolution of two taps over wide channels, whose kernel is
-  gathered from the layer's own weight: with upsampling or max-pooling as part of it;
+- a layer makes each block from two or three neighbouring ones, as a convolution of as many taps over wide channels,
+  whose kernel is gathered from the layer's own weight: with upsampling as part of it, or the stride of max-pooling;
 - batch normalisation is not carried out on the sequence: its scale goes into the weight of the layer that follows, its
   shift into what that layer adds.
 """
@@ -161,7 +161,7 @@ class _Activation(torch.autograd.Function):
         ctx: Any, y: Tensor, added: Tensor | None, first: Tensor | None, channels: int, length: int, slope: float,
         measured: bool,
     ) -> tuple[Tensor, Tensor | None, Tensor | None]:  # fmt: skip
-        values = torch.empty_like(y)
+        values = torch.empty_like(y, memory_format=torch.contiguous_format)
         for frames in cached_parts(values, 4):
             part = values[frames]
             shifted = y[frames] if added is None else torch.add(y[frames], added, out=part)

@@ -17,7 +17,8 @@ LOG_CONCENTRATION = (-10.0, 22.0)
 
 def soft_bound(x: Tensor, low: float, high: float) -> Tensor:
     """``x`` itself between ``low`` and ``high``, growing as a logarithm beyond them: smooth, its gradient never 0."""
-    if x.device.type == "cpu" and x.amin() >= low and x.amax() <= high:  # elsewhere, looking costs more than computing
+    # Elsewhere than on a CPU, looking costs more than computing.
+    if x.device.type == "cpu" and x.numel() and x.amin() >= low and x.amax() <= high:
         return x
     bounded: Tensor = _SoftBound.apply(x, low, high)  # type: ignore[no-untyped-call]
     return bounded

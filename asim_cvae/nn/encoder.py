@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from asim_cvae.nn.activation import activation as act
 from asim_cvae.nn.activation import negative_slope
 from asim_cvae.nn.blocks import BlockConvolution, activate, normalisation, pair_maximum
+from asim_cvae.nn.parts import cached_parts
 
 FEATURES = (3, 233)
 """Channels and length where convolutions end and linear layers begin, for frames of 3 x 5000."""
@@ -19,10 +20,6 @@ _LENGTHS = (7498, 1874, 468)
 
 _PADDING = 8
 """Samples that make a frame's 15000 one block longer, so that the last ones have a neighbour."""
-
-
-_FRAMES = 34
-"""Encoded at a time outside training: what is between layers stays in a processor's cache."""
 
 
 class ThesisEncoder(nn.Module):
@@ -58,8 +55,9 @@ class ThesisEncoder(nn.Module):
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Scaled frames (B, 3, 5000) -> mu and log sigma, (B, latents) each."""
-        sequences = F.pad(x.reshape(len(x), -1), (0, _PADDING))
-        features = self._features(sequences) if self.training else self._features_of_parts(sequences)
+        sequences = F.pad(x.flatten(1), (0, _PADDING))
+        measured = any(norm.training for _, norm, *_ in self._stages())
+        features = self._features(sequences) if measured else self._features_of_parts(sequences)
         mu, log_sigma = self.layers[13:](features.transpose(1, 2).contiguous()).chunk(2, dim=1)
         return mu, log_sigma
 
@@ -69,13 +67,13 @@ class ThesisEncoder(nn.Module):
         for conv, norm, pair, length in self._stages():
             weight, bias = _folded(conv, scale, shift)
             larger = pair_maximum(*(blocks(values, blocks.kernel(weight, bias)) for blocks in pair))
-            values, moments = activate(larger, len(bias), length, self.slope, measured=True)
+            values, moments = activate(larger, len(bias), length, self.slope, norm.training)
             scale, shift = normalisation(norm, moments)
         features: Tensor = self.last(values, self.last.kernel(*_folded(self.layers[12], scale, shift)))
         return features
 
     def _features_of_parts(self, values: Tensor) -> Tensor:
-        """The same by running moments, for so many frames at a time as a processor's cache holds."""
+        """The same by running moments, for as many frames at a time as leave what is between layers in the cache."""
         scale, shift = values.new_ones(1), values.new_zeros(1)
         kernels = []
         for conv, norm, pair, _ in self._stages():
@@ -84,7 +82,8 @@ class ThesisEncoder(nn.Module):
             scale, shift = normalisation(norm, None)
         last = self.last.kernel(*_folded(self.layers[12], scale, shift))
         parts = []
-        for part in torch.split(values, _FRAMES):
+        for frames in cached_parts(values, 3):
+            part = values[frames]
             for (even, even_kernel), (odd, odd_kernel) in kernels:
                 part = F.leaky_relu_(torch.maximum(even(part, even_kernel), odd(part, odd_kernel)), self.slope)
             parts.append(self.last(part, last))

@@ -13,8 +13,8 @@ from asim_cvae.nn.parts import cached_parts
 
 _HALF_LOG_TWO_PI = 0.5 * math.log(2 * math.pi)
 
-_LARGEST = 1e10
-"""From here on z (z + 1) ... is as good as a power of z, which would overflow."""
+_LARGEST = 1e12
+"""Beyond it z (z + 1) ... would overflow. What stands for it matters only where alpha and beta are both as large."""
 
 _LGAMMA_SERIES = (1 / 12, -1 / 360, 1 / 1260, -1 / 1680, 1 / 1188, -691 / 360360)
 _DIGAMMA_SERIES = (-1 / 12, 1 / 120, -1 / 252, 1 / 240, -1 / 132, 691 / 32760)
@@ -95,7 +95,8 @@ def _terms(x: Tensor, log_alpha: Tensor, log_beta: Tensor) -> tuple[Tensor, Tens
     a, b, c = (_stirling(z, steps, terms) for z in (alpha, beta, total))
     above_alpha = (beta * a.inverse).log1p_()
     above_beta = (alpha * b.inverse).log1p_()
-    value = (a.rising * (b.rising / c.rising)).log_()
+    root = c.rising.rsqrt()  # half of it with either factor: none overflows, none vanishes
+    value = (a.rising * root).mul_(b.rising * root).log_()
     value += c.lgamma_tail - a.lgamma_tail - b.lgamma_tail
     value += steps - _HALF_LOG_TWO_PI
     value -= (total + steps).log_().mul_(steps - 0.5)
@@ -120,12 +121,12 @@ class _Stirling(NamedTuple):
 
 
 def _stirling(z: Tensor, steps: int, terms: int) -> _Stirling:
-    z = z.clamp(max=_LARGEST)
-    factor = z + 1
-    derivative = z + factor
-    rising = factor.mul_(z)
+    below = z.clamp(max=_LARGEST)
+    factor = below + 1
+    derivative = below + factor
+    rising = factor.mul_(below)
     for n in range(2, steps):
-        factor = z + n
+        factor = below + n
         derivative = torch.addcmul(rising, derivative, factor)
         rising = factor.mul_(rising)
     inverse = (z + steps).reciprocal_()

@@ -12,5 +12,6 @@ def cached_parts(values: Tensor, tensors: int) -> Iterator[slice]:
     """Parts of the first dimension to go through, of work that needs so many tensors of that size; on a GPU, all."""
     size = len(values)
     if values.device.type == "cpu":
-        size = max(1, _CACHED // tensors * len(values) // max(1, values.numel()))
-    return (slice(first, first + size) for first in range(0, len(values), size))
+        size = _CACHED // tensors * len(values) // max(1, values.numel())
+    size = max(1, size)
+    return (slice(first, first + size) for first in range(0, max(1, len(values)), size))
