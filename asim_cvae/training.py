@@ -52,7 +52,7 @@ def train(config: DictConfig, folder: Path) -> None:
         write_config(folder, config)
         data.prepare_data()
     else:
-        logging.getLogger().setLevel(logging.WARNING)
+        logging.getLogger().setLevel(logging.ERROR)  # the first one speaks
     torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = bool(config.get("tf32"))
     with StopSignal() as stop:
         while restart <= config.max_restarts:

@@ -1,6 +1,7 @@
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -27,6 +28,19 @@ def _run(command: str, *overrides: object, check: bool = True) -> subprocess.Com
     )
     assert not check or done.returncode == 0, done.stdout + done.stderr
     return done
+
+
+def interrupt(arguments: list[str], folder: Path, number: int, wait: float) -> tuple[int, str]:
+    """Send a signal some time into the second epoch."""
+    command = [sys.executable, "-m", "asim_cvae.train", *arguments, f"hydra.run.dir={folder}"]
+    process = subprocess.Popen(command, cwd=PROJECT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    deadline = time.monotonic() + 120
+    while not (folder / "checkpoints" / "last.ckpt").exists() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    time.sleep(wait)
+    process.send_signal(number)
+    told, _ = process.communicate(timeout=60)
+    return process.returncode, told
 
 
 @pytest.fixture(scope="session")

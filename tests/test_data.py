@@ -2,6 +2,7 @@
 
 import csv
 import json
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import torch
 from asim_cvae.data import EpochShuffle, MMIADataModule
 from asim_cvae.errors import InputError
 from asim_cvae.frames.scaling import LinearScaling
+from tests.conftest import interrupt
 from tests.mmia_files import NAME, level1, light, write_fits
 
 
@@ -67,10 +69,15 @@ def test_processes_share_an_order(processes: int) -> None:
 
 
 def test_training_on_two_devices(run, arguments: list[str], tmp_path: Path) -> None:
-    """Two processes on a CPU, by gloo: each trains on its share, and one scores all labelled frames."""
+    """Two processes on a CPU, by gloo: stopped and gone on with, each trains on its share, and one scores all frames."""
     folder = tmp_path / "run"
     devices = ["trainer=ddp", "trainer.devices=2", "trainer.accelerator=cpu", "trainer.max_epochs=2"]
-    done = run("train", *arguments, *devices, f"hydra.run.dir={folder}")
+    status, told = interrupt([*arguments, *devices], folder, signal.SIGTERM, 0.1)
+    assert status == 128 + signal.SIGTERM
+    assert told.count(f"go on with: python -m asim_cvae.train resume={folder}") == 1
+    assert "Traceback" not in told
+    done = run("train", f"resume={folder}")
+    assert "going on from" in done.stdout
     assert done.stdout.count("scores, latents and figures are in") == 1
     scores = json.loads((folder / "scores.json").read_text())
     with np.load(folder / "latents.npz") as latents:
@@ -82,9 +89,6 @@ def test_training_on_two_devices(run, arguments: list[str], tmp_path: Path) -> N
     frames = int(done.stdout.split(" frames to train on")[0].split()[-1])
     last = torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)
     assert last["global_step"] == 2 * (frames // 2 // 10)  # steps of both at once, each of 10 frames
-    resumed = run("train", f"resume={folder}", "trainer.max_epochs=3")
-    assert "going on from" in resumed.stdout
-    assert json.loads((folder / "scores.json").read_text())["epochs"] == 3
     swept = run("train", "-m", *arguments, *devices, f"hydra.sweep.dir={tmp_path / 'sweep'}", check=False)
     assert swept.returncode == 1
     assert "trainer=ddp: not in a sweep" in swept.stdout + swept.stderr

@@ -4,16 +4,13 @@ import csv
 import json
 import shutil
 import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import pytest
 import torch
 
 from asim_cvae.callbacks.checkpoints import latest_checkpoint
-from tests.conftest import EPOCHS, PROJECT
+from tests.conftest import EPOCHS, interrupt
 
 
 @pytest.fixture(scope="module")
@@ -29,22 +26,9 @@ def _same(folder: Path, whole: Path) -> None:
         assert (folder / name).read_bytes() == (whole / name).read_bytes(), name
 
 
-def _interrupt(arguments: list[str], folder: Path, number: int, wait: float) -> tuple[int, str]:
-    """Send a signal some time into the second epoch."""
-    command = [sys.executable, "-m", "asim_cvae.train", *arguments, f"hydra.run.dir={folder}"]
-    process = subprocess.Popen(command, cwd=PROJECT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    deadline = time.monotonic() + 120
-    while not (folder / "checkpoints" / "last.ckpt").exists() and time.monotonic() < deadline:
-        time.sleep(0.01)
-    time.sleep(wait)
-    process.send_signal(number)
-    told, _ = process.communicate(timeout=60)
-    return process.returncode, told
-
-
 def test_a_killed_run_ends_as_if_nothing_had_happened(run, arguments, whole: Path, tmp_path: Path) -> None:
     folder = tmp_path / "killed"
-    status, _ = _interrupt(arguments, folder, signal.SIGKILL, 0.4)
+    status, _ = interrupt(arguments, folder, signal.SIGKILL, 0.4)
     assert status == -signal.SIGKILL
     assert not (folder / "scores.json").exists()
     hydra = {path.name: path.read_bytes() for path in (folder / ".hydra").iterdir()}
@@ -61,7 +45,7 @@ def test_a_killed_run_ends_as_if_nothing_had_happened(run, arguments, whole: Pat
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_stopped_run_saves_within_the_epoch(run, arguments, whole: Path, tmp_path: Path, number: int) -> None:
     folder = tmp_path / "stopped"
-    status, told = _interrupt(arguments, folder, number, 0.3)
+    status, told = interrupt(arguments, folder, number, 0.3)
     assert status == 128 + number
     assert f"go on with: python -m asim_cvae.train resume={folder}" in told
     assert "Traceback" not in told

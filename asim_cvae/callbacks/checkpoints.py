@@ -38,9 +38,14 @@ class StopSignal:
 
     def __enter__(self) -> "StopSignal":
         self._usual = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
-        for number in self._usual:
-            signal.signal(number, self._keep)
+        self.listen()
         return self
+
+    def listen(self) -> None:
+        """Keep the first signal, whatever else has begun to handle signals since."""
+        if self.number is None:
+            for number in self._usual:
+                signal.signal(number, self._keep)
 
     def __exit__(self, *_: object) -> None:
         for number, handler in self._usual.items():
@@ -84,6 +89,7 @@ class RunCheckpoints(pl.Callback):
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Pass over the frames that an interrupted epoch has seen."""
+        self.stop.listen()  # Lightning's own handler would have several processes wait for each other in mid-step
         loader = trainer.train_dataloader
         done = trainer.fit_loop.epoch_loop.batch_progress.state_dict()["current"]["processed"]
         if loader is not None and isinstance(loader.sampler, EpochShuffle) and done < len(loader):
@@ -115,9 +121,11 @@ class RunCheckpoints(pl.Callback):
     def _is_asked(self, trainer: pl.Trainer) -> bool:
         """Whether a signal came, to the process of any device."""
         asked = self.stop.number is not None
-        if trainer.world_size > 1 and trainer.strategy.reduce_boolean_decision(asked, all=False):
+        if trainer.world_size > 1:  # all end, or none
+            asked = trainer.strategy.reduce_boolean_decision(asked, all=False)
+        if asked:
             self.stop.number = self.stop.number or signal.SIGTERM
-        return self.stop.number is not None
+        return asked
 
     def _save(self, trainer: pl.Trainer, is_best: bool = False) -> None:
         last = self.folder / LAST
