@@ -69,7 +69,7 @@ def test_processes_share_an_order(processes: int) -> None:
 
 
 def test_training_on_two_devices(run, arguments: list[str], tmp_path: Path) -> None:
-    """Two processes on a CPU, by gloo: stopped and gone on with, each trains on its share, and one scores all frames."""
+    """Two processes on a CPU, by gloo: stopped and resumed, each trains on its share, and one scores all frames."""
     folder = tmp_path / "run"
     devices = ["trainer=ddp", "trainer.devices=2", "trainer.accelerator=cpu", "trainer.max_epochs=2"]
     status, told = interrupt([*arguments, *devices], folder, signal.SIGTERM, 0.1)
