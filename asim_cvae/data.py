@@ -2,8 +2,9 @@
 
 import hashlib
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from asim_cvae.frames.build import build_store
 from asim_cvae.frames.scaling import Scaling
 from asim_cvae.frames.slicing import FRAME_SAMPLES
 from asim_cvae.frames.split import validation_observations
-from asim_cvae.frames.store import FrameStore, FrameTable
+from asim_cvae.frames.store import FRAME_BYTES, FrameStore, FrameTable
 from asim_cvae.instrument import PHOTOMETERS
 from asim_cvae.seeds import derived_seed
 from asim_cvae.simulator.archive import Simulation, make_archive
@@ -33,7 +34,6 @@ _ENCODING_BATCH = 100  # not the training batch: scores must not depend on it, i
 _SLAB = 256  # frames, 15 MB
 _CPU = torch.device("cpu")
 _HOLD = ("auto", "device", "memory", "store")
-_FRAME_BYTES = 4 * len(PHOTOMETERS) * FRAME_SAMPLES
 
 
 class FrameDataset(Dataset[Tensor]):
@@ -65,6 +65,10 @@ class FrameDataset(Dataset[Tensor]):
         """Frames (n, 3, 5000) as the network is to see them."""
         return self._read(self.rows[indices], _CPU) if self._held is None else self._held[indices]
 
+    def announce(self, index: int) -> None:
+        """Have a frame read meanwhile that will be asked for."""
+        self.store.announce(self.rows[[index]])
+
     def flux(self, index: int) -> NDArray[np.float32]:
         """One frame, (3, 5000), in uW/m^2 and in time order."""
         frame: NDArray[np.float32] = self.store.frames(self.rows[[index]])[0]
@@ -83,14 +87,25 @@ class FrameDataset(Dataset[Tensor]):
 class EpochShuffle(Sampler[int]):
     """An order of ``size`` items for each epoch, a function of seed and epoch alone: a resumed run draws it again.
 
-    Of several ``processes`` each has a share of it, as large as every other's.
+    Of several ``processes`` each has a share of it, as large as every other's. Items are announced ``ahead`` items
+    before they come.
     """
 
-    def __init__(self, size: int, seed: int, process: int = 0, processes: int = 1) -> None:
+    def __init__(
+        self,
+        size: int,
+        seed: int,
+        process: int = 0,
+        processes: int = 1,
+        announce: Callable[[int], None] | None = None,
+        ahead: int = 0,
+    ) -> None:
         self.size = size
         self.seed = seed
         self.process = process
         self.processes = processes
+        self.announce = announce
+        self.ahead = ahead
         self.epoch = 0
         self._skip = 0
 
@@ -109,7 +124,11 @@ class EpochShuffle(Sampler[int]):
         generator = torch.Generator().manual_seed(derived_seed(self.seed, self.epoch))
         skip, self._skip = self._skip, 0
         order = torch.randperm(self.size, generator=generator)[self.process :: self.processes][: len(self)]
-        yield from order[skip:].tolist()
+        items: list[int] = order[skip:].tolist()
+        for item, later in zip_longest(items, items[self.ahead :]):
+            if self.announce is not None and later is not None:
+                self.announce(later)
+            yield item
 
 
 @dataclass(frozen=True)
@@ -233,11 +252,13 @@ class MMIADataModule(pl.LightningDataModule):
     def train_dataloader(self) -> DataLoader[Tensor]:
         """Shuffled batches, of several devices each its share; the last partial one is dropped."""
         process, processes = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
-        order = EpochShuffle(len(self.train_rows), self.seed, process, processes)
-        if not len(order):
+        share = len(self.train_rows) // processes
+        if not share:
             raise InputError(f"{len(self.train_rows)} frames to train on are too few for {processes} devices")
         dataset = self._dataset(self.train_rows, self._device())
-        batch = min(self.batch_size, len(order))
+        batch = min(self.batch_size, share)
+        announce = None if dataset.is_held else dataset.announce
+        order = EpochShuffle(len(self.train_rows), self.seed, process, processes, announce, ahead=batch)
         return self._loader(dataset, batch, sampler=order, drop_last=True)
 
     def val_dataloader(self) -> DataLoader[Tensor]:
@@ -293,7 +314,7 @@ class MMIADataModule(pl.LightningDataModule):
         return self.trainer.strategy.root_device if self.trainer else _CPU
 
     def _dataset(self, rows: NDArray[np.int64], device: torch.device) -> FrameDataset:
-        size = len(rows) * _FRAME_BYTES
+        size = len(rows) * FRAME_BYTES
         fits = {"device": size <= _room(device), "memory": size <= self.memory_gb * 1e9, "store": True}
         place = next(name for name, room in fits.items() if room) if self.hold == "auto" else self.hold
         return FrameDataset(self.store, rows, self.scaling, {"device": device, "memory": _CPU}.get(place))

@@ -9,12 +9,15 @@ from typing import TypeVar
 
 from tqdm import tqdm
 
+from asim_cvae.allocator import keep_large_blocks
+
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-def _end_with_parent() -> None:
-    """A worker whose parent is killed would go on, and get in the way of the next run's workers."""
+def _begin_worker() -> None:
+    """Memory as in the commands; and a worker whose parent is killed would go on, in the way of the next run's."""
+    keep_large_blocks()
     parent = multiprocessing.parent_process()
 
     def watch() -> None:
@@ -47,7 +50,7 @@ def map_batches(
             return
         # Not forked: torch's and HDF5's threads do not survive a fork.
         context = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(workers, mp_context=context, initializer=_end_with_parent) as pool:
+        with ProcessPoolExecutor(workers, mp_context=context, initializer=_begin_worker) as pool:
             sizes = {pool.submit(work, part): len(part) for part in batches}
             try:
                 for done in as_completed(sizes):

@@ -61,8 +61,8 @@ def test_the_command_reports_ratios_to_the_first(run, tmp_path: Path) -> None:
     report = json.loads((out / "bench.json").read_text())
     encoding, files = report["measurements"]["encoding"], report["measurements"]["files"]
     assert [subject["name"] for subject in encoding] == ["plain, allocator kept", "plain", "shipped"]
-    assert [len(files), *{subject["measurements"][0]["files"] for subject in files}] == [6, 4]
-    for first, *others in (encoding, files[:3], files[3:]):
+    assert [len(files), *{subject["measurements"][0]["files"] for subject in files}] == [8, 4]
+    for first, *others in (encoding, files[:4], files[4:]):
         assert first["ratios"] == [1]
         for subject in others:
             assert subject["ratios"] == [first["measurements"][0]["seconds"] / subject["measurements"][0]["seconds"]]

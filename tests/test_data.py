@@ -68,6 +68,20 @@ def test_processes_share_an_order(processes: int) -> None:
     assert sorted(whole) == list(range(20))
 
 
+def test_frames_to_be_read_are_announced_a_batch_before(folder: Path, tmp_path: Path) -> None:
+    data = MMIADataModule(LinearScaling(), folder, store=tmp_path / "s.h5", batch_size=4, hold="store")
+    data.prepare_data()
+    data.setup("fit")
+    order = data.train_dataloader().sampler
+    announced: list[int] = []
+    order.announce = announced.append
+    seen = [(item, len(announced)) for item in order]
+    items = [item for item, _ in seen]
+    assert sorted(items) == list(range(len(data.train_rows)))
+    assert announced == items[4:]
+    assert [count for _, count in seen[:-4]] == list(range(1, len(items) - 3))
+
+
 def test_training_on_two_devices(run, arguments: list[str], tmp_path: Path) -> None:
     """Two processes on a CPU, by gloo: stopped and resumed, each trains on its share, and one scores all frames."""
     folder = tmp_path / "run"

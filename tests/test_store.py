@@ -200,8 +200,14 @@ def test_unusable_folders(tmp_path: Path) -> None:
 def test_rows_come_in_the_order_asked_for(folder: Path, tmp_path: Path) -> None:
     build_store(tmp_path / "s.h5", folder)
     store = FrameStore(tmp_path / "s.h5")
-    all_frames = store.frames(np.arange(11))
+    with h5py.File(tmp_path / "s.h5") as file:
+        all_frames = file["frames"][:]
+    np.testing.assert_array_equal(store.frames(np.arange(11)), all_frames)
     np.testing.assert_array_equal(store.frames(np.array([7, 0, 3])), all_frames[[7, 0, 3]])
+    np.testing.assert_array_equal(store.mapped[4:6], all_frames[4:6])
+    for beyond in ([0, 11], [-1]):
+        with pytest.raises(IndexError, match="of 11"):
+            store.frames(np.array(beyond))
 
 
 BUILD = """

@@ -9,9 +9,6 @@ import numpy as np
 from asim_cvae.archive.layout import LIGHT_CURVES, SIMULATOR_KEYWORD, WANTED_VARIABLES
 from asim_cvae.archive.variables import FileContent, Variable, split_rows
 
-SIGNATURES = (b"\xcd\xf3\x00\x01", b"\xcd\xf2\x60\x02", b"\x00\x00\xff\xff")
-"""First bytes of CDF version 3, 2.6 and earlier files."""
-
 
 def read_cdf(path: Path) -> FileContent:
     """The wanted variables of ``path``.
@@ -19,11 +16,30 @@ def read_cdf(path: Path) -> FileContent:
     Raises:
         Exception: whatever cdflib raises on a damaged file; :func:`read_observation` turns it into a refusal.
     """
-    cdf = cdflib.CDF(path)
+    cdf = _CDF(path)
     info = cdf.cdf_info()
     present = [name for name in (*info.zVariables, *info.rVariables) if name in WANTED_VARIABLES]
     simulator = cdf.globalattsget().get(SIMULATOR_KEYWORD, [""])
     return FileContent({name: _read_variable(cdf, name) for name in present}, str(np.ravel(simulator)[0]))
+
+
+class _CDF(cdflib.CDF):  # type: ignore[misc]
+    """cdflib finds a variable by walking along all of them, in each of its calls; here each is looked at once."""
+
+    def __init__(self, path: Path) -> None:
+        self._names: dict[int, tuple[str, int]] = {}
+        self._descriptions: dict[str, Any] = {}
+        super().__init__(path)
+
+    def _read_vdr_fast(self, byte_loc: int) -> tuple[str, int]:
+        if byte_loc not in self._names:
+            self._names[byte_loc] = super()._read_vdr_fast(byte_loc)
+        return self._names[byte_loc]
+
+    def vdr_info(self, variable: str) -> Any:
+        if variable not in self._descriptions:
+            self._descriptions[variable] = super().vdr_info(variable)
+        return self._descriptions[variable]
 
 
 def _read_variable(cdf: Any, name: str) -> Variable:

@@ -13,8 +13,6 @@ from astropy.io import fits
 from asim_cvae.archive.layout import SIMULATOR_KEYWORD, WANTED_VARIABLES
 from asim_cvae.archive.variables import FileContent, Variable, split_rows
 
-SIGNATURE = b"SIMPLE  ="
-
 
 def read_fits(path: Path) -> FileContent:
     """The wanted variables of ``path``; none where HDU 1 is no binary table.

@@ -6,8 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path, PureWindowsPath
 from typing import Any
 
-import openpyxl
-
 from asim_cvae.classes import CLASSES
 from asim_cvae.errors import InputError
 
@@ -51,6 +49,8 @@ def read_labels(path: Path) -> LabelTable:
 
 
 def _read_xlsx(path: Path) -> Iterable[Sequence[Any]]:
+    import openpyxl  # a quarter of the start of a process that reads no table, else
+
     workbook = openpyxl.load_workbook(path, read_only=True, data_only=True)
     try:
         sheet = workbook.worksheets[0]

@@ -1,4 +1,4 @@
-"""Names of MMIA files and of the variables in them, the same for FITS and CDF."""
+"""What MMIA files begin with, their names and those of the variables in them, the same for FITS and CDF."""
 
 import re
 from dataclasses import dataclass
@@ -6,6 +6,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from asim_cvae.instrument import PHOTOMETERS
+
+FITS_SIGNATURE = b"SIMPLE  ="
+"""First bytes of a FITS file."""
+
+CDF_SIGNATURES = (b"\xcd\xf3\x00\x01", b"\xcd\xf2\x60\x02", b"\x00\x00\xff\xff")
+"""First bytes of CDF version 3, 2.6 and earlier files."""
 
 FLUX_VARIABLES = tuple(f"{p.name}_photon_flux" for p in PHOTOMETERS)
 """Level 1 light curves, in uW/m^2."""

@@ -1,24 +1,25 @@
 """Files: preparing an archive, reading it by libraries alone, copying it; and whole commands."""
 
+import multiprocessing
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 from astropy.io import fits
 from cdflib import CDF
 
-from asim_cvae.archive.layout import FLUX_VARIABLES
+from asim_cvae.allocator import keep_large_blocks
+from asim_cvae.archive.layout import FLUX_VARIABLES, WANTED_VARIABLES
 from asim_cvae.benchmarks.cases import Measurement
 from asim_cvae.frames.build import build_store
-from asim_cvae.parallel import map_batches
 
 
 def preparing(root: str, store: str, workers: int | None = None) -> Measurement:
     """An archive into a new frame store; and the memory that this process took at most, in MB."""
+    keep_large_blocks()  # as the command does
     Path(store).unlink(missing_ok=True)
     files, size = _files(root)
     begin = time.perf_counter()
@@ -27,9 +28,12 @@ def preparing(root: str, store: str, workers: int | None = None) -> Measurement:
     return {"seconds": seconds, "files": len(files), "megabytes": size, "memory_mb": _largest_memory()}
 
 
-def reading(root: str, workers: int | None = None) -> Measurement:
-    """The light curves of an archive's files by astropy or cdflib alone, in as many processes."""
-    return _over_files(_read_light_curves, root, workers)
+def reading(root: str, everything: bool = False, workers: int | None = None) -> Measurement:
+    """The light curves of an archive's files by astropy or cdflib alone, in as many processes.
+
+    ``everything``: what else prepare has to know of a file as well (flags, times, fill values).
+    """
+    return _over_files(_read_everything if everything else _read_light_curves, root, workers)
 
 
 def copying(root: str, workers: int | None = None) -> Measurement:
@@ -59,14 +63,10 @@ def _files(root: str) -> tuple[list[Path], float]:
 def _over_files(read: Callable[[Path], None], root: str, workers: int | None) -> Measurement:
     files, size = _files(root)
     begin = time.perf_counter()
-    for _ in map_batches(partial(_each, read), files, 32, workers, "reading files"):
-        pass
+    with multiprocessing.get_context("spawn").Pool(workers) as pool:
+        for _ in pool.imap_unordered(read, files, chunksize=32):
+            pass
     return {"seconds": time.perf_counter() - begin, "files": len(files), "megabytes": size}
-
-
-def _each(read: Callable[[Path], None], files: Sequence[Path]) -> None:
-    for path in files:
-        read(path)
 
 
 def _read_light_curves(path: Path) -> None:
@@ -78,6 +78,23 @@ def _read_light_curves(path: Path) -> None:
         with fits.open(path) as hdus:
             for name in FLUX_VARIABLES:
                 np.asarray(hdus[1].data[name])
+
+
+def _read_everything(path: Path) -> None:
+    if path.suffix == ".cdf":
+        cdf = CDF(path)
+        cdf.globalattsget()
+        for name in cdf.cdf_info().zVariables:
+            if name in WANTED_VARIABLES:
+                cdf.varinq(name)
+                cdf.varget(name)
+        for name in FLUX_VARIABLES:
+            cdf.varattsget(name)
+    else:
+        with fits.open(path) as hdus:
+            for column in hdus[1].columns:
+                if column.name in WANTED_VARIABLES:
+                    np.asarray(hdus[1].data[column.name])
 
 
 def _read_bytes(path: Path) -> None:

@@ -86,6 +86,9 @@ class Benchmark:
             common = {"root": root, "workers": os.cpu_count()}
             subjects = [
                 Subject(f"{library} alone, the three light curves", "reading", common),
+                Subject(
+                    f"{library} alone, flags, times and fill values as well", "reading", {"everything": True, **common}
+                ),
                 Subject("prepare", "preparing", {"store": store, **common}),
                 Subject("bytes, read", "copying", common),
             ]

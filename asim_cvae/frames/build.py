@@ -7,7 +7,7 @@ import shutil
 import signal
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -41,7 +41,7 @@ from asim_cvae.parallel import map_batches
 _PARTS = "[!.]*.h5"  # not what a killed program left half written
 _SECONDS = 60  # a file
 _BATCH = 32  # files a part: what a kill loses at most, and some 30 MB of a worker's memory
-_SLAB = 500  # frames copied at a time, 30 MB
+_SLAB = 50  # frames copied at a time, 3 MB
 _FILES_A_WORKER = 300  # are read in the time in which another process starts
 
 
@@ -217,7 +217,7 @@ def _frames_of(
     if samples < FRAME_SAMPLES:
         raise RefusedFileError(path.name, f"shorter than one frame, {samples} of {FRAME_SAMPLES} samples")
     frames = slice_frames(observation.flux)
-    gaps = np.isnan(frames).any(axis=2)
+    gaps = np.isnan(frames.max(axis=2))  # NaN where one is: several times as fast as to ask each sample
     whole = ~gaps.any(axis=1)
     name = FileName.parse(path.name) or FileName(1, observation.start, observation.observation_id)
     entry = ObservationEntry(
@@ -289,13 +289,10 @@ def _frames_from(places: Sequence[tuple[ObservationEntry, Path, int]]) -> Iterat
             runs[-1] = (path, runs[-1][1], last)
         else:
             runs.append((path, first, last))
-    opened: dict[Path, h5py.Dataset] = {}
-    with ExitStack() as stack:
-        for path, first, last in runs:
-            if path not in opened:
-                opened[path] = stack.enter_context(h5py.File(path, "r"))["frames"]
-            for row in range(first, last, _SLAB):
-                yield opened[path][row : min(row + _SLAB, last)]
+    stores = {path: FrameStore(path) for path, _, _ in runs}
+    for path, first, last in runs:
+        for row in range(first, last, _SLAB):
+            yield stores[path].mapped[row : min(row + _SLAB, last)]
 
 
 def _report(store: FrameStore, plan: _Plan, files_read: int) -> BuildReport:
