@@ -10,7 +10,7 @@ import asim_cvae
 PACKAGE = Path(asim_cvae.__file__).parent
 
 FLOORS = (
-    ("errors", "files", "parallel", "seeds", "allocator", "instrument", "classes", "observation", "settings"),
+    ("errors", "files", "allocator", "parallel", "seeds", "instrument", "classes", "observation", "settings"),
     ("archive", "frames", "simulator", "nn"),
     ("objective", "scoring", "figures"),
     ("data", "model", "legacy", "evaluation"),

@@ -182,8 +182,10 @@ class _Activation(torch.autograd.Function):
         channels, length, slope, first = ctx.settings
         if mean is not None:  # by a moment: by_mean / n + by_var 2 (value - mean) / n
             factor = by_var * (2 / (length * len(values)))
-            constant = (by_mean / (length * len(values)) - factor * mean).repeat(values.shape[2] // channels)
-            factor = factor.repeat(values.shape[2] // channels)
+            constant = by_mean / (length * len(values)) - factor * mean
+            # For all positions: to add a few values to each block takes several times as long.
+            positions = values[0].numel() // channels
+            factor, constant = (of.repeat(positions).view_as(values[0]) for of in (factor, constant))
         grad = torch.empty_like(values)
         by_added = torch.zeros_like(values[:1]) if ctx.needs_input_grad[1] else None
         for frames in cached_parts(values, 4):

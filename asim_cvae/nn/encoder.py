@@ -55,7 +55,7 @@ class ThesisEncoder(nn.Module):
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Scaled frames (B, 3, 5000) -> mu and log sigma, (B, latents) each."""
-        sequences = F.pad(x.flatten(1), (0, _PADDING))
+        sequences = x.flatten(1)
         measured = any(norm.training for _, norm, *_ in self._stages())
         features = self._features(sequences) if measured else self._features_of_parts(sequences)
         mu, log_sigma = self.layers[13:](features.transpose(1, 2).contiguous()).chunk(2, dim=1)
@@ -63,6 +63,7 @@ class ThesisEncoder(nn.Module):
 
     def _features(self, values: Tensor) -> Tensor:
         """What the last convolution gives, (B, 233, 3), layer by layer for all frames, whose moments each needs."""
+        values = F.pad(values, (0, _PADDING))
         scale, shift = values.new_ones(1), values.new_zeros(1)
         for conv, norm, pair, length in self._stages():
             weight, bias = _folded(conv, scale, shift)
@@ -83,7 +84,7 @@ class ThesisEncoder(nn.Module):
         last = self.last.kernel(*_folded(self.layers[12], scale, shift))
         parts = []
         for frames in cached_parts(values, 3):
-            part = values[frames]
+            part = F.pad(values[frames], (0, _PADDING))
             for (even, even_kernel), (odd, odd_kernel) in kernels:
                 part = F.leaky_relu_(torch.maximum(even(part, even_kernel), odd(part, odd_kernel)), self.slope)
             parts.append(self.last(part, last))

@@ -99,13 +99,14 @@ def _terms(x: Tensor, log_alpha: Tensor, log_beta: Tensor) -> tuple[Tensor, Tens
     value = (a.rising * root).mul_(b.rising * root).log_()
     value += c.lgamma_tail - a.lgamma_tail - b.lgamma_tail
     value += steps - _HALF_LOG_TWO_PI
-    value -= (total + steps).log_().mul_(steps - 0.5)
-    value.addcmul_(alpha + (steps - 0.5), above_alpha).addcmul_(beta + (steps - 0.5), above_beta)
-    log_x, log_rest = x.log(), torch.log1p(-x)
-    value.addcmul_(alpha - 1, log_x).addcmul_(beta - 1, log_rest)
-    by_alpha = (c.digamma_tail - a.digamma_tail).add_(above_alpha).add_(log_x).mul_(alpha)
-    by_beta = (c.digamma_tail - b.digamma_tail).add_(above_beta).add_(log_rest).mul_(beta)
-    return value, by_alpha, by_beta
+    value.add_((total + steps).log_(), alpha=0.5 - steps)
+    derivatives = []
+    for z, tails, above, log_value in ((alpha, a, above_alpha, x.log()), (beta, b, above_beta, torch.log1p(-x))):
+        both = above + log_value
+        value.addcmul_(z, both).add_(above, alpha=steps - 0.5).sub_(log_value)
+        derivatives.append((c.digamma_tail - tails.digamma_tail).add_(both).mul_(z))
+    by_log_alpha, by_log_beta = derivatives
+    return value, by_log_alpha, by_log_beta
 
 
 class _Stirling(NamedTuple):
@@ -133,7 +134,7 @@ def _stirling(z: Tensor, steps: int, terms: int) -> _Stirling:
     square = inverse * inverse
     lgamma_tail = _series(square, _LGAMMA_SERIES[:terms]).mul_(inverse)
     digamma_tail = _series(square, _DIGAMMA_SERIES[:terms]).mul_(square).sub_(inverse, alpha=0.5)
-    return _Stirling(inverse, rising, lgamma_tail, digamma_tail.sub_(derivative.div_(rising)))
+    return _Stirling(inverse, rising, lgamma_tail, digamma_tail.addcdiv_(derivative, rising, value=-1))
 
 
 def _series(square: Tensor, coefficients: tuple[float, ...]) -> Tensor:
