@@ -209,6 +209,7 @@ class MMIADataModule(pl.LightningDataModule):
         self.workers = workers
         self.seed = seed
         self._prepared = False
+        self._split_digest = ""
         self.train_rows = self.validation_rows = np.zeros(0, dtype=np.int64)
 
     def prepare_data(self) -> None:
@@ -242,12 +243,31 @@ class MMIADataModule(pl.LightningDataModule):
         usable = ~table.ground_truth[table.observation]
         self.validation_rows = np.flatnonzero(usable & chosen[table.observation])
         self.train_rows = np.flatnonzero(usable & ~chosen[table.observation])
+        entries = [table.observations[i] for i in keys]
+        split = [(entry.file, entry.frames, entry.key in validation) for entry in entries]
+        self._split_digest = hashlib.sha256(repr(split).encode()).hexdigest()[:8]
         log.info(
             "%d frames to train on, %d of %d observations to validate on",
             *(len(self.train_rows), len(validation), len(set(keys.values()))),
         )
         if len(self.train_rows) < self.batch_size:
             log.info("batches of %d frames, not %d: there are no more", len(self.train_rows), self.batch_size)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Which frames are trained and validated on, for checkpoints."""
+        return {"frames": self._split_digest}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Make sure that a run goes on with the frames it began with.
+
+        Raises:
+            InputError: its folders hold others by now.
+        """
+        if self._split_digest and state_dict["frames"] != self._split_digest:
+            raise InputError(
+                f"{self.root or self.store_path}: frames to train or validate on have gone or been added since this "
+                "run began; bring back the files that it had, or begin another run"
+            )
 
     def train_dataloader(self) -> DataLoader[Tensor]:
         """Shuffled batches, of several devices each its share; the last partial one is dropped."""

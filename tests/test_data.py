@@ -72,7 +72,9 @@ def test_frames_to_be_read_are_announced_a_batch_before(folder: Path, tmp_path: 
     data = MMIADataModule(LinearScaling(), folder, store=tmp_path / "s.h5", batch_size=4, hold="store")
     data.prepare_data()
     data.setup("fit")
-    order = data.train_dataloader().sampler
+    loader = data.train_dataloader()
+    order = loader.sampler
+    assert order.announce == loader.dataset.announce
     announced: list[int] = []
     order.announce = announced.append
     seen = [(item, len(announced)) for item in order]

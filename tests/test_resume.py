@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from omegaconf import OmegaConf
 
+from asim_cvae.archive import read_labels
 from asim_cvae.callbacks.checkpoints import latest_checkpoint
 from tests.conftest import EPOCHS, interrupt
 
@@ -107,6 +109,26 @@ def test_more_epochs_may_be_asked_for_and_nothing_else_changed(run, whole: Path,
     assert "trainer.max_epochs=1 are less" in fewer.stderr
     nowhere = run("train", f"resume={tmp_path / 'nowhere'}", check=False)
     assert "no run to resume" in nowhere.stderr
+
+
+def test_a_run_goes_on_with_the_frames_it_began_with(run, archive: Path, whole: Path, tmp_path: Path) -> None:
+    folder, fewer = tmp_path / "run", tmp_path / "fewer"
+    shutil.copytree(whole, folder)
+    shutil.copytree(archive, fewer)
+    config = OmegaConf.load(folder / "config.yaml")
+    config.data.update(root=str(fewer), store=str(tmp_path / "s.h5"))
+    config.data.ground_truth.table = str(fewer / "GroundTruth_Table.xlsx")
+    OmegaConf.save(config, folder / "config.yaml")
+    longer = ("train", f"resume={folder}", f"trainer.max_epochs={EPOCHS + 1}")
+    labelled = read_labels(fewer / "GroundTruth_Table.xlsx").files
+    gone = next(path for path in sorted(fewer.glob("*.fits")) if path.name not in labelled)
+    gone.rename(tmp_path / gone.name)
+    refused = run(*longer, check=False)
+    assert refused.returncode == 1
+    assert f"{fewer}: frames to train or validate on have gone or been added since this run began" in refused.stderr
+    (tmp_path / gone.name).rename(gone)
+    run(*longer)
+    assert json.loads((folder / "scores.json").read_text())["epochs"] == EPOCHS + 1
 
 
 def test_a_folder_with_another_run_is_left_alone(run, arguments, whole: Path) -> None:

@@ -205,9 +205,15 @@ def test_rows_come_in_the_order_asked_for(folder: Path, tmp_path: Path) -> None:
     np.testing.assert_array_equal(store.frames(np.arange(11)), all_frames)
     np.testing.assert_array_equal(store.frames(np.array([7, 0, 3])), all_frames[[7, 0, 3]])
     np.testing.assert_array_equal(store.mapped[4:6], all_frames[4:6])
-    for beyond in ([0, 11], [-1]):
+    for beyond in ([0, 11], [11]):
         with pytest.raises(IndexError, match="of 11"):
             store.frames(np.array(beyond))
+    store.file.close()
+    with h5py.File(tmp_path / "s.h5", "r+") as file:
+        del file["frames"]
+        file.create_dataset("frames", data=all_frames, compression="gzip")
+    with pytest.raises(InputError, match=r"s\.h5: was written by another program; make it again"):
+        FrameStore(tmp_path / "s.h5").frames(np.array([0]))
 
 
 BUILD = """

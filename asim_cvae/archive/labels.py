@@ -39,6 +39,8 @@ def read_labels(path: Path) -> LabelTable:
         raise LabelTableError(f"{path}: no such label table; give data.ground_truth.table a file that exists")
     try:
         rows = list(_read_xlsx(path) if path.suffix.lower() == ".xlsx" else _read_csv(path))
+    except ImportError:
+        raise
     except Exception as error:  # openpyxl raises zip, XML and key errors alike on a damaged file
         raise LabelTableError(f"{path}: cannot be read as a label table ({error}); it must be xlsx or csv") from error
     header = [str(cell or "").strip() for cell in rows[0]] if rows else []

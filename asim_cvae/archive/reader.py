@@ -47,6 +47,8 @@ def read_observation(path: str | Path) -> Observation:
     path = Path(path)
     try:
         return _assemble(_read_content(path), path)
+    except ImportError:  # not the file's fault
+        raise
     except Exception as error:  # a damaged file can make astropy or cdflib raise anything at all
         detail = (
             str(error) if isinstance(error, _UnusableError | EOFError) else f"cannot be read ({_first_line(error)})"

@@ -7,13 +7,9 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import numpy as np
-from astropy.io import fits
-from cdflib import CDF
-
 from asim_cvae.allocator import keep_large_blocks
-from asim_cvae.archive.layout import FLUX_VARIABLES, WANTED_VARIABLES
 from asim_cvae.benchmarks.cases import Measurement
+from asim_cvae.benchmarks.readers import read_bytes, read_everything, read_light_curves
 from asim_cvae.frames.build import build_store
 
 
@@ -33,12 +29,12 @@ def reading(root: str, everything: bool = False, workers: int | None = None) -> 
 
     ``everything``: what else prepare has to know of a file as well (flags, times, fill values).
     """
-    return _over_files(_read_everything if everything else _read_light_curves, root, workers)
+    return _over_files(read_everything if everything else read_light_curves, root, workers)
 
 
 def copying(root: str, workers: int | None = None) -> Measurement:
     """The bytes of an archive's files, as fast as the disk and its cache give them."""
-    return _over_files(_read_bytes, root, workers)
+    return _over_files(read_bytes, root, workers)
 
 
 def command(arguments: Sequence[str]) -> Measurement:
@@ -67,35 +63,3 @@ def _over_files(read: Callable[[Path], None], root: str, workers: int | None) ->
         for _ in pool.imap_unordered(read, files, chunksize=32):
             pass
     return {"seconds": time.perf_counter() - begin, "files": len(files), "megabytes": size}
-
-
-def _read_light_curves(path: Path) -> None:
-    if path.suffix == ".cdf":
-        cdf = CDF(path)
-        for name in FLUX_VARIABLES:
-            cdf.varget(name)
-    else:
-        with fits.open(path) as hdus:
-            for name in FLUX_VARIABLES:
-                np.asarray(hdus[1].data[name])
-
-
-def _read_everything(path: Path) -> None:
-    if path.suffix == ".cdf":
-        cdf = CDF(path)
-        cdf.globalattsget()
-        for name in cdf.cdf_info().zVariables:
-            if name in WANTED_VARIABLES:
-                cdf.varinq(name)
-                cdf.varget(name)
-        for name in FLUX_VARIABLES:
-            cdf.varattsget(name)
-    else:
-        with fits.open(path) as hdus:
-            for column in hdus[1].columns:
-                if column.name in WANTED_VARIABLES:
-                    np.asarray(hdus[1].data[column.name])
-
-
-def _read_bytes(path: Path) -> None:
-    path.read_bytes()

@@ -289,10 +289,14 @@ def _frames_from(places: Sequence[tuple[ObservationEntry, Path, int]]) -> Iterat
             runs[-1] = (path, runs[-1][1], last)
         else:
             runs.append((path, first, last))
-    stores = {path: FrameStore(path) for path, _, _ in runs}
-    for path, first, last in runs:
+    last_use = {path: i for i, (path, _, _) in enumerate(runs)}
+    stores: dict[Path, FrameStore] = {}
+    for i, (path, first, last) in enumerate(runs):
+        store = stores.setdefault(path, FrameStore(path))
         for row in range(first, last, _SLAB):
-            yield stores[path].mapped[row : min(row + _SLAB, last)]
+            yield store.mapped[row : min(row + _SLAB, last)]
+        if last_use[path] == i:  # so that few are open at a time
+            stores.pop(path).file.close()
 
 
 def _report(store: FrameStore, plan: _Plan, files_read: int) -> BuildReport:

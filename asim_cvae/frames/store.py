@@ -8,6 +8,7 @@ stand in the order of their files' names.
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -132,6 +133,8 @@ class FrameStore:
 
         Raises:
             IndexError: the store has no such row.
+            InputError: another program has stored the frames in its own way.
+            OSError: the file has become shorter.
         """
         if not _READS_AT_PLACES:
             mapped: NDArray[np.float32] = self.mapped[rows]
@@ -141,7 +144,8 @@ class FrameStore:
         flux = np.empty((len(rows), len(PHOTOMETERS), FRAME_SAMPLES), dtype=np.float32)
         file = self._descriptor
         for frame, place in zip(flux, self._places(rows), strict=True):
-            os.preadv(file, [frame.data], place)
+            if os.preadv(file, [frame.data], place) != FRAME_BYTES:
+                raise OSError(f"{self.path}: cannot be read to its end; make it again with python -m asim_cvae.prepare")
         return flux
 
     def announce(self, rows: NDArray[np.integer[Any]]) -> None:
@@ -149,7 +153,8 @@ class FrameStore:
         if _READS_AT_PLACES:
             file = self._descriptor
             for place in self._places(rows):
-                os.posix_fadvise(file, place, FRAME_BYTES, os.POSIX_FADV_WILLNEED)
+                with suppress(OSError):  # a file system need not listen
+                    os.posix_fadvise(file, place, FRAME_BYTES, os.POSIX_FADV_WILLNEED)
 
     def _places(self, rows: NDArray[np.integer[Any]]) -> list[int]:
         first, count = self._extent
@@ -161,6 +166,10 @@ class FrameStore:
     def _extent(self) -> tuple[int, int]:
         """The byte at which the frames begin, and their number."""
         stored = self.file["frames"]
+        if len(stored) and (stored.id.get_offset() is None or stored.dtype != np.float32):
+            raise InputError(
+                f"{self.path}: was written by another program; make it again with python -m asim_cvae.prepare"
+            )
         return stored.id.get_offset() or 0, len(stored)
 
     @property
@@ -170,12 +179,13 @@ class FrameStore:
     @cached_property
     def mapped(self) -> NDArray[np.float32]:
         """All frames, (N, 3, 5000) in uW/m^2, mapped into memory, for those who take them in order."""
-        stored = self.file["frames"]
-        if not stored.size:
-            return np.zeros(stored.shape, dtype=np.float32)
+        first, count = self._extent
+        shape = (count, len(PHOTOMETERS), FRAME_SAMPLES)
+        if not count:
+            return np.zeros(shape, dtype=np.float32)
         # By the open file: another may have taken its name since.
         with os.fdopen(os.dup(self._descriptor), "rb") as stream:
-            return np.memmap(stream, stored.dtype, mode="r", offset=stored.id.get_offset(), shape=stored.shape)
+            return np.memmap(stream, np.float32, mode="r", offset=first, shape=shape)
 
     def table(self) -> FrameTable:
         """Where the frames come from and what their labels are."""
