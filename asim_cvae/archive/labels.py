@@ -39,7 +39,7 @@ def read_labels(path: Path) -> LabelTable:
         raise LabelTableError(f"{path}: no such label table; give data.ground_truth.table a file that exists")
     try:
         rows = list(_read_xlsx(path) if path.suffix.lower() == ".xlsx" else _read_csv(path))
-    except ImportError:
+    except ImportError:  # not the table's fault
         raise
     except Exception as error:  # openpyxl raises zip, XML and key errors alike on a damaged file
         raise LabelTableError(f"{path}: cannot be read as a label table ({error}); it must be xlsx or csv") from error
@@ -51,7 +51,7 @@ def read_labels(path: Path) -> LabelTable:
 
 
 def _read_xlsx(path: Path) -> Iterable[Sequence[Any]]:
-    import openpyxl  # a quarter of the start of a process that reads no table, else
+    import openpyxl  # slow to import, and few processes read a table
 
     workbook = openpyxl.load_workbook(path, read_only=True, data_only=True)
     try:

@@ -292,9 +292,10 @@ def _frames_from(places: Sequence[tuple[ObservationEntry, Path, int]]) -> Iterat
     last_use = {path: i for i, (path, _, _) in enumerate(runs)}
     stores: dict[Path, FrameStore] = {}
     for i, (path, first, last) in enumerate(runs):
-        store = stores.setdefault(path, FrameStore(path))
+        if path not in stores:
+            stores[path] = FrameStore(path)
         for row in range(first, last, _SLAB):
-            yield store.mapped[row : min(row + _SLAB, last)]
+            yield stores[path].mapped[row : min(row + _SLAB, last)]
         if last_use[path] == i:  # so that few are open at a time
             stores.pop(path).file.close()
 

@@ -168,7 +168,8 @@ class FrameStore:
         stored = self.file["frames"]
         if len(stored) and (stored.id.get_offset() is None or stored.dtype != np.float32):
             raise InputError(
-                f"{self.path}: was written by another program; make it again with python -m asim_cvae.prepare"
+                f"{self.path}: was written by another program; "
+                "make it again with python -m asim_cvae.prepare, once it is deleted"
             )
         return stored.id.get_offset() or 0, len(stored)
 
