@@ -120,9 +120,7 @@ def test_blocks_compute_what_the_layers_do(kind: dict, training: bool) -> None:
     for ours, results in ((network, found), (plain, expected)):
         inputs = x.clone().requires_grad_(), z.clone().requires_grad_()
         torch.manual_seed(1)  # of the dropout
-        values = (
-            [*ours.encoder(inputs[0]), *ours.decoder(inputs[1]).unbind(1)] if ours is network else _plain(ours, *inputs)
-        )
+        values = [*ours.encoder(inputs[0]), *ours.decoder(inputs[1])] if ours is network else _plain(ours, *inputs)
         weights = [torch.randn(v.shape, generator=torch.Generator().manual_seed(2), dtype=v.dtype) for v in values]
         sum((w * v * v).sum() for w, v in zip(weights, values, strict=True)).backward()
         results += [*values, inputs[1].grad, *(p.grad for p in ours.parameters()), *ours.buffers()]
@@ -138,10 +136,10 @@ def test_convolutions_may_give_any_layout(monkeypatch: pytest.MonkeyPatch) -> No
     convolve = torch.nn.functional.conv2d
     for training in (True, False):
         network.train(training)
-        expected = [*network.encode(x), network.decoder(z)]
+        expected = [*network.encode(x), *network.decoder(z)]
         with monkeypatch.context() as patch:
             patch.setattr(torch.nn.functional, "conv2d", lambda *args: convolve(*args).contiguous())
-            found = [*network.encode(x), network.decoder(z)]
+            found = [*network.encode(x), *network.decoder(z)]
         for ours, theirs in zip(found, expected, strict=True):
             torch.testing.assert_close(ours, theirs)
             ours.sum().backward(retain_graph=True)
@@ -157,7 +155,7 @@ def test_float32_gradients_are_as_near_to_float64_as_the_layers() -> None:
     def gradients(module: ThesisNetwork, blocks: bool) -> tuple[torch.Tensor, list[torch.Tensor]]:
         frames, latents = (t.to(next(module.parameters()).dtype) for t in (x, z))
         mu, log_sigma, log_alpha, log_beta = (
-            [*module.encoder(frames), *module.decoder(latents).unbind(1)] if blocks else _plain(module, frames, latents)
+            [*module.encoder(frames), *module.decoder(latents)] if blocks else _plain(module, frames, latents)
         )
         p_x = (
             BetaLikelihood(log_alpha, log_beta) if blocks else torch.distributions.Beta(log_alpha.exp(), log_beta.exp())
@@ -211,6 +209,15 @@ def test_beta_density_in_float32(edge: float | None, swapped: bool) -> None:
         assert _worst(_density(x, log_alpha, log_beta, plain), expected) > 1
 
 
+def test_beta_density_of_small_parameters() -> None:
+    """Where what is fitted to Stirling's formula counts most."""
+    generator = torch.Generator().manual_seed(0)
+    log_alpha, log_beta = torch.rand(2, 50_000, generator=generator) * 12 - 10  # 4.5e-5 to 7.4
+    x = torch.rand(50_000, generator=generator).clamp(1e-6, 0.99999)
+    expected = _density(x.double(), log_alpha.double(), log_beta.double(), torch.distributions.Beta)
+    assert _worst(_density(x, log_alpha, log_beta, BetaLikelihood), expected) < 1e-5
+
+
 @pytest.mark.parametrize("log_large", [22.0, 24.0, 27.0, 30.0, 50.0])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_beta_density_of_diverging_networks(log_large: float, dtype: torch.dtype) -> None:
@@ -250,6 +257,7 @@ def test_beta_density_of_other_shapes_and_half_precision() -> None:
     x = torch.full((4,), 1e-3)
     exact = torch.distributions.Beta(torch.ones(4).double(), torch.full((4,), 8.0).double().exp())
     torch.testing.assert_close(half.log_prob(x), exact.log_prob(x.double()).float(), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(half.log_prob(x.double()), exact.log_prob(x.double()), rtol=1e-4, atol=1e-4)
 
 
 def test_bounds_change_nothing_in_the_ordinary_range_and_keep_the_rest_finite() -> None:

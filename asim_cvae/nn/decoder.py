@@ -4,6 +4,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from asim_cvae.nn.activation import activation as act
 from asim_cvae.nn.activation import negative_slope
@@ -19,8 +20,8 @@ _COPIES = (2, 2, 2, 1)
 _FIRST_AGAIN = 2
 """Which of them, from 0, ``nn.Upsample(14997)`` makes one longer than two copies: its first value comes three times."""
 
-_VALUES = 30_000
-"""Of the network's output for a frame."""
+_VALUES = 15_000
+"""Of log alpha, and of log beta, which follow each other at the beginning of the network's output."""
 
 
 class _VectorNorm(nn.BatchNorm1d):
@@ -69,8 +70,8 @@ class ThesisDecoder(nn.Module):
             ]
         )
 
-    def forward(self, z: Tensor) -> Tensor:
-        """Latents (B, latents) -> (B, 2, 3, 5000), log alpha and log beta: the two halves of one sequence."""
+    def forward(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        """Latents (B, latents) -> log alpha and log beta, (B, 3, 5000) each."""
         layers = list(self.layers)
         begin = next(i for i, layer in enumerate(layers) if isinstance(layer, nn.ConvTranspose1d))
         convolutions = [layer for layer in layers[begin:] if isinstance(layer, nn.ConvTranspose1d)]
@@ -87,7 +88,27 @@ class ThesisDecoder(nn.Module):
             first = values[:, 0, : conv.out_channels] if i == _FIRST_AGAIN else None
             scale, shift = normalisation(norm, moments and _upsampled(moments, _COPIES[i], first))
         y, added = _convolve(values, length, scale, shift, convolutions[-1], self.blocks[-1])
-        return (y + added).flatten(1)[:, :_VALUES].reshape(len(z), 2, 3, -1)
+        log_alpha, log_beta = _Halves.apply((y + added).flatten(1))  # type: ignore[no-untyped-call]
+        return log_alpha.view(len(z), 3, -1), log_beta.view(len(z), 3, -1)
+
+
+class _Halves(torch.autograd.Function):
+    """The two halves of what the network gives; slices' gradients would each be filled up with 0, and added up."""
+
+    @staticmethod
+    def forward(ctx: Any, output: Tensor) -> tuple[Tensor, Tensor]:
+        ctx.shape = output.shape
+        return output[:, :_VALUES], output[:, _VALUES : 2 * _VALUES]
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grads: Tensor) -> Tensor:
+        by_alpha, by_beta = grads
+        grad = by_alpha.new_empty(ctx.shape)
+        grad[:, :_VALUES] = by_alpha
+        grad[:, _VALUES : 2 * _VALUES] = by_beta
+        grad[:, 2 * _VALUES :] = 0
+        return grad
 
 
 def _convolve(

@@ -63,7 +63,7 @@ class ThesisEncoder(nn.Module):
 
     def _features(self, values: Tensor) -> Tensor:
         """What the last convolution gives, (B, 233, 3), layer by layer for all frames, whose moments each needs."""
-        values = F.pad(values, (0, _PADDING))
+        values = _padded(values)
         scale, shift = values.new_ones(1), values.new_zeros(1)
         for conv, norm, pair, length in self._stages():
             weight, bias = _folded(conv, scale, shift)
@@ -84,9 +84,10 @@ class ThesisEncoder(nn.Module):
         last = self.last.kernel(*_folded(self.layers[12], scale, shift))
         parts = []
         for frames in cached_parts(values, 3):
-            part = F.pad(values[frames], (0, _PADDING))
+            part = _padded(values[frames])
             for (even, even_kernel), (odd, odd_kernel) in kernels:
-                part = F.leaky_relu_(torch.maximum(even(part, even_kernel), odd(part, odd_kernel)), self.slope)
+                larger = even(part, even_kernel).clamp_(min=odd(part, odd_kernel))
+                part = F.leaky_relu_(larger, self.slope)
             parts.append(self.last(part, last))
         return torch.cat(parts)
 
@@ -94,6 +95,10 @@ class ThesisEncoder(nn.Module):
         """Convolution, normalisation, the convolution in blocks, and the length of what comes out, of each stage."""
         layers = list(self.layers)
         return zip(layers[0:12:4], layers[3:12:4], self.pooled, _LENGTHS, strict=True)
+
+
+def _padded(sequences: Tensor) -> Tensor:
+    return torch.cat((sequences, sequences.new_zeros(len(sequences), _PADDING)), 1)  # F.pad fills all with 0 first
 
 
 def _pooled(stride: int, outputs: int, inputs: int, window: int = 2, step: int = 1) -> nn.ModuleList:

@@ -41,7 +41,7 @@ class ThesisNetwork(nn.Module):
 
     def decode(self, z: Tensor) -> BetaLikelihood:
         """Latents (B, latents) -> p(x|z) with batch shape (B, 3, 5000)."""
-        log_concentrations = self.decoder(z)
+        log_alpha, log_beta = self.decoder(z)
         if self.bounded:
-            log_concentrations = soft_bound(log_concentrations, *LOG_CONCENTRATION)
-        return BetaLikelihood(*log_concentrations.unbind(1))
+            log_alpha, log_beta = (soft_bound(log_z, *LOG_CONCENTRATION) for log_z in (log_alpha, log_beta))
+        return BetaLikelihood(log_alpha, log_beta)
