@@ -15,7 +15,7 @@ from asim_cvae.nn.parts import cached_parts
 _HALF_LOG_TWO_PI = 0.5 * math.log(2 * math.pi)
 
 _LARGEST = 1e12
-"""Beyond it z (z + 1) ... would overflow. What stands for it matters only where alpha and beta are both as large."""
+"""Up to it z (z + 1) ... cannot overflow. What stands for more matters only where alpha and beta are both as large."""
 
 _SERIES = {
     torch.float32: (2, (0.0833207036, -0.00256647538)),
@@ -24,7 +24,7 @@ _SERIES = {
 """How far arguments are raised; and the c_k of what Stirling's formula leaves of lgamma(u), c_0/u + c_1/u^3 + ...
 
 In float64 B_2k / (2k (2k - 1)) (Abramowitz and Stegun 1964, 6.1.40); in float32 the two whose largest error over u >= 2
-is the smallest, 1.2e-6, where those would err by 2e-5.
+is the smallest, 1.2e-6, where those would err by 2e-5. Derivatives by log alpha and log beta err by 1.8e-6.
 """
 
 
