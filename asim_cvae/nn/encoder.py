@@ -83,7 +83,7 @@ class ThesisEncoder(nn.Module):
             scale, shift = normalisation(norm, None)
         last = self.last.kernel(*_folded(self.layers[12], scale, shift))
         parts = []
-        for frames in cached_parts(values, 3):
+        for frames in cached_parts(values, 2):
             part = _padded(values[frames])
             for (even, even_kernel), (odd, odd_kernel) in kernels:
                 larger = even(part, even_kernel).clamp_(min=odd(part, odd_kernel))
