@@ -18,7 +18,7 @@ FEATURES = (3, 233)
 _LENGTHS = (7498, 1874, 468)
 """Of the sequence after each pooled convolution."""
 
-_PADDING = 8
+_PADDING = 4
 """Samples that make a frame's 15000 one block longer, so that the last ones have a neighbour."""
 
 
@@ -48,9 +48,7 @@ class ThesisEncoder(nn.Module):
             nn.Linear(250, 2 * latents),
         )
         self.slope = negative_slope(self.layers[1])
-        self.pooled: Any = nn.ModuleList(
-            [_pooled(1, 4, 8), _pooled(2, 1, 2, window=3, step=2), _pooled(2, 1, 2, window=3, step=2)]
-        )
+        self.pooled: Any = nn.ModuleList([_pooled(1, 4), _pooled(2, 1), _pooled(2, 1)])
         self.last: Any = BlockConvolution(4, 1, 2, lambda q, k: k)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -101,11 +99,12 @@ def _padded(sequences: Tensor) -> Tensor:
     return torch.cat((sequences, sequences.new_zeros(len(sequences), _PADDING)), 1)  # F.pad fills all with 0 first
 
 
-def _pooled(stride: int, outputs: int, inputs: int, window: int = 2, step: int = 1) -> nn.ModuleList:
+def _pooled(stride: int, outputs: int) -> nn.ModuleList:
     """The two convolutions of stride ``stride`` of which max-pooling keeps the larger value at each of its outputs."""
 
     def convolution(skipped: int) -> BlockConvolution:
-        return BlockConvolution(4, outputs, inputs, lambda q, k: 2 * stride * q + skipped + k, window, step)
+        inputs = stride * outputs
+        return BlockConvolution(4, outputs, inputs, lambda q, k: 2 * stride * q + skipped + k, window=3, step=2)
 
     return nn.ModuleList([convolution(0), convolution(stride)])
 
