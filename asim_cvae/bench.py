@@ -6,8 +6,8 @@ from pathlib import Path
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
-from asim_cvae.command import command
-from asim_cvae.errors import InputError
+from asim_cvae.base.errors import InputError
+from asim_cvae.cli import command
 
 log = logging.getLogger(__name__)
 
@@ -15,8 +15,8 @@ log = logging.getLogger(__name__)
 @command("bench")
 def main(config: DictConfig) -> None:
     """Measure the wanted parts, print their tables and write them into ``out``."""
-    from asim_cvae.benchmarks.parts import PARTS, Benchmark, Growth  # torch takes seconds to import
-    from asim_cvae.benchmarks.report import as_markdown, machine, write_report
+    from asim_cvae.studies.speed.parts import PARTS, Benchmark, Growth  # torch takes seconds to import
+    from asim_cvae.studies.speed.report import as_markdown, machine, write_report
 
     unknown = [part for part in config.parts if part not in PARTS]
     if unknown or not config.parts:

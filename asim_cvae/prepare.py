@@ -5,7 +5,7 @@ import logging
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
-from asim_cvae.command import command
+from asim_cvae.cli import command
 
 log = logging.getLogger(__name__)
 

@@ -6,16 +6,16 @@ from pathlib import Path
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
-from asim_cvae.command import command
-from asim_cvae.comparison.forest import separability
-from asim_cvae.comparison.plots import certainties_figure, frames_figure, physics_figure, ranks_figure
-from asim_cvae.comparison.real_frames import REAL_FRAMES, compare_frames, read_real_frames
-from asim_cvae.comparison.report import Report
-from asim_cvae.comparison.samples import SimulatedFrames, simulated_frames
-from asim_cvae.comparison.thesis_weights import WEIGHTS, compare_weights, missing_weights
-from asim_cvae.errors import InputError
+from asim_cvae.base.errors import InputError
+from asim_cvae.cli import command
 from asim_cvae.scoring.published import PUBLISHED_TABLE
 from asim_cvae.simulator.archive import SIMULATOR
+from asim_cvae.studies.realism.forest import separability
+from asim_cvae.studies.realism.plots import certainties_figure, frames_figure, physics_figure, ranks_figure
+from asim_cvae.studies.realism.real_frames import REAL_FRAMES, compare_frames, read_real_frames
+from asim_cvae.studies.realism.report import Report
+from asim_cvae.studies.realism.samples import SimulatedFrames, simulated_frames
+from asim_cvae.studies.realism.thesis_weights import WEIGHTS, compare_weights, missing_weights
 
 _WEIGHTS_TITLE = "The thesis's weights on simulated frames"
 

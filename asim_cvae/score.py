@@ -6,9 +6,9 @@ from pathlib import Path
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
-from asim_cvae.command import command
-from asim_cvae.errors import InputError
-from asim_cvae.results import CONFIG
+from asim_cvae.base.errors import InputError
+from asim_cvae.cli import command
+from asim_cvae.runs.folder import CONFIG
 
 log = logging.getLogger(__name__)
 
@@ -17,9 +17,9 @@ log = logging.getLogger(__name__)
 def main(config: DictConfig) -> None:
     """Encode the ground truth, or all frames without one, and write scores, latents and figures into ``out``."""
     # These take seconds to import: --help and a mistyped setting do not wait for them.
-    from asim_cvae.evaluation import evaluate
-    from asim_cvae.pictures import Pictures
-    from asim_cvae.runs import load_model, write_results
+    from asim_cvae.figures.pictures import Pictures
+    from asim_cvae.runs.export import load_model, write_results
+    from asim_cvae.scoring.evaluation import evaluate
     from asim_cvae.scoring.table import format_scores
 
     out = Path(config.out)

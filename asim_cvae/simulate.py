@@ -7,7 +7,7 @@ from pathlib import Path
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
-from asim_cvae.command import command
+from asim_cvae.cli import command
 from asim_cvae.simulator.archive import Simulation, make_archive
 
 log = logging.getLogger(__name__)

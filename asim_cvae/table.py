@@ -5,10 +5,10 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from asim_cvae.command import command
-from asim_cvae.errors import InputError
-from asim_cvae.files import whole_file
-from asim_cvae.results import find_runs
+from asim_cvae.base.errors import InputError
+from asim_cvae.base.files import whole_file
+from asim_cvae.cli import command
+from asim_cvae.runs.folder import find_runs
 from asim_cvae.scoring.published import PUBLISHED_TABLE, PublishedRow, read_published
 from asim_cvae.scoring.table1 import FORMATS, as_markdown, build_table, is_simulated
 

@@ -5,14 +5,14 @@ from pathlib import Path
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from asim_cvae.command import command
+from asim_cvae.cli import command
 
 
 @command("train")
 def main(config: DictConfig) -> None:
     """Train the configured experiment in Hydra's run folder, or go on with a run in its own."""
     # Lightning takes seconds to import: --help and a mistyped setting do not wait for it.
-    from asim_cvae.resume import resumed_config
+    from asim_cvae.runs.resume import resumed_config
     from asim_cvae.training import train
 
     hydra = HydraConfig.get()

@@ -14,16 +14,16 @@ from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.loggers import TensorBoardLogger
 from pytorch_lightning.utilities import rank_zero_only
 
+from asim_cvae.base.errors import InputError
+from asim_cvae.base.seeds import derived_seed
 from asim_cvae.callbacks.checkpoints import RunCheckpoints, StoppedError, StopSignal
 from asim_cvae.callbacks.ground_truth import GroundTruthScoring
 from asim_cvae.callbacks.health import FailedTrainingError, TrainingHealth
 from asim_cvae.callbacks.metrics import EpochMetrics
 from asim_cvae.callbacks.randomness import StepSeeds
-from asim_cvae.errors import InputError
-from asim_cvae.results import CHECKPOINTS
-from asim_cvae.resume import check_config, is_finished, resume_point, write_config
-from asim_cvae.seeds import derived_seed
-from asim_cvae.settings import experiment_settings, named_settings
+from asim_cvae.runs.folder import CHECKPOINTS
+from asim_cvae.runs.resume import check_config, is_finished, resume_point, write_config
+from asim_cvae.runs.settings import experiment_settings, named_settings
 
 _SPACE = 100_000_000  # bytes: checkpoints of 12 MB each, the export, figures
 

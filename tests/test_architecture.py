@@ -1,4 +1,4 @@
-"""Imports point one way: a room imports from floors below it, or from rooms before it on its own."""
+"""Imports point down: a module imports from its own room and from rooms on lower floors, never from higher ones."""
 
 import ast
 from pathlib import Path
@@ -9,28 +9,19 @@ import asim_cvae
 
 PACKAGE = Path(asim_cvae.__file__).parent
 
-FLOORS = (
-    ("errors", "files", "allocator", "parallel", "seeds", "instrument", "classes", "observation", "settings"),
-    ("archive", "frames", "simulator", "nn"),
-    ("objective", "scoring", "figures"),
-    ("data", "model", "legacy", "evaluation"),
-    (
-        "comparison",
-        "results",
-        "runs",
-        "pictures",
-        "dashboard",
-        "callbacks",
-        "resume",
-        "training",
-        "sweeps",
-        "command",
-        "benchmarks",
-    ),
-    ("simulate", "realism", "prepare", "train", "score", "table", "bench"),
+ROOMS = (
+    *("base", "instrument", "archive", "frames", "simulator"),
+    *("nn", "model", "data", "scoring", "runs", "figures", "callbacks", "studies", "training", "cli"),
 )
-ORDER = [room for floor in FLOORS for room in floor]
-COMMANDS = FLOORS[-1]
+"""From the ground up: a folder of the package, or a module where one file is the whole room."""
+
+COMMANDS = ("bench", "prepare", "realism", "score", "simulate", "table", "train")
+"""They stand on the top floor, side by side."""
+
+TORCH = {"torch", "pytorch_lightning"}
+CONFIGURATION = {"hydra", "omegaconf"}
+
+FILES = sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")
 
 
 def _room(path: Path) -> str:
@@ -38,36 +29,58 @@ def _room(path: Path) -> str:
 
 
 def _imports(path: Path) -> set[str]:
+    """Full names of all modules that a file imports, at its top or within functions."""
     names = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}: relative import"
-            names.add(node.module)
+            here = node.module == "asim_cvae"
+            names |= {f"asim_cvae.{alias.name}" for alias in node.names} if here else {node.module}
     return names
 
 
-FILES = sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")
+def _libraries(path: Path) -> set[str]:
+    return {name.split(".")[0] for name in _imports(path)}
+
+
+def _floor(room: str) -> int:
+    return len(ROOMS) if room in COMMANDS else ROOMS.index(room)
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_imports_point_down(path: Path) -> None:
     room = _room(path)
-    assert room in ORDER, f"{room} stands on no floor"
-    for name in _imports(path):
-        if name.startswith("asim_cvae."):
-            other = name.split(".")[1]
-            allowed = ORDER.index(other) <= ORDER.index(room) and (other == room or other not in COMMANDS)
-            assert allowed, f"{room} imports {other}, which stands above it"
+    assert room in (*ROOMS, *COMMANDS), f"{room} stands on no floor"
+    others = {name.split(".")[1] for name in _imports(path) if name.startswith("asim_cvae.")} - {room}
+    above = [other for other in sorted(others & {*ROOMS, *COMMANDS}) if _floor(other) >= _floor(room)]
+    assert not above, f"{room} imports {', '.join(above)}, which stand no lower"
 
 
-@pytest.mark.parametrize("room", ["archive", "simulator", "frames", "scoring", "instrument", "observation", "figures"])
-def test_no_torch_where_none_is_needed(room: str) -> None:
+def test_every_room_is_there() -> None:
+    assert {*ROOMS, *COMMANDS} == {_room(path) for path in FILES}
+
+
+@pytest.mark.parametrize("room", ROOMS[: ROOMS.index("nn")])
+def test_no_torch_below_the_networks(room: str) -> None:
     for path in FILES:
         if _room(path) == room:
-            used = {name.split(".")[0] for name in _imports(path)}
-            assert not used & {"torch", "pytorch_lightning", "hydra", "omegaconf"}, path
+            assert not _libraries(path) & (TORCH | CONFIGURATION), path
+
+
+def test_scores_and_panels_are_made_from_arrays() -> None:
+    evaluation = PACKAGE / "scoring" / "evaluation.py"
+    for path in [*sorted((PACKAGE / "scoring").glob("*.py")), PACKAGE / "figures" / "panels.py"]:
+        if path != evaluation:
+            assert not _libraries(path) & (TORCH | CONFIGURATION), path
+
+
+@pytest.mark.parametrize("room", ["nn", "model", "data"])
+def test_training_takes_no_scikit_learn(room: str) -> None:
+    for path in FILES:
+        if _room(path) == room:
+            assert "sklearn" not in _libraries(path), path
 
 
 def test_commands_are_short() -> None:

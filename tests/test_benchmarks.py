@@ -8,10 +8,10 @@ import h5py
 import pytest
 import torch
 
-from asim_cvae.benchmarks.cases import run_case
-from asim_cvae.benchmarks.plain import PlainNetwork
-from asim_cvae.model import CVAEModule
+from asim_cvae.model.module import CVAEModule
 from asim_cvae.nn import ThesisNetwork
+from asim_cvae.studies.speed.cases import run_case
+from asim_cvae.studies.speed.plain import PlainNetwork
 
 
 def test_plain_and_shipped_networks_train_alike() -> None:

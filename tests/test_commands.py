@@ -14,7 +14,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tensorboard.plugins.hparams.metadata import SESSION_START_INFO_TAG
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
-from asim_cvae.dashboard import thumbnail
+from asim_cvae.figures.dashboard import thumbnail
 from tests.mmia_files import NAME, level1, light, write_fits
 
 SCORE_FIELDS = {

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from asim_cvae.data import EpochShuffle, MMIADataModule
-from asim_cvae.errors import InputError
+from asim_cvae.base.errors import InputError
+from asim_cvae.data.datamodule import EpochShuffle, MMIADataModule
 from asim_cvae.frames.scaling import LinearScaling
 from tests.conftest import interrupt
 from tests.mmia_files import NAME, level1, light, write_fits

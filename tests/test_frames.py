@@ -1,11 +1,11 @@
 import numpy as np
 import pytest
 
-from asim_cvae.errors import InputError
+from asim_cvae.base.errors import InputError
 from asim_cvae.frames.scaling import LinearScaling, LogScaling, build_scaling, scaling_settings
 from asim_cvae.frames.slicing import frame_start, slice_frames
 from asim_cvae.frames.split import validation_observations
-from asim_cvae.instrument import FLUX_PER_COUNT
+from asim_cvae.instrument.photometers import FLUX_PER_COUNT
 
 
 def test_frames_are_whole_slices_in_order() -> None:

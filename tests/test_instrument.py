@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from asim_cvae.instrument import (
+from asim_cvae.instrument.photometers import (
     DEAD_TIME,
     FLUX_PER_COUNT,
     PHOTOMETERS,

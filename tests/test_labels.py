@@ -5,7 +5,7 @@ from pathlib import Path
 import openpyxl
 import pytest
 
-from asim_cvae.archive import LabelTableError, read_labels
+from asim_cvae.archive.labels import LabelTableError, read_labels
 
 ROWS = [
     ("File Number", "File Name", "Frame Number", "Classification", None, "Possible Classes"),

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 import torch
 
+from asim_cvae.base.errors import InputError
 from asim_cvae.callbacks.health import _tells_apart
-from asim_cvae.errors import InputError
-from asim_cvae.legacy import load_thesis_weights
-from asim_cvae.model import CVAEModule
+from asim_cvae.model.module import CVAEModule
+from asim_cvae.model.objective import frame_log_likelihood, gaussian_kl
 from asim_cvae.nn import BetaLikelihood, ThesisNetwork, build_network, network_settings
-from asim_cvae.nn.bounds import LOG_CONCENTRATION, soft_bound
-from asim_cvae.objective import frame_log_likelihood, gaussian_kl
+from asim_cvae.nn.kernels.bounds import LOG_CONCENTRATION, soft_bound
+from asim_cvae.runs.thesis import load_thesis_weights
 
 WEIGHTS = (
     "Epoch300_LatentSpace50_MaxPooling_Baseline",

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch.distributions import Normal, kl_divergence
 
-from asim_cvae.objective import Elbo, gaussian_kl, sample_latent, warmup_beta
+from asim_cvae.model.objective import Elbo, gaussian_kl, sample_latent, warmup_beta
 
 
 @pytest.mark.parametrize(

@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
-from asim_cvae.archive import discover, read_observation
 from asim_cvae.archive import fits as fits_reader
+from asim_cvae.archive.discover import discover
 from asim_cvae.archive.layout import COUNT_VARIABLES, FileName
-from asim_cvae.errors import InputError
-from asim_cvae.instrument import FLUX_PER_COUNT
-from asim_cvae.observation import Observation, RefusedFileError
+from asim_cvae.archive.reader import read_observation
+from asim_cvae.base.errors import InputError
+from asim_cvae.instrument.observation import Observation, RefusedFileError
+from asim_cvae.instrument.photometers import FLUX_PER_COUNT
 from tests.mmia_files import NAME, NAME_LEVEL0, level0, level1, light, write, write_fits
 
 FORMATS = ("fits", "cdf")

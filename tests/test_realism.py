@@ -4,10 +4,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from asim_cvae.comparison.real_frames import Comparison
-from asim_cvae.comparison.recovery import as_published
-from asim_cvae.comparison.statistics import frame_statistics
-from asim_cvae.comparison.thesis_weights import Agreement, Outcome, verdict
+from asim_cvae.studies.realism.real_frames import Comparison
+from asim_cvae.studies.realism.recovery import as_published
+from asim_cvae.studies.realism.statistics import frame_statistics
+from asim_cvae.studies.realism.thesis_weights import Agreement, Outcome, verdict
 
 
 def test_simulated_frames_are_like_real_ones(run, reference: Path, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
-from asim_cvae.archive import read_labels
+from asim_cvae.archive.labels import read_labels
 from asim_cvae.callbacks.checkpoints import latest_checkpoint
 from tests.conftest import EPOCHS, interrupt
 

@@ -12,8 +12,8 @@ import numpy as np
 import openpyxl
 import pytest
 
-from asim_cvae.archive import read_observation
-from asim_cvae.errors import InputError
+from asim_cvae.archive.reader import read_observation
+from asim_cvae.base.errors import InputError
 from asim_cvae.frames.build import build_store
 from asim_cvae.frames.store import FrameStore
 from tests.mmia_files import NAME, level0, level1, light, write_cdf, write_fits

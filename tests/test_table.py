@@ -9,7 +9,7 @@ from statistics import mean, stdev
 import pytest
 import yaml
 
-from asim_cvae.errors import InputError
+from asim_cvae.base.errors import InputError
 from asim_cvae.scoring.published import read_published
 
 CLASSES = ("HCHA", "HCLA", "LCHA", "LCLA", "N")

@@ -4,8 +4,8 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from asim_cvae.errors import InputError
-from asim_cvae.observation import RefusedFileError
+from asim_cvae.base.errors import InputError
+from asim_cvae.instrument.observation import RefusedFileError
 
 SUFFIXES = (".fits", ".cdf")
 

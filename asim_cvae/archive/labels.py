@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path, PureWindowsPath
 from typing import Any
 
-from asim_cvae.classes import CLASSES
-from asim_cvae.errors import InputError
+from asim_cvae.base.errors import InputError
+from asim_cvae.instrument.classes import CLASSES
 
 COLUMNS = ("File Name", "Frame Number", "Classification")
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from asim_cvae.instrument import PHOTOMETERS
+from asim_cvae.instrument.photometers import PHOTOMETERS
 
 FITS_SIGNATURE = b"SIMPLE  ="
 """First bytes of a FITS file."""

@@ -18,8 +18,8 @@ from asim_cvae.archive.layout import (
     FileName,
 )
 from asim_cvae.archive.variables import FileContent, Variable
-from asim_cvae.instrument import FLUX_PER_COUNT, PHOTOMETERS, counts_to_flux
-from asim_cvae.observation import Observation, RefusedFileError
+from asim_cvae.instrument.observation import Observation, RefusedFileError
+from asim_cvae.instrument.photometers import FLUX_PER_COUNT, PHOTOMETERS, counts_to_flux
 
 FAKE_ROW_FLUX = 100.0
 """uW/m^2: a row whose 777.4 nm flux never falls below it is no light curve."""
@@ -37,7 +37,7 @@ class _UnusableError(ValueError):
 def read_observation(path: str | Path) -> Observation:
     """The observation in an MMIA file of Level 0 or 1, FITS or CDF (told by content, not by suffix).
 
-    Level 0 counts become flux through :func:`asim_cvae.instrument.counts_to_flux`. Rows are laid end to end. A row that
+    Level 0 counts become flux through :func:`counts_to_flux`. Rows are laid end to end. A row that
     is flagged absent or is fake, and samples that are NaN, infinite or fill, are gaps (NaN) that keep their place; a
     fill tail of the last row is cut.
 

@@ -11,9 +11,9 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 
-from asim_cvae.data import EpochShuffle
-from asim_cvae.files import whole_file
-from asim_cvae.runs import CHECKPOINT_KEY
+from asim_cvae.base.files import whole_file
+from asim_cvae.data.datamodule import EpochShuffle
+from asim_cvae.runs.export import CHECKPOINT_KEY
 
 log = logging.getLogger(__name__)
 

@@ -8,13 +8,13 @@ from typing import Any
 import pytorch_lightning as pl
 from pytorch_lightning.loggers import TensorBoardLogger
 
-from asim_cvae.dashboard import add_layout, add_pictures, add_projector, add_scores
-from asim_cvae.data import MMIADataModule
-from asim_cvae.evaluation import Evaluation, evaluate
-from asim_cvae.model import CVAEModule
-from asim_cvae.pictures import Pictures
-from asim_cvae.runs import CHECKPOINT_KEY, describe_model, export_model, write_results
+from asim_cvae.data.datamodule import MMIADataModule
+from asim_cvae.figures.dashboard import add_layout, add_pictures, add_projector, add_scores
+from asim_cvae.figures.pictures import Pictures
+from asim_cvae.model.module import CVAEModule
+from asim_cvae.runs.export import CHECKPOINT_KEY, describe_model, export_model, write_results
 from asim_cvae.scoring.clusters import Protocol
+from asim_cvae.scoring.evaluation import Evaluation, evaluate
 from asim_cvae.scoring.table import format_scores
 
 log = logging.getLogger(__name__)

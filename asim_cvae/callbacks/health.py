@@ -6,7 +6,7 @@ import pytorch_lightning as pl
 import torch
 from torch.nn.utils import get_total_norm
 
-from asim_cvae.model import CVAEModule
+from asim_cvae.model.module import CVAEModule
 
 _INDISTINCT = 1e-5  # of the largest latent: less variation over frames than this is rounding
 

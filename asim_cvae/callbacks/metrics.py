@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytorch_lightning as pl
 
-from asim_cvae.results import METRICS, read_metrics, write_metrics
+from asim_cvae.runs.folder import METRICS, read_metrics, write_metrics
 
 
 class EpochMetrics(pl.Callback):

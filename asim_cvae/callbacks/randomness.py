@@ -5,7 +5,7 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 
-from asim_cvae.seeds import derived_seed
+from asim_cvae.base.seeds import derived_seed
 
 _TRAINING, _VALIDATION = 0, 1
 

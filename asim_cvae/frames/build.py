@@ -18,9 +18,12 @@ import numpy as np
 from filelock import FileLock
 from numpy.typing import NDArray
 
-from asim_cvae.archive import LabelTable, discover, read_labels, read_observation
+from asim_cvae.archive.discover import discover
+from asim_cvae.archive.labels import LabelTable, read_labels
 from asim_cvae.archive.layout import FileName
-from asim_cvae.errors import InputError
+from asim_cvae.archive.reader import read_observation
+from asim_cvae.base.errors import InputError
+from asim_cvae.base.parallel import map_batches
 from asim_cvae.frames.slicing import FRAME_SAMPLES, slice_frames
 from asim_cvae.frames.store import (
     FORMAT,
@@ -34,9 +37,8 @@ from asim_cvae.frames.store import (
     read_refused,
     write_store,
 )
-from asim_cvae.instrument import PHOTOMETERS
-from asim_cvae.observation import Observation, RefusedFileError
-from asim_cvae.parallel import map_batches
+from asim_cvae.instrument.observation import Observation, RefusedFileError
+from asim_cvae.instrument.photometers import PHOTOMETERS
 
 _PARTS = "[!.]*.h5"  # not what a killed program left half written
 _SECONDS = 60  # a file

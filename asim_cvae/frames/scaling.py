@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from asim_cvae.instrument import FLUX_PER_COUNT, SATURATION_FLUX
+from asim_cvae.instrument.photometers import FLUX_PER_COUNT, SATURATION_FLUX
 
 Frames = NDArray[np.float32]
 """(..., 3, T); flux in uW/m^2 in time order, or scaled values in the order the network sees."""

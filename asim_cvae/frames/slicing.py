@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from asim_cvae.instrument import PHOTOMETERS, SAMPLE_PERIOD_US
+from asim_cvae.instrument.photometers import PHOTOMETERS, SAMPLE_PERIOD_US
 
 FRAME_SAMPLES = 5000
 """Samples of a frame; frame k of an observation is samples 5000 k to 5000 (k + 1)."""

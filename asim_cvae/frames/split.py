@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Iterable
 
-from asim_cvae.errors import InputError
+from asim_cvae.base.errors import InputError
 
 
 def validation_observations(keys: Iterable[str], fraction: float, seed: int) -> set[str]:

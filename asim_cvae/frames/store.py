@@ -18,10 +18,10 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from asim_cvae.errors import InputError
-from asim_cvae.files import whole_file
+from asim_cvae.base.errors import InputError
+from asim_cvae.base.files import whole_file
 from asim_cvae.frames.slicing import FRAME_SAMPLES, frame_start
-from asim_cvae.instrument import PHOTOMETERS
+from asim_cvae.instrument.photometers import PHOTOMETERS
 
 _READS_AT_PLACES = hasattr(os, "posix_fadvise") and hasattr(os, "preadv")  # Linux does
 

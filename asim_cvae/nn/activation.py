@@ -2,7 +2,7 @@
 
 from torch import nn
 
-from asim_cvae.errors import InputError
+from asim_cvae.base.errors import InputError
 
 _ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "leaky_relu": nn.LeakyReLU}
 

@@ -8,8 +8,8 @@ from torch.autograd.function import once_differentiable
 
 from asim_cvae.nn.activation import activation as act
 from asim_cvae.nn.activation import negative_slope
-from asim_cvae.nn.blocks import BlockConvolution, Moments, activate, normalisation, transposed_convolution
 from asim_cvae.nn.encoder import FEATURES
+from asim_cvae.nn.kernels.blocks import BlockConvolution, Moments, activate, normalisation, transposed_convolution
 
 _LENGTHS = (468, 1874, 7498, 29_997)
 """Of the sequence after each transposed convolution but the last, before it is upsampled."""

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from asim_cvae.nn.activation import activation as act
 from asim_cvae.nn.activation import negative_slope
-from asim_cvae.nn.blocks import BlockConvolution, activate, normalisation, pair_maximum
-from asim_cvae.nn.parts import cached_parts
+from asim_cvae.nn.kernels.blocks import BlockConvolution, activate, normalisation, pair_maximum
+from asim_cvae.nn.kernels.chunks import cached_parts
 
 FEATURES = (3, 233)
 """Channels and length where convolutions end and linear layers begin, for frames of 3 x 5000."""

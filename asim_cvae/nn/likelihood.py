@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.distributions import Beta, Dirichlet, Distribution
 
-from asim_cvae.nn.parts import cached_parts
+from asim_cvae.nn.kernels.chunks import cached_parts
 
 _HALF_LOG_TWO_PI = 0.5 * math.log(2 * math.pi)
 

@@ -4,9 +4,9 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from asim_cvae.nn.bounds import LOG_CONCENTRATION, LOG_SIGMA, soft_bound
 from asim_cvae.nn.decoder import ThesisDecoder
 from asim_cvae.nn.encoder import ThesisEncoder
+from asim_cvae.nn.kernels.bounds import LOG_CONCENTRATION, LOG_SIGMA, soft_bound
 from asim_cvae.nn.likelihood import BetaLikelihood
 
 

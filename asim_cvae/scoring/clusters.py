@@ -13,8 +13,8 @@ from sklearn.model_selection import GroupKFold
 from sklearn.neighbors import KNeighborsClassifier
 from threadpoolctl import threadpool_limits
 
-from asim_cvae.classes import CLASSES, NOISE
-from asim_cvae.errors import InputError
+from asim_cvae.base.errors import InputError
+from asim_cvae.instrument.classes import CLASSES, NOISE
 
 Latents = NDArray[np.floating[Any]]
 """(N, latents)."""

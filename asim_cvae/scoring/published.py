@@ -4,7 +4,7 @@ import csv
 from dataclasses import dataclass
 from pathlib import Path
 
-from asim_cvae.errors import InputError
+from asim_cvae.base.errors import InputError
 
 PUBLISHED_TABLE = "thesis_table1.csv"
 """Its name in a folder of what the thesis published."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from statistics import mean, stdev
 from typing import Any
 
-from asim_cvae.classes import NOISE
+from asim_cvae.instrument.classes import NOISE
 from asim_cvae.scoring.published import PublishedRow
 from asim_cvae.scoring.table import percent
 

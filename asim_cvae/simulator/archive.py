@@ -16,9 +16,9 @@ from filelock import FileLock
 from numpy.typing import NDArray
 
 from asim_cvae.archive.layout import FileName
-from asim_cvae.errors import InputError
-from asim_cvae.files import whole_file, write_json
-from asim_cvae.parallel import map_batches
+from asim_cvae.base.errors import InputError
+from asim_cvae.base.files import whole_file, write_json
+from asim_cvae.base.parallel import map_batches
 from asim_cvae.simulator.faults import FAULTS, held_frames, spoil_file, spoil_rows
 from asim_cvae.simulator.labelling import Rule
 from asim_cvae.simulator.observation import simulate_observation

@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asim_cvae.archive.layout import COUNT_VARIABLES, FLUX_VARIABLES, PRESENCE_VARIABLES
-from asim_cvae.files import whole_file
+from asim_cvae.base.files import whole_file
 from asim_cvae.frames.slicing import FRAME_SAMPLES
-from asim_cvae.instrument import READOUT_SAMPLES
+from asim_cvae.instrument.photometers import READOUT_SAMPLES
 from asim_cvae.simulator.writer import Rows
 
 FAULTS = ("fake frames", "no photometers", "photometer missing", "truncated", "empty")

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.signal import find_peaks
 
-from asim_cvae.classes import NOISE
 from asim_cvae.frames.slicing import FRAME_SAMPLES, slice_frames
+from asim_cvae.instrument.classes import NOISE
 
 _LOWEST = 0.2  # counts: lower rises are never detectable
 

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asim_cvae.frames.slicing import FRAME_SAMPLES
-from asim_cvae.instrument import READOUT_SAMPLES
+from asim_cvae.instrument.photometers import READOUT_SAMPLES
 from asim_cvae.simulator.photometer import file_flux_per_count, photon_counts
 from asim_cvae.simulator.scenes import Scene, draw_scene
 

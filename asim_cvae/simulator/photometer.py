@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from asim_cvae.instrument import DEAD_TIME
+from asim_cvae.instrument.photometers import DEAD_TIME
 
 
 @dataclass(frozen=True)

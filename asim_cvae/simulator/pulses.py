@@ -8,7 +8,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from asim_cvae.instrument import SAMPLING_RATE
+from asim_cvae.instrument.photometers import SAMPLING_RATE
 
 SAMPLES_PER_MS = SAMPLING_RATE // 1000
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asim_cvae.frames.slicing import FRAME_SAMPLES
-from asim_cvae.instrument import READOUT_SAMPLES, SAMPLING_RATE
+from asim_cvae.instrument.photometers import READOUT_SAMPLES, SAMPLING_RATE
 from asim_cvae.simulator.events import (
     Cloud,
     Particles,

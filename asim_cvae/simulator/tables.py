@@ -9,8 +9,8 @@ from pathlib import Path
 import openpyxl
 
 from asim_cvae.archive.labels import COLUMNS
-from asim_cvae.classes import CLASS_NAMES
-from asim_cvae.files import whole_file
+from asim_cvae.base.files import whole_file
+from asim_cvae.instrument.classes import CLASS_NAMES
 
 Row = Sequence[str]
 

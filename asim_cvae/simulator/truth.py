@@ -7,9 +7,9 @@ from operator import itemgetter
 import numpy as np
 from numpy.typing import NDArray
 
-from asim_cvae.classes import NOISE
 from asim_cvae.frames.slicing import FRAME_SAMPLES
-from asim_cvae.instrument import PHOTOMETERS
+from asim_cvae.instrument.classes import NOISE
+from asim_cvae.instrument.photometers import PHOTOMETERS
 from asim_cvae.simulator.events import Particles
 from asim_cvae.simulator.labelling import Rule, frame_peaks
 from asim_cvae.simulator.observation import SimulatedObservation

@@ -17,8 +17,8 @@ from asim_cvae.archive.layout import (
     SIMULATOR_KEYWORD,
     FileName,
 )
-from asim_cvae.files import whole_file
-from asim_cvae.instrument import PHOTOMETERS, READOUT_SAMPLES, SAMPLE_PERIOD_US, counts_to_flux
+from asim_cvae.base.files import whole_file
+from asim_cvae.instrument.photometers import PHOTOMETERS, READOUT_SAMPLES, SAMPLE_PERIOD_US, counts_to_flux
 
 _COUNT_FILL = np.int32(-2147483648)
 _TIME_LENGTH = 32  # characters, as "2019-01-03T14:08:00.000000+00:00"

@@ -1,0 +1,95 @@
+"""What the commands share: Hydra's entry point, and errors of the input as one line."""
+
+import functools
+import logging
+import os
+import sys
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException, InstantiationException
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from asim_cvae.base.allocator import keep_large_blocks
+from asim_cvae.base.errors import InputError
+from asim_cvae.runs.sweeps import swept_settings
+
+CONF = Path(__file__).resolve().parent.parent / "conf"
+
+OmegaConf.register_new_resolver("first", lambda *values: next((v for v in values if v is not None), None))
+OmegaConf.register_new_resolver("unless", lambda condition, value: value if condition is None else None)
+OmegaConf.register_new_resolver("swept", swept_settings)
+
+log = logging.getLogger(__name__)
+
+_OF_THE_INPUT = (InputError, OSError, HydraException, OmegaConfBaseException)
+
+_NO_NEWS = (
+    ".*does not have many workers.*",  # frames come from memory
+    ".*logs directory .* is not empty.*",  # Hydra was there first
+    ".*LeafSpec.*",  # Lightning's own affair with torch
+    ".*dataloader is not resumable.*",  # EpochShuffle is
+    ".*Grad strides do not match.*",  # of weights of a few values
+)
+"""Warnings that are of no consequence here."""
+
+
+def command(name: str) -> Callable[[Callable[[DictConfig], None]], Callable[[], None]]:
+    """Make a function of a configuration the command ``name``, configured by ``conf/NAME.yaml``.
+
+    An :class:`InputError`, an error of the operating system (no space, no permission) or one of the configuration ends
+    it with one line and exit status 1; any other is a fault of the program and shows its traceback.
+    """
+
+    def decorate(task: Callable[[DictConfig], None]) -> Callable[[], None]:
+        @functools.wraps(task)
+        def job(config: DictConfig) -> None:
+            if HydraConfig.get().mode != RunMode.MULTIRUN:
+                with _errors_as_lines(name):
+                    task(config)
+                return
+            try:
+                task(config)
+            except Exception as error:  # the sweep goes on, and raises it at its end
+                found = _cause(error)
+                log.error("%s failed: %s", HydraConfig.get().runtime.output_dir, found)
+                if found is not error:
+                    raise found from None
+                raise
+
+        def entry() -> None:
+            os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra is to hand errors over, not to print them
+            keep_large_blocks()
+            for message in _NO_NEWS:
+                warnings.filterwarnings("ignore", message=message)
+            with _errors_as_lines(name):
+                hydra.main(version_base="1.3", config_path=str(CONF), config_name=name)(job)()
+
+        return entry
+
+    return decorate
+
+
+def _cause(error: Exception) -> Exception:
+    """The error of the input behind one of instantiation: a launcher's processes would lose it on the way."""
+    cause = error.__cause__
+    return cause if isinstance(error, InstantiationException) and isinstance(cause, _OF_THE_INPUT) else error
+
+
+@contextmanager
+def _errors_as_lines(name: str) -> Iterator[None]:
+    try:
+        yield
+    except _OF_THE_INPUT as error:
+        cause = _cause(error)
+        if not isinstance(cause, _OF_THE_INPUT) or isinstance(cause, InstantiationException):
+            raise
+        sys.exit(f"{name}: {cause}")
+    except KeyboardInterrupt:
+        sys.exit(130)  # what a shell makes of SIGINT

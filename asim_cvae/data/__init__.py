@@ -1,0 +1,1 @@
+"""Frames as batches: data set, sampler, data module."""

@@ -1,0 +1,368 @@
+"""Scaled frames for training, validation and scoring, as a LightningDataModule."""
+
+import hashlib
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import zip_longest
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from asim_cvae.base.errors import InputError
+from asim_cvae.base.seeds import derived_seed
+from asim_cvae.frames.build import build_store
+from asim_cvae.frames.scaling import Scaling
+from asim_cvae.frames.slicing import FRAME_SAMPLES
+from asim_cvae.frames.split import validation_observations
+from asim_cvae.frames.store import FRAME_BYTES, FrameStore, FrameTable
+from asim_cvae.instrument.photometers import PHOTOMETERS
+from asim_cvae.simulator.archive import Simulation, make_archive
+
+log = logging.getLogger(__name__)
+
+STORES = Path("outputs/stores")
+"""Where stores go that are given no place."""
+
+_ENCODING_BATCH = 100  # not the training batch: scores must not depend on it, in the last digit either
+_SLAB = 256  # frames, 15 MB
+_CPU = torch.device("cpu")
+_HOLD = ("auto", "device", "memory", "store")
+
+
+class FrameDataset(Dataset[Tensor]):
+    """Scaled frames of a store's ``rows``; for a batch of indices, a batch.
+
+    They are held on ``device``, from where batches come, or read when asked for where that is None.
+    """
+
+    def __init__(
+        self, store: FrameStore, rows: NDArray[np.int64], scaling: Scaling, device: torch.device | None
+    ) -> None:
+        self.store = store
+        self.rows = rows
+        self.scaling = scaling
+        self._held = None if device is None else self._read(rows, device)
+
+    @property
+    def is_held(self) -> bool:
+        """Whether frames are held, not read."""
+        return self._held is not None
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index: int) -> Tensor:
+        return self.__getitems__([index])[0]
+
+    def __getitems__(self, indices: list[int]) -> Tensor:
+        """Frames (n, 3, 5000) as the network is to see them."""
+        return self._read(self.rows[indices], _CPU) if self._held is None else self._held[indices]
+
+    def announce(self, index: int) -> None:
+        """Have a frame read meanwhile that will be asked for."""
+        self.store.announce(self.rows[[index]])
+
+    def flux(self, index: int) -> NDArray[np.float32]:
+        """One frame, (3, 5000), in uW/m^2 and in time order."""
+        frame: NDArray[np.float32] = self.store.frames(self.rows[[index]])[0]
+        return frame
+
+    def _read(self, rows: NDArray[np.int64], device: torch.device) -> Tensor:
+        if device == _CPU and len(rows) <= _SLAB:
+            return torch.from_numpy(self.scaling.scale(self.store.frames(rows)))
+        scaled = torch.empty((len(rows), len(PHOTOMETERS), FRAME_SAMPLES), device=device)
+        for first in range(0, len(rows), _SLAB):  # so that no second copy of all is made
+            part = slice(first, first + _SLAB)
+            scaled[part] = torch.from_numpy(self.scaling.scale(self.store.frames(rows[part])))
+        return scaled
+
+
+class EpochShuffle(Sampler[int]):
+    """An order of ``size`` items for each epoch, a function of seed and epoch alone: a resumed run draws it again.
+
+    Of several ``processes`` each has a share of it, as large as every other's. Items are announced ``ahead`` items
+    before they come.
+    """
+
+    def __init__(
+        self,
+        size: int,
+        seed: int,
+        process: int = 0,
+        processes: int = 1,
+        announce: Callable[[int], None] | None = None,
+        ahead: int = 0,
+    ) -> None:
+        self.size = size
+        self.seed = seed
+        self.process = process
+        self.processes = processes
+        self.announce = announce
+        self.ahead = ahead
+        self.epoch = 0
+        self._skip = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Lightning says which epoch begins."""
+        self.epoch = epoch
+
+    def skip_once(self, items: int) -> None:
+        """Leave out the first ``items`` of the next order: they were used before the run was interrupted."""
+        self._skip = items
+
+    def __len__(self) -> int:
+        return self.size // self.processes
+
+    def __iter__(self) -> Iterator[int]:
+        generator = torch.Generator().manual_seed(derived_seed(self.seed, self.epoch))
+        skip, self._skip = self._skip, 0
+        order = torch.randperm(self.size, generator=generator)[self.process :: self.processes][: len(self)]
+        items: list[int] = order[skip:].tolist()
+        for item, later in zip_longest(items, items[self.ahead :]):
+            if self.announce is not None and later is not None:
+                self.announce(later)
+            yield item
+
+
+@dataclass(frozen=True)
+class ScoredFrames:
+    """Frames to encode and score, sorted by file name, then frame number, and where they come from.
+
+    ``label`` is '' where there is none; ``data`` names the data as ``scores.json`` does.
+    """
+
+    dataset: FrameDataset
+    file: NDArray[np.str_]
+    observation_id: NDArray[np.int64]
+    frame: NDArray[np.int64]
+    label: NDArray[np.str_]
+    data: Mapping[str, str]
+
+    @property
+    def labels(self) -> NDArray[np.str_] | None:
+        """The frames' classes, None without ground truth."""
+        return self.label if len(self.label) and (self.label != "").all() else None
+
+
+class MMIADataModule(pl.LightningDataModule):
+    """Serves sliced, scaled frames (B, 3, 5000) of an archive of MMIA files.
+
+    Args:
+        scaling: what the network is to see of a flux.
+        root: folder of the files to train on.
+        ground_truth: ``root`` and ``table`` of the files to score on; see :func:`asim_cvae.frames.build.build_store`.
+        store: HDF5 file of the frames; one below ``outputs/stores`` named after the folders where not given. Given
+            alone, it is used as it is.
+        simulation: the archive to make in ``root`` where it is not there yet.
+        batch_size: frames, of each device; shrunk to what there is.
+        validation_fraction: share of the observations, one at least.
+        split_seed: draws them.
+        hold: where frames are held: 'device' (of the training), 'memory', 'store' (read when asked for), or 'auto':
+            on the device where they fill half of its free memory at most, else in memory, else in the store.
+        memory_gb: frames of a split are held in memory up to this size, by each device's process.
+        readers: processes that read frames ahead where they are not held; 0: none but this one.
+        workers: processes that read or simulate files; where not given as many as there are cores, fewer for few files.
+        seed: of the order of training frames.
+    """
+
+    def __init__(
+        self,
+        scaling: Scaling,
+        root: str | Path | None = None,
+        ground_truth: Mapping[str, Any] | None = None,
+        store: str | Path | None = None,
+        simulation: Simulation | None = None,
+        batch_size: int = 100,
+        validation_fraction: float = 0.1,
+        split_seed: int = 0,
+        hold: str = "auto",
+        memory_gb: float = 8.0,
+        readers: int = 0,
+        workers: int | None = None,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        if batch_size < 1:
+            raise InputError(f"data.batch_size must be 1 or more, not {batch_size}")
+        if hold not in _HOLD:
+            raise InputError(f"data.hold={hold}: one of {', '.join(_HOLD)}")
+        self.scaling = scaling
+        self.root = _path(root)
+        self.ground_truth_root = _path((ground_truth or {}).get("root"))
+        labelled = simulation is None or simulation.labelled > 0
+        self.ground_truth_table = _path((ground_truth or {}).get("table")) if labelled else None
+        self.store_path = _path(store) or self._default_store()
+        self.simulation = simulation
+        self.batch_size = batch_size
+        self.validation_fraction = validation_fraction
+        self.split_seed = split_seed
+        self.hold = hold
+        self.memory_gb = memory_gb
+        self.readers = readers
+        self.workers = workers
+        self.seed = seed
+        self._prepared = False
+        self._split_digest = ""
+        self.train_rows = self.validation_rows = np.zeros(0, dtype=np.int64)
+
+    def prepare_data(self) -> None:
+        """Simulate the archive if it is wanted and missing, and bring the store up to date with the files."""
+        if self._prepared or (self.root is None and self.ground_truth_root is None and self.store_path.exists()):
+            return
+        if self.simulation is not None and self.root is not None:
+            log.info("data are simulated, in %s", self.root)
+            make_archive(self.root, self.simulation, self.workers)
+        places = (self.root, self.ground_truth_root, self.ground_truth_table)
+        for line in build_store(self.store_path, *places, self.workers).lines():
+            log.info(line)
+        self._prepared = True
+
+    def setup(self, stage: str) -> None:
+        """Open the store and, to fit, split its observations.
+
+        Raises:
+            InputError: there are too few observations to train on.
+        """
+        self.store = FrameStore(self.store_path)
+        self.table = self.store.table()
+        if stage == "fit":
+            self._split(self.table)
+
+    def _split(self, table: FrameTable) -> None:
+        with_frames = [i for i, e in enumerate(table.observations) if e.frames and not table.ground_truth[i]]
+        keys = {i: table.observations[i].key for i in with_frames}
+        validation = validation_observations(keys.values(), self.validation_fraction, self.split_seed)
+        chosen = np.array([keys.get(i) in validation for i in range(len(table.observations))])
+        usable = ~table.ground_truth[table.observation]
+        self.validation_rows = np.flatnonzero(usable & chosen[table.observation])
+        self.train_rows = np.flatnonzero(usable & ~chosen[table.observation])
+        entries = [table.observations[i] for i in keys]
+        split = [(entry.file, entry.frames, entry.key in validation) for entry in entries]
+        self._split_digest = hashlib.sha256(repr(split).encode()).hexdigest()[:8]
+        log.info(
+            "%d frames to train on, %d of %d observations to validate on",
+            *(len(self.train_rows), len(validation), len(set(keys.values()))),
+        )
+        if len(self.train_rows) < self.batch_size:
+            log.info("batches of %d frames, not %d: there are no more", len(self.train_rows), self.batch_size)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Which frames are trained and validated on, for checkpoints."""
+        return {"frames": self._split_digest}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Make sure that a run goes on with the frames it began with.
+
+        Raises:
+            InputError: its folders hold others by now.
+        """
+        if self._split_digest and state_dict["frames"] != self._split_digest:
+            raise InputError(
+                f"{self.root or self.store_path}: frames to train or validate on have gone or been added since this "
+                "run began; bring back the files that it had, or begin another run"
+            )
+
+    def train_dataloader(self) -> DataLoader[Tensor]:
+        """Shuffled batches, of several devices each its share; the last partial one is dropped."""
+        process, processes = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
+        share = len(self.train_rows) // processes
+        if not share:
+            raise InputError(f"{len(self.train_rows)} frames to train on are too few for {processes} devices")
+        dataset = self._dataset(self.train_rows, self._device())
+        batch = min(self.batch_size, share)
+        announce = None if dataset.is_held else dataset.announce
+        order = EpochShuffle(len(self.train_rows), self.seed, process, processes, announce, ahead=batch)
+        return self._loader(dataset, batch, sampler=order, drop_last=True)
+
+    def val_dataloader(self) -> DataLoader[Tensor]:
+        """All validation frames, on every device."""
+        return self.frames_loader(self._dataset(self.validation_rows, self._device()))
+
+    def frames_loader(self, dataset: FrameDataset) -> DataLoader[Tensor]:
+        """All frames of ``dataset`` in order."""
+        return self._loader(dataset, _ENCODING_BATCH)
+
+    def _loader(self, dataset: FrameDataset, batch: int, **how: Any) -> DataLoader[Tensor]:
+        readers = 0 if dataset.is_held else self.readers
+        # Spawned, not forked: torch's threads do not survive a fork.
+        context = "spawn" if readers else None
+        return DataLoader(
+            dataset, batch, num_workers=readers, multiprocessing_context=context, collate_fn=_as_it_is,
+            persistent_workers=readers > 0, pin_memory=readers > 0 and torch.cuda.is_available(), **how,
+        )  # fmt: skip
+
+    def scored_frames(self) -> ScoredFrames:
+        """The labelled frames, or all of the ground truth where it has no labels.
+
+        Without ground truth, the validation frames, and all frames where there was no fit.
+        """
+        table = self.table
+        if table.is_labelled:
+            chosen = table.label != ""
+        elif table.ground_truth.any():
+            chosen = table.ground_truth[table.observation]
+        else:
+            log.info("no ground truth: clusters cannot be scored")
+            rows = self.validation_rows if len(self.validation_rows) else np.arange(len(table.index))
+            chosen = np.isin(np.arange(len(table.index)), rows)
+        rows = np.flatnonzero(chosen)
+        rows = rows[np.lexsort((table.index[rows], table.file[rows]))]
+        simulator = next((entry.simulator for entry in table.observations if entry.simulator), "")
+        return ScoredFrames(
+            dataset=self._dataset(rows, _CPU),
+            file=table.file[rows],
+            observation_id=table.observation_id[rows],
+            frame=table.index[rows],
+            label=table.label[rows],
+            data={
+                "kind": "simulated" if simulator else "mmia",
+                "name": self._data_name(),
+                "version": simulator,
+                "digest": _digest(table.file[rows], table.index[rows], table.label[rows]),
+            },
+        )
+
+    def _device(self) -> torch.device:
+        """Of the training."""
+        return self.trainer.strategy.root_device if self.trainer else _CPU
+
+    def _dataset(self, rows: NDArray[np.int64], device: torch.device) -> FrameDataset:
+        size = len(rows) * FRAME_BYTES
+        fits = {"device": size <= _room(device), "memory": size <= self.memory_gb * 1e9, "store": True}
+        place = next(name for name, room in fits.items() if room) if self.hold == "auto" else self.hold
+        return FrameDataset(self.store, rows, self.scaling, {"device": device, "memory": _CPU}.get(place))
+
+    def _default_store(self) -> Path:
+        places = [self.root, self.ground_truth_root, self.ground_truth_table]
+        name = next((place.name for place in places if place is not None), "frames")
+        digest = hashlib.sha256("\n".join(str(p and p.resolve()) for p in places).encode()).hexdigest()[:8]
+        return STORES / f"{name}-{digest}.h5"
+
+    def _data_name(self) -> str:
+        return (self.ground_truth_root or self.root or self.store_path.with_suffix("")).name
+
+
+def _digest(*columns: NDArray[Any]) -> str:
+    """Eight letters that tell one set of files, frames and labels from another."""
+    rows = "\n".join(" ".join(map(str, row)) for row in zip(*columns, strict=True))
+    return hashlib.sha256(rows.encode()).hexdigest()[:8]
+
+
+def _room(device: torch.device) -> float:
+    """Bytes of a GPU's memory that frames may fill."""
+    return torch.cuda.mem_get_info(device)[0] / 2 if device.type == "cuda" else 0
+
+
+def _path(value: str | Path | None) -> Path | None:
+    return None if value is None else Path(value).expanduser()
+
+
+def _as_it_is(batch: Any) -> Any:
+    return batch  # FrameDataset gives whole batches

@@ -1,0 +1,1 @@
+"""Figures: panels, a run's pictures, TensorBoard."""

@@ -1,0 +1,206 @@
+"""The figures of a run, as the thesis's 2, 4, 5, 6 and 7, drawn from its evaluation into ``figures/``."""
+
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+from sklearn.decomposition import PCA
+from sklearn.manifold import TSNE
+
+from asim_cvae.base.files import whole_file
+from asim_cvae.figures.panels import (
+    Groups,
+    LatentMap,
+    edges_figure,
+    frames_figure,
+    latent_maps_figure,
+    observation_figure,
+    reconstruction_figure,
+    training_figure,
+)
+from asim_cvae.frames.scaling import Scaling
+from asim_cvae.frames.slicing import FRAME_SAMPLES
+from asim_cvae.instrument.classes import CLASS_NAMES, CLASSES
+from asim_cvae.instrument.photometers import PHOTOMETERS
+from asim_cvae.model.module import CVAEModule
+from asim_cvae.runs.folder import FIGURES, METRICS, read_metrics
+from asim_cvae.scoring.evaluation import Evaluation, reconstruct
+from asim_cvae.scoring.table import percent
+
+log = logging.getLogger(__name__)
+
+_CURVES = {"log_px": "log p(x|z)", "kl": "KL", "elbo": "ELBO"}
+_EDGES = ((20, 5), (10, 5), (10, 10))
+"""Samples left out at start and end of each photometer, as the network sees it (Joergensen 2021, fig. 6)."""
+
+_PERPLEXITY = 30
+_MOST_MAPPED = 5000
+
+
+class Pictures:
+    """Draws what an evaluation of ``module`` shows.
+
+    Args:
+        evaluation: scored frames.
+        module: what they were scored by.
+        scaling: of its input.
+        experiment: its name, for the titles.
+    """
+
+    def __init__(self, evaluation: Evaluation, module: CVAEModule, scaling: Scaling, experiment: str) -> None:
+        self.evaluation = evaluation
+        self.frames = evaluation.frames
+        self.module = module
+        self.scaling = scaling
+        simulated = self.frames.data["kind"] == "simulated"
+        self.kind = "simulated" if simulated else "measured"
+        self.prefix = "simulated_" if simulated else ""
+        self.source = f"{experiment}\n{'simulated' if simulated else 'MMIA'} data {self.frames.data['name']}"
+
+    def write(self, folder: Path, most: int) -> list[Path]:
+        """Draw all into ``folder/figures``: without labelled clusters, reconstructions of the first ``most`` frames.
+
+        Figures that are there already, of an earlier evaluation, are removed.
+        """
+        for path in (folder / FIGURES).glob("*.png"):
+            path.unlink()
+        return [_save(folder / FIGURES / f"{self.prefix}{name}.png", draw()) for name, draw in self._figures(most)]
+
+    def write_training_curves(self, folder: Path) -> list[Path]:
+        """Draw ``training.png`` from ``metrics.csv``; nothing where there is none."""
+        rows = read_metrics(folder / METRICS)
+        if not rows:
+            return []
+        curves = {
+            name: {
+                split: [(int(row["epoch"]), float(row[key])) for row in rows if row.get(key)]
+                for split in ("train", "val")
+                for key in (f"{split}/{quantity}",)
+            }
+            for quantity, name in _CURVES.items()
+        }
+        figure = training_figure(curves, self.source)
+        return [_save(folder / FIGURES / f"{self.prefix}training.png", figure)]
+
+    def _figures(self, most: int) -> Iterator[tuple[str, Callable[[], Figure]]]:
+        if len(self.frames.file):
+            yield "observation", self._observation
+            yield "reconstruction_edges", self._edges
+        if self.frames.labels is not None:
+            yield "classes", self._classes
+        clustering = self.evaluation.clustering
+        frames, latents = self.evaluation.latents.shape
+        if clustering is not None and frames > len(clustering.centres) > 1 and latents > 1:
+            yield "latent_map", self._latent_map
+        for name, row in self._rows_to_draw(most).items():
+            yield name, lambda row=row: self._reconstruction(row)  # type: ignore[misc]
+
+    def _rows_to_draw(self, most: int) -> dict[str, int]:
+        """One frame a labelled cluster, the nearest to its centre; else the first ``most`` frames."""
+        frames = self.frames
+        clustering = self.evaluation.clustering
+        if frames.labels is None or clustering is None:
+            if len(frames.file) > most:
+                log.info("%d of %d frames drawn; figures=N draws more", most, len(frames.file))
+            rows = range(min(most, len(frames.file)))
+            return {f"{Path(frames.file[row]).stem}_frame{frames.frame[row]}": row for row in rows}
+        return {
+            f"cluster{number}_sample": self._nearest(self.evaluation.assignment == number, centre)
+            for number, centre in enumerate(clustering.centres)
+        }
+
+    def _nearest(self, members: NDArray[np.bool_], centre: NDArray[np.floating[Any]]) -> int:
+        distance = np.linalg.norm(self.evaluation.latents - centre, axis=1)
+        return int(np.where(members, distance, np.inf).argmin())
+
+    def _typical(self) -> dict[str, int]:
+        """Of each class that occurs, the frame nearest to the middle of its latents."""
+        label, latents = self.frames.label, np.nan_to_num(self.evaluation.latents)
+        present = [name for name in CLASSES if (label == name).any()]
+        return {name: self._nearest(label == name, latents[label == name].mean(axis=0)) for name in present}
+
+    def _classes(self) -> Figure:
+        """A frame of each class (fig. 4)."""
+        columns = {
+            f"{name}: {CLASS_NAMES[name]}\n{self.kind}": self.frames.dataset.flux(row)
+            for name, row in self._typical().items()
+        }
+        return frames_figure(columns, f"One frame of each class\n{self.source}")
+
+    def _observation(self) -> Figure:
+        """The observation with most classes, or the first without labels (fig. 2)."""
+        classes: dict[str, set[str]] = {}
+        for file, label in zip(self.frames.file, self.frames.label, strict=True):
+            classes.setdefault(str(file), set()).add(str(label))
+        rows = np.flatnonzero(self.frames.file == max(classes, key=lambda file: len(classes[file])))
+        numbers = self.frames.frame[rows]
+        flux = np.full((len(PHOTOMETERS), (numbers.max() + 1) * FRAME_SAMPLES), np.nan, dtype=np.float32)
+        names = [""] * (int(numbers.max()) + 1)
+        for row, number in zip(rows, numbers, strict=True):
+            flux[:, number * FRAME_SAMPLES : (number + 1) * FRAME_SAMPLES] = self.frames.dataset.flux(int(row))
+            names[number] = f"{self.frames.label[row]}\ncluster {self.evaluation.assignment[row]}"
+        title = f"A whole observation: {self.frames.file[rows[0]]}\n{self.source}"
+        return observation_figure(flux, names, title)
+
+    def _edges(self) -> Figure:
+        """A reconstruction with and without its edges (fig. 6)."""
+        row = next(iter(self._typical().values()), 0)
+        edges = [(last, first) if self.scaling.time_reversed else (first, last) for first, last in _EDGES]
+        shown = reconstruct(self.module, self.frames.dataset[row], self.scaling)
+        return edges_figure(self.frames.dataset.flux(row), shown, edges, self.kind, self._title(row))
+
+    def _reconstruction(self, row: int) -> Figure:
+        """A frame beside its reconstruction (fig. 7)."""
+        shown = reconstruct(self.module, self.frames.dataset[row], self.scaling)
+        return reconstruction_figure(self.frames.dataset.flux(row), shown, self.kind, self._title(row))
+
+    def _title(self, row: int) -> str:
+        frames, cluster = self.frames, int(self.evaluation.assignment[row])
+        label = f", labelled {frames.label[row]}" if frames.label[row] else ""
+        within = f", {self._cluster_names()[cluster]}" if cluster >= 0 else ""
+        return f"{self.source}\n{frames.file[row]}\nframe {frames.frame[row]}{label}{within}"
+
+    def _latent_map(self) -> Figure:
+        """The latents' two principal components and t-SNE, by cluster and by class (fig. 5)."""
+        rows = self._rows_to_map()
+        latents = self.evaluation.latents[rows].astype(np.float64)
+        components = PCA(2, random_state=0).fit(latents)
+        first, second = (f"component {i + 1} ({percent(r)} % of variance)"
+                         for i, r in enumerate(components.explained_variance_ratio_))  # fmt: skip
+        perplexity = min(_PERPLEXITY, (len(latents) - 1) / 3)
+        neighbours = TSNE(2, perplexity=perplexity, init="pca", random_state=0).fit_transform(latents)
+        maps = [
+            LatentMap("principal components", components.transform(latents), (first, second)),
+            LatentMap("t-SNE", neighbours, ("t-SNE 1", "t-SNE 2")),
+        ]
+        title = f"Latents of {len(latents)} of {len(self.evaluation.latents)} frames\n{self.source}"
+        return latent_maps_figure(maps, self._colourings(rows), title)
+
+    def _rows_to_map(self) -> NDArray[np.int64]:
+        """All frames, or as many drawn at random as t-SNE does in a minute or so."""
+        frames = len(self.evaluation.latents)
+        return np.sort(np.random.default_rng(0).permutation(frames)[:_MOST_MAPPED])
+
+    def _colourings(self, rows: NDArray[np.int64]) -> Mapping[str, Groups]:
+        assignment = self.evaluation.assignment[rows]
+        clusters = {name: assignment == number for number, name in self._cluster_names().items()}
+        if self.frames.labels is None:
+            return {"cluster": clusters}
+        labels = self.frames.labels[rows]
+        return {"cluster": clusters, "class": {name: labels == name for name in CLASSES}}
+
+    def _cluster_names(self) -> dict[int, str]:
+        return {
+            c.cluster: f"cluster {c.cluster}" + ("" if c.certainty is None else f": {c.label} {percent(c.certainty)} %")
+            for c in self.evaluation.clusters.clusters
+        }
+
+
+def _save(path: Path, figure: Figure) -> Path:
+    with whole_file(path) as partial:
+        figure.savefig(partial, format="png", dpi=130)
+    return path

@@ -1,0 +1,1 @@
+"""MMIA: its photometers, the classes of a frame, an observation."""

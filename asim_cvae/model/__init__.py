@@ -1,0 +1,1 @@
+"""The training module and the objective that it minimises."""

@@ -1,0 +1,1 @@
+"""The run folder: its files, exports, checkpoints, resuming, settings, sweeps."""

@@ -1,0 +1,121 @@
+"""The model of a run and what came of it: written whole, and read back without unpickling."""
+
+import json
+import logging
+import pickle
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from asim_cvae.base.errors import InputError
+from asim_cvae.base.files import whole_file, write_json, write_npz
+from asim_cvae.frames.scaling import Scaling, build_scaling, scaling_settings
+from asim_cvae.model.module import CVAEModule
+from asim_cvae.nn import build_network, network_settings
+from asim_cvae.runs.folder import LATENTS, SCORES
+from asim_cvae.runs.thesis import THESIS_SCALING, load_thesis_weights
+from asim_cvae.scoring.evaluation import Evaluation
+
+log = logging.getLogger(__name__)
+
+WEIGHTS = "model.safetensors"
+DESCRIPTION = "model.json"
+CHECKPOINT_KEY = "asim_cvae"
+"""Where a checkpoint keeps the description of its model, beside what Lightning puts there."""
+
+_FORMAT = 1
+
+
+@dataclass(frozen=True)
+class TrainedModel:
+    """Weights in their module, in eval mode, the scaling of its input, and what is known of its training."""
+
+    module: CVAEModule
+    scaling: Scaling
+    training: Mapping[str, Any]
+
+
+def describe_model(module: CVAEModule, scaling: Scaling, training: Mapping[str, Any]) -> dict[str, Any]:
+    """All but the weights, as plain values; ``training`` has experiment, seed, epochs, restarts."""
+    return {
+        "format": _FORMAT,
+        "network": network_settings(module.network),
+        "scaling": scaling_settings(scaling),
+        "training": dict(training),
+    }
+
+
+def export_model(folder: Path, description: Mapping[str, Any], module: CVAEModule, evaluation: Evaluation) -> None:
+    """Write ``model.safetensors`` and ``model.json``: all that inference needs."""
+    with whole_file(folder / WEIGHTS) as partial:
+        save_file({name: value.contiguous().cpu() for name, value in module.network.state_dict().items()}, partial)
+    clustering = evaluation.clustering
+    clusters = {
+        "latent": evaluation.scores["protocol"]["latent"],
+        "centres": [] if clustering is None else clustering.centres.tolist(),
+        "labels": [cluster.label for cluster in evaluation.clusters.clusters],
+    }
+    write_json(folder / DESCRIPTION, {**description, "clusters": clusters})
+
+
+def load_model(path: Path) -> TrainedModel:
+    """The model of a run folder, an exported ``model.safetensors``, a checkpoint, or a published ``.pth``.
+
+    Raises:
+        InputError: there is no such file, or no model of this program in it.
+    """
+    if path.is_dir():
+        path = path / WEIGHTS
+    if not path.is_file():
+        raise InputError(f"{path}: no such weights; give a run folder, model.safetensors, a .ckpt or a thesis .pth")
+    if path.suffix == ".pth":
+        name, epochs = path.stem, path.stem.removeprefix("Epoch").split("_")[0]
+        known = {"experiment": name, "seed": None, "epochs": int(epochs) if epochs.isdigit() else None, "restarts": 0}
+        return TrainedModel(load_thesis_weights(path), THESIS_SCALING, known)
+    try:
+        state, description = _read_checkpoint(path) if path.suffix == ".ckpt" else _read_export(path)
+        network = build_network(description["network"])
+        network.load_state_dict(state)
+        return TrainedModel(CVAEModule(network).eval(), build_scaling(description["scaling"]), description["training"])
+    except (OSError, KeyError, TypeError, ValueError, RuntimeError, SafetensorError, pickle.UnpicklingError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise InputError(f"{path}: no model of this program ({reason})") from error
+
+
+def _read_export(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+    description: dict[str, Any] = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
+    if description.get("format") != _FORMAT:
+        raise ValueError(f"format {description.get('format')} of {path.with_suffix('.json').name}, not {_FORMAT}")
+    return load_file(path), description
+
+
+def _read_checkpoint(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+    checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    prefix = "network."
+    state = {key.removeprefix(prefix): value for key, value in checkpoint["state_dict"].items()}
+    return state, checkpoint[CHECKPOINT_KEY]
+
+
+def write_results(folder: Path, evaluation: Evaluation, training: Mapping[str, Any]) -> dict[str, Any]:
+    """Write ``latents.npz`` and ``scores.json``; the scores as written."""
+    frames = evaluation.frames
+    write_npz(
+        folder / LATENTS,
+        {
+            "mu": evaluation.encoded.mu,
+            "log_sigma": evaluation.encoded.log_sigma,
+            "cluster": evaluation.assignment,
+            "label": frames.label,
+            "file": frames.file,
+            "observation_id": frames.observation_id,
+            "frame": frames.frame,
+        },
+    )
+    scores = {**training, **evaluation.scores}
+    write_json(folder / SCORES, scores)
+    return scores

@@ -1,0 +1,95 @@
+"""Goes on with a run in its folder."""
+
+import json
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+from omegaconf import DictConfig, OmegaConf
+
+from asim_cvae.base.errors import InputError
+from asim_cvae.base.files import whole_file
+from asim_cvae.callbacks.checkpoints import latest_checkpoint
+from asim_cvae.runs.export import CHECKPOINT_KEY
+from asim_cvae.runs.folder import CHECKPOINTS, CONFIG, SCORES
+from asim_cvae.runs.settings import CHANGEABLE
+
+log = logging.getLogger(__name__)
+
+
+def resumed_config(folder: Path, config: DictConfig, overrides: Sequence[str]) -> DictConfig:
+    """The folder's configuration with what ``overrides`` of ``config`` may change in it.
+
+    Raises:
+        InputError: ``folder`` holds no run, or an override changes what has to stay.
+    """
+    saved = folder / CONFIG
+    if not saved.is_file():
+        raise InputError(f"{folder}: no run to resume, there is no {CONFIG} in it")
+    ours = OmegaConf.load(saved)
+    assert isinstance(ours, DictConfig)
+    for override in overrides:
+        key = override.split("=", 1)[0].lstrip("+~")
+        if key in CHANGEABLE:
+            OmegaConf.update(ours, key, OmegaConf.select(config, key))
+        elif key != "resume":
+            raise InputError(f"{override} cannot be changed in a resumed run; only {', '.join(CHANGEABLE)} can")
+    return ours
+
+
+def check_config(folder: Path, config: DictConfig) -> None:
+    """Make sure that the folder's run, if it holds one, is of this configuration.
+
+    Raises:
+        InputError: it is of another one.
+    """
+    path = folder / CONFIG
+    if path.is_file() and _fixed(OmegaConf.load(path)) != _fixed(_resolved(config)):
+        raise InputError(f"{folder}: holds a run of another configuration; choose another folder")
+
+
+def write_config(folder: Path, config: DictConfig) -> None:
+    """Write ``config.yaml``, resolved."""
+    with whole_file(folder / CONFIG) as partial:
+        OmegaConf.save(_resolved(config), partial)
+
+
+def _resolved(config: DictConfig) -> DictConfig:
+    return OmegaConf.create(OmegaConf.to_container(config, resolve=True))  # type: ignore[return-value]
+
+
+def _fixed(config: object) -> object:
+    """All of a configuration that has to stay in a resumed run."""
+    assert isinstance(config, DictConfig)
+    fixed = config.copy()
+    for key in (*CHANGEABLE, "resume"):
+        if OmegaConf.select(fixed, key) is not None:
+            OmegaConf.update(fixed, key, None)
+    return OmegaConf.to_container(fixed)
+
+
+def is_finished(folder: Path, max_epochs: int) -> bool:
+    """Whether the folder's run was scored after ``max_epochs`` or more."""
+    path = folder / SCORES
+    return path.is_file() and int(json.loads(path.read_text(encoding="utf-8"))["epochs"]) >= max_epochs
+
+
+def resume_point(folder: Path, max_epochs: int) -> tuple[Path | None, int]:
+    """The checkpoint to go on from and the number of restarts before it; (None, 0) where the run has to start over.
+
+    Raises:
+        InputError: the run is beyond ``max_epochs`` already.
+    """
+    checkpoints = folder / CHECKPOINTS
+    begun = checkpoints.is_dir()
+    latest = latest_checkpoint(checkpoints)
+    if latest is None:
+        if begun:
+            log.warning("%s: no whole checkpoint; training starts over", checkpoints)
+        return None, 0
+    path, content = latest
+    training = content[CHECKPOINT_KEY]["training"]
+    if int(training["epochs"]) > max_epochs:
+        raise InputError(f"{folder}: has {training['epochs']} epochs already, trainer.max_epochs={max_epochs} are less")
+    log.info("going on from %s, after %s epochs", path, training["epochs"])
+    return path, int(training["restarts"])

@@ -1,0 +1,52 @@
+"""Weights published with Joergensen 2021 (github.com/RCJoergensen/Synthesis_CVAE_ASIM) in this package's modules."""
+
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from asim_cvae.base.errors import InputError
+from asim_cvae.frames.scaling import LinearScaling
+from asim_cvae.model.module import CVAEModule
+from asim_cvae.nn import ThesisNetwork
+
+THESIS_SCALING = LinearScaling(time_reversed=True)
+"""What the thesis's program did to a frame before its network saw it; its loader reversed each slice in time."""
+
+_BASELINE_DROPOUT = 0.3
+_PREFIXES = {"Encode.": "encoder.layers.", "Decode.": "decoder.layers."}
+
+
+def load_thesis_weights(path: str | Path, activation: str | None = None) -> CVAEModule:
+    """The network of a published state dict, float32, on the CPU, in eval mode; its input is :data:`THESIS_SCALING`'s.
+
+    Args:
+        path: a ``.pth`` file.
+        activation: 'relu' or 'leaky_relu'; where not given, told by ``LeakyRelu`` in the file's name, as the keys do
+            not say. The baseline is known by its keys.
+
+    Raises:
+        InputError: there is no such file, or it holds no state dict of this network.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"{path}: no such weights file")
+    try:
+        published: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
+        baseline = "Decode.6.running_mean" not in published
+        network = ThesisNetwork(
+            activation=activation or ("leaky_relu" if "leakyrelu" in path.stem.lower() else "relu"),
+            dropout=_BASELINE_DROPOUT if baseline else None,
+        )
+        network.load_state_dict({_rename(key): value for key, value in published.items() if key != "prior_params"})
+    except Exception as error:  # torch.load raises anything on what is no state dict
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise InputError(f"{path}: no weights of the thesis's network ({reason})") from error
+    return CVAEModule(network).eval()
+
+
+def _rename(key: str) -> str:
+    for published, ours in _PREFIXES.items():
+        if key.startswith(published):
+            return ours + key.removeprefix(published)
+    return key

@@ -1,0 +1,1 @@
+"""Studies: how real the simulator is, how fast the program is."""

@@ -1,0 +1,65 @@
+"""Files: preparing an archive, reading it by libraries alone, copying it; and whole commands."""
+
+import multiprocessing
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from asim_cvae.base.allocator import keep_large_blocks
+from asim_cvae.frames.build import build_store
+from asim_cvae.studies.speed.cases import Measurement
+from asim_cvae.studies.speed.readers import read_bytes, read_everything, read_light_curves
+
+
+def preparing(root: str, store: str, workers: int | None = None) -> Measurement:
+    """An archive into a new frame store; and the memory that this process took at most, in MB."""
+    keep_large_blocks()  # as the command does
+    Path(store).unlink(missing_ok=True)
+    files, size = _files(root)
+    begin = time.perf_counter()
+    build_store(Path(store), Path(root), workers=workers)
+    seconds = time.perf_counter() - begin
+    return {"seconds": seconds, "files": len(files), "megabytes": size, "memory_mb": _largest_memory()}
+
+
+def reading(root: str, everything: bool = False, workers: int | None = None) -> Measurement:
+    """The light curves of an archive's files by astropy or cdflib alone, in as many processes.
+
+    ``everything``: what else prepare has to know of a file as well (flags, times, fill values).
+    """
+    return _over_files(read_everything if everything else read_light_curves, root, workers)
+
+
+def copying(root: str, workers: int | None = None) -> Measurement:
+    """The bytes of an archive's files, as fast as the disk and its cache give them."""
+    return _over_files(read_bytes, root, workers)
+
+
+def command(arguments: Sequence[str]) -> Measurement:
+    """A Python command, from its start to its end."""
+    begin = time.perf_counter()
+    subprocess.run([sys.executable, *arguments], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    return {"seconds": time.perf_counter() - begin}
+
+
+def _largest_memory() -> float:
+    """0 where the system does not tell; getrusage would tell of this program's parent."""
+    status = Path("/proc/self/status")
+    lines = status.read_text().splitlines() if status.exists() else []
+    return next((float(line.split()[1]) / 1e3 for line in lines if line.startswith("VmHWM")), 0.0)
+
+
+def _files(root: str) -> tuple[list[Path], float]:
+    files = sorted(path for path in Path(root).iterdir() if path.suffix in (".fits", ".cdf"))
+    return files, sum(path.stat().st_size for path in files) / 1e6
+
+
+def _over_files(read: Callable[[Path], None], root: str, workers: int | None) -> Measurement:
+    files, size = _files(root)
+    begin = time.perf_counter()
+    with multiprocessing.get_context("spawn").Pool(workers) as pool:
+        for _ in pool.imap_unordered(read, files, chunksize=32):
+            pass
+    return {"seconds": time.perf_counter() - begin, "files": len(files), "megabytes": size}

@@ -1,0 +1,65 @@
+"""Cases that run in turn, each time in a new process, and how they compare with the first of them."""
+
+import json
+import statistics
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tqdm import tqdm
+
+from asim_cvae.studies.speed.cases import Measurement
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A case with its arguments, under a name."""
+
+    name: str
+    case: str
+    arguments: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Result:
+    """What was measured of a subject, round by round, and its speed as a ratio to that of the first subject."""
+
+    name: str
+    measurements: Sequence[Measurement]
+    ratios: Sequence[float]
+
+    def median(self, quantity: str = "seconds") -> float:
+        """Of what the case says."""
+        return statistics.median(measurement[quantity] for measurement in self.measurements)
+
+
+def measure(subjects: Sequence[Subject], rounds: int, doing: str) -> list[Result]:
+    """Measure all subjects in turn, ``rounds`` times: machines drift, and only what runs side by side compares.
+
+    Raises:
+        subprocess.CalledProcessError: a case failed; what it said stands on the terminal.
+    """
+    found: list[list[Measurement]] = [[] for _ in subjects]
+    with tqdm(total=rounds * len(subjects), desc=doing, unit="run") as bar:
+        for _ in range(rounds):
+            for subject, measurements in zip(subjects, found, strict=True):
+                measurements.append(_run(subject))
+                bar.update()
+    reference = [measurement["seconds"] for measurement in found[0]]
+    return [
+        Result(
+            subject.name,
+            measurements,
+            [first / own["seconds"] for first, own in zip(reference, measurements, strict=True)],
+        )
+        for subject, measurements in zip(subjects, found, strict=True)
+    ]
+
+
+def _run(subject: Subject) -> Measurement:
+    command = (sys.executable, "-m", "asim_cvae.studies.speed.cases", subject.case, json.dumps(dict(subject.arguments)))
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+    measurement: Measurement = json.loads(done.stdout.splitlines()[-1])
+    return measurement

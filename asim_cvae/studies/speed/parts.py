@@ -1,0 +1,218 @@
+"""The parts of the benchmark: what is compared with what."""
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from asim_cvae.frames.build import build_store
+from asim_cvae.simulator.archive import Simulation, make_archive
+from asim_cvae.studies.speed.measure import Result, Subject, measure
+from asim_cvae.studies.speed.report import Table, growth_table, ratio_table
+
+_PLAIN, _ALLOCATOR, _SHIPPED = "plain", "plain, allocator kept", "shipped"
+
+
+@dataclass(frozen=True)
+class Growth:
+    """Sizes to measure at: frames a batch, files of an archive, frames of an epoch."""
+
+    batches: Sequence[int]
+    files: Sequence[int]
+    frames: Sequence[int]
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """How much to measure, and where archives and stores may be put.
+
+    Args:
+        archive: what is simulated, but for numbers of files and their format.
+        rounds: of all that is compared.
+        repeats: steps in a process, of which the median counts; of encoding, 20 times as many.
+        batch: frames.
+        files: of an archive.
+        growth: sizes.
+        folder: for archives and stores.
+    """
+
+    archive: Simulation
+    rounds: int
+    repeats: int
+    batch: int
+    files: int
+    growth: Growth
+    folder: Path
+
+    def training(self) -> tuple[list[Table], list[Result]]:
+        """A training step of the thesis's network."""
+        compiled = {"compile": {"mode": "reduce-overhead"}} if torch.cuda.is_available() else None
+        return self._network(
+            "training",
+            "A training step",
+            "Forward, backward and Adam on a batch of simulated frames; plain: torch.nn and torch.distributions.",
+            [(_PLAIN, {}), (_ALLOCATOR, {}), (_SHIPPED, {}), *([(_SHIPPED, compiled)] if compiled else [])],
+            self.repeats,
+        )
+
+    def encoding(self) -> tuple[list[Table], list[Result]]:
+        """Latents in eval mode."""
+        return self._network(
+            "encoding",
+            "Encoding",
+            "Latents of a batch of simulated frames in eval mode.",
+            [(_ALLOCATOR, {}), (_PLAIN, {}), (_SHIPPED, {})],
+            20 * self.repeats,  # of a hundredth of a second
+        )
+
+    def _network(
+        self, case: str, title: str, note: str, networks: Sequence[tuple[str, dict[str, Any]]], repeats: int
+    ) -> tuple[list[Table], list[Result]]:
+        common = {"batch": self.batch, "repeats": repeats}
+        subjects = [
+            Subject(f"{name}{', CUDA graphs' if more else ''}", case, {"network": name, **common, **more})
+            for name, more in networks
+        ]
+        results = measure(subjects, self.rounds, case)
+        return [ratio_table(title, f"{note} {self.batch} frames.", results, "frames", self.batch)], results
+
+    def reading(self) -> tuple[list[Table], list[Result]]:
+        """Preparing an archive, beside what its reading alone takes."""
+        tables, found = [], []
+        for form, library in (("fits", "astropy"), ("cdf", "cdflib")):
+            root = str(self._archive(self.files, form))
+            store = str(self.folder / f"{form}.h5")
+            common = {"root": root, "workers": os.cpu_count()}
+            subjects = [
+                Subject(f"{library} alone, the three light curves", "reading", common),
+                Subject(
+                    f"{library} alone, flags, times and fill values as well", "reading", {"everything": True, **common}
+                ),
+                Subject("prepare", "preparing", {"store": store, **common}),
+                Subject("bytes, read", "copying", common),
+            ]
+            results = measure(subjects, self.rounds, f"{form} files")
+            megabytes = results[0].median("megabytes")
+            note = f"{self.files} simulated Level 1 files, {megabytes:,.0f} MB, on all cores; processes start within."
+            tables.append(ratio_table(f"Files: {form.upper()}", note, results, "files", self.files))
+            found += results
+        return tables, found
+
+    def epochs(self) -> tuple[list[Table], list[Result]]:
+        """An epoch, wherever its frames are."""
+        store = str(self._store(self.files))
+        places = {"tensors": "tensors in memory", "memory": "data.hold=memory", "store": "data.hold=store"}
+        subjects = [
+            Subject(name, "epoch", {"store": store, "hold": hold, "batch": self.batch}) for hold, name in places.items()
+        ]
+        results = measure(subjects, self.rounds, "epochs")
+        frames = results[0].median("frames")
+        note = f"Training steps on {frames:,.0f} simulated frames; of the store nothing is cached when it begins."
+        return [ratio_table("An epoch", note, results, "frames", frames)], results
+
+    def startup(self) -> tuple[list[Table], list[Result]]:
+        """Commands that do next to nothing."""
+        root = self._archive(20, "fits")
+        run = [
+            *("-m", "asim_cvae.train", "data=mmia", f"data.root={root}", f"data.store={self.folder / 'start.h5'}"),
+            *("trainer.max_epochs=1", "+trainer.limit_train_batches=1", "+trainer.limit_val_batches=1"),
+            *("data.batch_size=10", "figures=null", f"hydra.run.dir={self.folder}/start/${{now:%H-%M-%S-%f}}"),
+        ]
+        commands = {
+            "import torch, pytorch_lightning": ["-c", "import torch, pytorch_lightning"],
+            "import torch": ["-c", "import torch"],
+            "train --help": ["-m", "asim_cvae.train", "--help"],
+            "train, one step, scored": run,
+        }
+        subjects = [Subject(name, "command", {"arguments": arguments}) for name, arguments in commands.items()]
+        results = measure(subjects, self.rounds, "start-up")
+        return [ratio_table("Start-up", "From the start of a command to its end.", results, "")], results
+
+    def sizes(self) -> tuple[list[Table], list[Result]]:
+        """What grows with what."""
+        steps = self._grow(
+            [
+                Subject(f"batch {size}", "training", {"network": _SHIPPED, "batch": size, "repeats": self.repeats})
+                for size in self.growth.batches
+            ]
+        )
+        largest = self._archive(max(self.growth.files), "fits")
+        prepared = self._grow(
+            [
+                Subject(
+                    f"{count} files",
+                    "preparing",
+                    {"root": str(self._part_of(largest, count)), "store": str(self.folder / "growth.h5"), "workers": 1},
+                )
+                for count in self.growth.files
+            ]
+        )
+        store = str(self._store(max(self.growth.files)))
+        passed = self._grow(
+            [
+                Subject(
+                    f"{count} frames", "epoch", {"store": store, "hold": "memory", "batch": self.batch, "frames": count}
+                )
+                for count in self.growth.frames
+            ]
+        )
+        tables = [
+            growth_table(
+                "A training step against its batch",
+                "Shipped network.",
+                ("frames a batch", "ms a step", "ms a frame"),
+                [(n, 1e3 * r.median(), 1e3 * r.median() / n) for n, r in zip(self.growth.batches, steps, strict=True)],
+            ),
+            growth_table(
+                "Prepare against files",
+                "Simulated FITS files, in one process.",
+                ("files", "s", "ms a file", "MB of memory"),
+                [
+                    (n, r.median(), 1e3 * r.median() / n, r.median("memory_mb"))
+                    for n, r in zip(self.growth.files, prepared, strict=True)
+                ],
+            ),
+            growth_table(
+                "An epoch against its frames",
+                f"Batches of {self.batch}, held in memory.",
+                ("frames", "s", "ms a frame"),
+                [(n, r.median(), 1e3 * r.median() / n) for n, r in zip(self.growth.frames, passed, strict=True)],
+            ),
+        ]
+        return tables, [*steps, *prepared, *passed]
+
+    def _grow(self, subjects: Sequence[Subject]) -> list[Result]:
+        return measure(subjects, max(1, self.rounds // 2), "growth")
+
+    def _archive(self, files: int, form: str) -> Path:
+        root = self.folder / f"{form}-{files}"
+        make_archive(root, replace(self.archive, observations=files, labelled=0, format=form))
+        return root
+
+    def _part_of(self, archive: Path, files: int) -> Path:
+        """A folder of links to the first files of an archive."""
+        part = self.folder / f"{archive.name}-first-{files}"
+        part.mkdir(exist_ok=True)
+        for path in sorted(archive.glob("*.fits"))[:files]:
+            link = part / path.name
+            if not link.exists():
+                link.symlink_to(path.resolve())
+        return part
+
+    def _store(self, files: int) -> Path:
+        store = self.folder / f"fits-{files}.h5"
+        build_store(store, self._archive(files, "fits"))
+        return store
+
+
+PARTS: dict[str, Callable[[Benchmark], tuple[list[Table], list[Result]]]] = {
+    "training": Benchmark.training,
+    "encoding": Benchmark.encoding,
+    "files": Benchmark.reading,
+    "epochs": Benchmark.epochs,
+    "startup": Benchmark.startup,
+    "growth": Benchmark.sizes,
+}

@@ -1,0 +1,71 @@
+"""Measurements as Markdown and JSON."""
+
+import os
+import platform
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from asim_cvae.base.files import whole_file, write_json
+from asim_cvae.studies.speed.measure import Result
+
+
+@dataclass(frozen=True)
+class Table:
+    """A title, what to know, names of columns, and rows of text."""
+
+    title: str
+    note: str
+    columns: Sequence[str]
+    rows: Sequence[Sequence[str]]
+
+
+def ratio_table(title: str, note: str, results: Sequence[Result], unit: str, amount: float = 1.0) -> Table:
+    """Times, rates and ratios; ``amount`` is what a case works on, in units."""
+    rows = []
+    for result in results:
+        seconds, ratios = result.median(), result.ratios
+        rate = f"{amount / seconds:,.1f}" if amount != 1 else ""
+        ratio, spread = f"{statistics.median(ratios):.2f}", f"{min(ratios):.2f}-{max(ratios):.2f}"
+        rows.append((result.name, f"{1e3 * seconds:,.1f}", rate, ratio, spread))
+    return Table(title, note, ("", "ms", f"{unit}/s", "speed, ratio to the first", "spread"), rows)
+
+
+def growth_table(title: str, note: str, columns: Sequence[str], rows: Sequence[Sequence[float]]) -> Table:
+    """Numbers by size."""
+    return Table(title, note, columns, [[f"{value:,.4g}" for value in row] for row in rows])
+
+
+def machine() -> str:
+    """On what and with what it was measured, in one line."""
+    name = platform.processor() or platform.machine()
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        models = [line.split(":")[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")]
+        name = models[0] if models else name
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
+    software = f"{platform.system()}, Python {platform.python_version()}, torch {torch.__version__}"
+    return f"{os.cpu_count()} cores, {name}; {device}; {software}"
+
+
+def as_markdown(tables: Sequence[Table], where: str) -> str:
+    """The tables, and the machine they were measured on."""
+    lines = ["# Speed", "", f"Measured on {where}.", ""]
+    for table in tables:
+        lines += [f"## {table.title}", "", table.note, ""]
+        lines += [f"| {' | '.join(row)} |" for row in (table.columns, ["---"] * len(table.columns), *table.rows)]
+        lines.append("")
+    return "\n".join(lines)
+
+
+def write_report(folder: Path, tables: Sequence[Table], results: Mapping[str, Sequence[Result]]) -> None:
+    """Write ``bench.md`` and, with every single measurement, ``bench.json`` into ``folder``."""
+    where = machine()
+    with whole_file(folder / "bench.md") as partial:
+        partial.write_text(as_markdown(tables, where), encoding="utf-8")
+    measured: dict[str, Any] = {part: [asdict(result) for result in found] for part, found in results.items()}
+    write_json(folder / "bench.json", {"machine": where, "measurements": measured})
