@@ -1,4 +1,4 @@
-"""What the commands share: Hydra's entry point, and errors of the input as one line."""
+"""What the commands share: Hydra's entry point, errors of the input as one line, and the data that they work on."""
 
 import functools
 import logging
@@ -8,12 +8,14 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException, InstantiationException
 from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from asim_cvae.base.allocator import keep_large_blocks
@@ -21,6 +23,9 @@ from asim_cvae.base.errors import InputError
 from asim_cvae.runs.sweeps import swept_settings
 
 CONF = Path(__file__).resolve().parent.parent / "conf"
+
+OUTPUTS = Path("outputs")
+"""Where commands write, unless told otherwise."""
 
 OmegaConf.register_new_resolver("first", lambda *values: next((v for v in values if v is not None), None))
 OmegaConf.register_new_resolver("unless", lambda condition, value: value if condition is None else None)
@@ -93,3 +98,31 @@ def _errors_as_lines(name: str) -> Iterator[None]:
         sys.exit(f"{name}: {cause}")
     except KeyboardInterrupt:
         sys.exit(130)  # what a shell makes of SIGINT
+
+
+def provide_archive(data: DictConfig) -> None:
+    """Make the simulated archive that the group ``data`` describes, where it is missing or unfinished below outputs/.
+
+    Raises:
+        InputError: there is no such folder elsewhere, or the one below outputs/ holds something else.
+    """
+    if data.simulation is None or data.root is None:
+        return
+    from asim_cvae.simulator.archive import make_archive  # scipy takes its time
+
+    root = Path(data.root).expanduser()
+    log.info("data are simulated, in %s", root)
+    if OUTPUTS.resolve() in root.resolve().parents:
+        make_archive(root, instantiate(data.simulation), data.workers)
+    elif not root.is_dir():
+        raise InputError(f"{root}: no such folder; python -m asim_cvae.simulate root={root} makes it")
+
+
+def make_data(data: DictConfig, **more: Any) -> Any:
+    """The data module that the group ``data`` describes, with what is known only now."""
+    settings = data.copy()
+    with open_dict(settings):
+        simulation = settings.pop("simulation")
+        if simulation is not None and not simulation.labelled:
+            settings.ground_truth.table = None  # such an archive has none
+    return instantiate(settings, _partial_=True)(**more)

@@ -2,10 +2,9 @@
 
 import logging
 
-from hydra.utils import instantiate
 from omegaconf import DictConfig
 
-from asim_cvae.cli import command
+from asim_cvae.cli import command, make_data, provide_archive
 
 log = logging.getLogger(__name__)
 
@@ -13,7 +12,8 @@ log = logging.getLogger(__name__)
 @command("prepare")
 def main(config: DictConfig) -> None:
     """Bring the store up to date, and say what was refused and left out, and why."""
-    instantiate(config.data, _partial_=True)(scaling=None).prepare_data()
+    provide_archive(config.data)
+    make_data(config.data, scaling=None).prepare_data()
 
 
 if __name__ == "__main__":

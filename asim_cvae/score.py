@@ -7,7 +7,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig
 
 from asim_cvae.base.errors import InputError
-from asim_cvae.cli import command
+from asim_cvae.cli import command, make_data, provide_archive
 from asim_cvae.runs.folder import CONFIG
 
 log = logging.getLogger(__name__)
@@ -26,7 +26,8 @@ def main(config: DictConfig) -> None:
     if (out / CONFIG).exists():
         raise InputError(f"out={out}: is a run folder, whose own scores would be written over; choose another folder")
     model = load_model(Path(config.weights).expanduser())
-    data = instantiate(config.data, _partial_=True)(scaling=model.scaling)
+    provide_archive(config.data)
+    data = make_data(config.data, scaling=model.scaling)
     data.prepare_data()
     data.setup("predict")
     evaluation = evaluate(model.module, data, instantiate(config.scoring))

@@ -21,6 +21,7 @@ from asim_cvae.callbacks.ground_truth import GroundTruthScoring
 from asim_cvae.callbacks.health import FailedTrainingError, TrainingHealth
 from asim_cvae.callbacks.metrics import EpochMetrics
 from asim_cvae.callbacks.randomness import StepSeeds
+from asim_cvae.cli import make_data, provide_archive
 from asim_cvae.runs.folder import CHECKPOINTS
 from asim_cvae.runs.resume import check_config, is_finished, resume_point, write_config
 from asim_cvae.runs.settings import experiment_settings, named_settings
@@ -39,7 +40,7 @@ def train(config: DictConfig, folder: Path) -> None:
     """
     if config.seed < 0:
         raise InputError(f"seed={config.seed}: a seed is 0 or more")
-    data = instantiate(config.data, _partial_=True)(scaling=instantiate(config.scaling), seed=config.seed)
+    data = make_data(config.data, scaling=instantiate(config.scaling), seed=config.seed)
     is_first = rank_zero_only.rank == 0  # type: ignore[attr-defined]  # of the processes of several devices
     if is_first:
         _check_space(folder)
@@ -50,6 +51,7 @@ def train(config: DictConfig, folder: Path) -> None:
     checkpoint, restart = resume_point(folder, config.trainer.max_epochs)
     if is_first:  # it starts the others when this is done
         write_config(folder, config)
+        provide_archive(config.data)
         data.prepare_data()
     else:
         logging.getLogger().setLevel(logging.ERROR)  # the first one speaks

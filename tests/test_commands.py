@@ -225,6 +225,7 @@ def test_prepare_says_what_it_refused_and_goes_on(run, tmp_path: Path) -> None:
     [
         ("prepare", ["data=mmia", "data.root=/nowhere"], "/nowhere: no such folder"),
         ("prepare", ["data=mmia"], "no data: give data.root"),
+        ("prepare", ["data.root=/nowhere"], "python -m asim_cvae.simulate root=/nowhere makes it"),
         ("score", ["weights=/nowhere.pth"], "/nowhere.pth: no such weights"),
         ("simulate", ["root=/tmp/unwritten", "format=hdf"], "format=hdf"),
     ],

@@ -8,9 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hydra import compose, initialize_config_dir
+from omegaconf import DictConfig
 
 from asim_cvae.base.errors import InputError
-from asim_cvae.data.datamodule import EpochShuffle, MMIADataModule
+from asim_cvae.cli import CONF, make_data, provide_archive
+from asim_cvae.data.datamodule import MMIADataModule
+from asim_cvae.data.sampler import EpochShuffle
 from asim_cvae.frames.scaling import LinearScaling
 from tests.conftest import interrupt
 from tests.mmia_files import NAME, level1, light, write_fits
@@ -53,6 +57,35 @@ def test_frames_are_held_up_to_a_size(folder: Path, tmp_path: Path) -> None:
         data.prepare_data()
         data.setup("fit")
         assert data.train_dataloader().dataset.is_held == held
+
+
+def _simulated(*overrides: str) -> DictConfig:
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        return compose("prepare", [f"data.{override}" for override in overrides]).data
+
+
+def test_archives_are_made_below_outputs_and_nowhere_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    few = ("simulation.observations=2", "simulation.labelled=0", "workers=1")
+    data = _simulated(*few, "root=outputs/archives/few")
+    provide_archive(data)
+    made = sorted((tmp_path / "outputs/archives/few").glob("*.fits"))
+    assert len(made) == 2
+    made[0].unlink()
+    provide_archive(data)
+    assert made[0].exists()
+    module = make_data(data, scaling=LinearScaling())
+    module.prepare_data()
+    module.setup("predict")
+    assert not module.table.is_labelled
+    assert set(module.table.file) == {path.name for path in made}
+    elsewhere = tmp_path / "elsewhere"
+    with pytest.raises(InputError, match=f"{elsewhere}: no such folder; python -m asim_cvae.simulate root={elsewhere}"):
+        provide_archive(_simulated(*few, f"root={elsewhere}"))
+    assert not elsewhere.exists()
+    elsewhere.mkdir()
+    provide_archive(_simulated(*few, f"root={elsewhere}"))
+    assert not list(elsewhere.iterdir())
 
 
 @pytest.mark.parametrize("processes", [1, 2, 3])

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch.distributions import Normal, kl_divergence
 
-from asim_cvae.model.objective import Elbo, gaussian_kl, sample_latent, warmup_beta
+from asim_cvae.model.objective import Elbo, active_units, gaussian_kl, sample_latent, warmup_beta
 
 
 @pytest.mark.parametrize(
@@ -48,3 +48,10 @@ def test_samples_have_the_posterior_s_moments_and_gradient() -> None:
     z.sum().backward()
     torch.testing.assert_close(mu.grad, torch.ones_like(mu))
     torch.testing.assert_close(log_sigma.grad, (z - mu).detach())
+
+
+def test_active_units_are_counted_value_by_value() -> None:
+    means = torch.randn(5000, 4, generator=torch.Generator().manual_seed(0)) * torch.tensor([1.0, 0.2, 0.05, 0.0])
+    assert active_units(means) == 2
+    assert active_units(means.view(5000, 2, 2)) == 2
+    assert active_units(torch.zeros(0, 4)) == 0

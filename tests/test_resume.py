@@ -11,7 +11,7 @@ import torch
 from omegaconf import OmegaConf
 
 from asim_cvae.archive.labels import read_labels
-from asim_cvae.callbacks.checkpoints import latest_checkpoint
+from asim_cvae.runs.checkpoints import latest_checkpoint
 from tests.conftest import EPOCHS, interrupt
 
 

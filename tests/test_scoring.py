@@ -9,7 +9,6 @@ import pytest
 from asim_cvae.scoring.clusters import (
     Clustering,
     Protocol,
-    active_units,
     cluster_latents,
     probe_macro_f1,
     score_clusters,
@@ -125,11 +124,6 @@ def test_probe_finds_what_is_there_and_not_what_observations_give_away() -> None
     only_groups = np.repeat(100 * rng.normal(size=(20, 3)), 10, axis=0) + rng.normal(size=(200, 3))
     assert probe_macro_f1(only_groups, by_group, groups) < 0.75
     assert probe_macro_f1(telling, labels, np.zeros(200)) is None
-
-
-def test_active_units() -> None:
-    means = np.random.default_rng(0).normal(size=(5000, 4)) * [1.0, 0.2, 0.05, 0.0]
-    assert active_units(means) == 2
 
 
 def test_percents_are_cut() -> None:

@@ -1,9 +1,7 @@
 """Checkpoints of a run: the last one, the one before it, and the best by validation."""
 
-import logging
 import shutil
 import signal
-import zipfile
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -12,12 +10,8 @@ import pytorch_lightning as pl
 import torch
 
 from asim_cvae.base.files import whole_file
-from asim_cvae.data.datamodule import EpochShuffle
-from asim_cvae.runs.export import CHECKPOINT_KEY
-
-log = logging.getLogger(__name__)
-
-LAST, PREVIOUS, BEST = "last.ckpt", "previous.ckpt", "best.ckpt"
+from asim_cvae.data.sampler import EpochShuffle
+from asim_cvae.runs.checkpoints import BEST, LAST, PREVIOUS
 
 _STEPS = 20  # of several devices from one look for signals to the next
 
@@ -139,29 +133,3 @@ class RunCheckpoints(pl.Callback):
                     shutil.copyfile(partial, copy)
             if last.exists():
                 last.replace(self.folder / PREVIOUS)
-
-
-def latest_checkpoint(folder: Path) -> tuple[Path, dict[str, Any]] | None:
-    """The newest undamaged checkpoint in ``folder`` and its content, plain types only; None where there is none.
-
-    Damaged ones are set aside under another name, so that no good one is replaced by them.
-    """
-    for path in (folder / LAST, folder / PREVIOUS):
-        if path.exists():
-            try:
-                return path, _load_checked(path)
-            except Exception as error:  # torch and zipfile raise anything on damaged files
-                log.warning("%s is damaged (%s) and set aside", path, error)
-                path.replace(path.with_suffix(".damaged"))
-    return None
-
-
-def _load_checked(path: Path) -> dict[str, Any]:
-    with zipfile.ZipFile(path) as archive:
-        damaged = archive.testzip()  # torch itself does not look at the checksums
-    if damaged is not None:
-        raise zipfile.BadZipFile(f"checksum of {damaged}")
-    content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    if CHECKPOINT_KEY not in content:
-        raise ValueError("not a checkpoint of this program")
-    return content

@@ -12,7 +12,8 @@ from asim_cvae.data.datamodule import MMIADataModule
 from asim_cvae.figures.dashboard import add_layout, add_pictures, add_projector, add_scores
 from asim_cvae.figures.pictures import Pictures
 from asim_cvae.model.module import CVAEModule
-from asim_cvae.runs.export import CHECKPOINT_KEY, describe_model, export_model, write_results
+from asim_cvae.runs.checkpoints import CHECKPOINT_KEY
+from asim_cvae.runs.export import describe_model, export_model, write_results
 from asim_cvae.scoring.clusters import Protocol
 from asim_cvae.scoring.evaluation import Evaluation, evaluate
 from asim_cvae.scoring.table import format_scores

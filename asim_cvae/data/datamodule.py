@@ -1,10 +1,9 @@
-"""Scaled frames for training, validation and scoring, as a LightningDataModule."""
+"""An archive's frames for training, validation and scoring, as a LightningDataModule."""
 
 import hashlib
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -13,17 +12,15 @@ import pytorch_lightning as pl
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader
 
 from asim_cvae.base.errors import InputError
-from asim_cvae.base.seeds import derived_seed
+from asim_cvae.data.dataset import FrameDataset
+from asim_cvae.data.sampler import EpochShuffle
 from asim_cvae.frames.build import build_store
 from asim_cvae.frames.scaling import Scaling
-from asim_cvae.frames.slicing import FRAME_SAMPLES
 from asim_cvae.frames.split import validation_observations
 from asim_cvae.frames.store import FRAME_BYTES, FrameStore, FrameTable
-from asim_cvae.instrument.photometers import PHOTOMETERS
-from asim_cvae.simulator.archive import Simulation, make_archive
 
 log = logging.getLogger(__name__)
 
@@ -31,104 +28,8 @@ STORES = Path("outputs/stores")
 """Where stores go that are given no place."""
 
 _ENCODING_BATCH = 100  # not the training batch: scores must not depend on it, in the last digit either
-_SLAB = 256  # frames, 15 MB
 _CPU = torch.device("cpu")
 _HOLD = ("auto", "device", "memory", "store")
-
-
-class FrameDataset(Dataset[Tensor]):
-    """Scaled frames of a store's ``rows``; for a batch of indices, a batch.
-
-    They are held on ``device``, from where batches come, or read when asked for where that is None.
-    """
-
-    def __init__(
-        self, store: FrameStore, rows: NDArray[np.int64], scaling: Scaling, device: torch.device | None
-    ) -> None:
-        self.store = store
-        self.rows = rows
-        self.scaling = scaling
-        self._held = None if device is None else self._read(rows, device)
-
-    @property
-    def is_held(self) -> bool:
-        """Whether frames are held, not read."""
-        return self._held is not None
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def __getitem__(self, index: int) -> Tensor:
-        return self.__getitems__([index])[0]
-
-    def __getitems__(self, indices: list[int]) -> Tensor:
-        """Frames (n, 3, 5000) as the network is to see them."""
-        return self._read(self.rows[indices], _CPU) if self._held is None else self._held[indices]
-
-    def announce(self, index: int) -> None:
-        """Have a frame read meanwhile that will be asked for."""
-        self.store.announce(self.rows[[index]])
-
-    def flux(self, index: int) -> NDArray[np.float32]:
-        """One frame, (3, 5000), in uW/m^2 and in time order."""
-        frame: NDArray[np.float32] = self.store.frames(self.rows[[index]])[0]
-        return frame
-
-    def _read(self, rows: NDArray[np.int64], device: torch.device) -> Tensor:
-        if device == _CPU and len(rows) <= _SLAB:
-            return torch.from_numpy(self.scaling.scale(self.store.frames(rows)))
-        scaled = torch.empty((len(rows), len(PHOTOMETERS), FRAME_SAMPLES), device=device)
-        for first in range(0, len(rows), _SLAB):  # so that no second copy of all is made
-            part = slice(first, first + _SLAB)
-            scaled[part] = torch.from_numpy(self.scaling.scale(self.store.frames(rows[part])))
-        return scaled
-
-
-class EpochShuffle(Sampler[int]):
-    """An order of ``size`` items for each epoch, a function of seed and epoch alone: a resumed run draws it again.
-
-    Of several ``processes`` each has a share of it, as large as every other's. Items are announced ``ahead`` items
-    before they come.
-    """
-
-    def __init__(
-        self,
-        size: int,
-        seed: int,
-        process: int = 0,
-        processes: int = 1,
-        announce: Callable[[int], None] | None = None,
-        ahead: int = 0,
-    ) -> None:
-        self.size = size
-        self.seed = seed
-        self.process = process
-        self.processes = processes
-        self.announce = announce
-        self.ahead = ahead
-        self.epoch = 0
-        self._skip = 0
-
-    def set_epoch(self, epoch: int) -> None:
-        """Lightning says which epoch begins."""
-        self.epoch = epoch
-
-    def skip_once(self, items: int) -> None:
-        """Leave out the first ``items`` of the next order: they were used before the run was interrupted."""
-        self._skip = items
-
-    def __len__(self) -> int:
-        return self.size // self.processes
-
-    def __iter__(self) -> Iterator[int]:
-        generator = torch.Generator().manual_seed(derived_seed(self.seed, self.epoch))
-        skip, self._skip = self._skip, 0
-        order = torch.randperm(self.size, generator=generator)[self.process :: self.processes][: len(self)]
-        items: list[int] = order[skip:].tolist()
-        for item, later in zip_longest(items, items[self.ahead :]):
-            if self.announce is not None and later is not None:
-                self.announce(later)
-            yield item
 
 
 @dataclass(frozen=True)
@@ -160,7 +61,6 @@ class MMIADataModule(pl.LightningDataModule):
         ground_truth: ``root`` and ``table`` of the files to score on; see :func:`asim_cvae.frames.build.build_store`.
         store: HDF5 file of the frames; one below ``outputs/stores`` named after the folders where not given. Given
             alone, it is used as it is.
-        simulation: the archive to make in ``root`` where it is not there yet.
         batch_size: frames, of each device; shrunk to what there is.
         validation_fraction: share of the observations, one at least.
         split_seed: draws them.
@@ -168,7 +68,7 @@ class MMIADataModule(pl.LightningDataModule):
             on the device where they fill half of its free memory at most, else in memory, else in the store.
         memory_gb: frames of a split are held in memory up to this size, by each device's process.
         readers: processes that read frames ahead where they are not held; 0: none but this one.
-        workers: processes that read or simulate files; where not given as many as there are cores, fewer for few files.
+        workers: processes that read files; where not given as many as there are cores, fewer for few files.
         seed: of the order of training frames.
     """
 
@@ -178,7 +78,6 @@ class MMIADataModule(pl.LightningDataModule):
         root: str | Path | None = None,
         ground_truth: Mapping[str, Any] | None = None,
         store: str | Path | None = None,
-        simulation: Simulation | None = None,
         batch_size: int = 100,
         validation_fraction: float = 0.1,
         split_seed: int = 0,
@@ -196,10 +95,8 @@ class MMIADataModule(pl.LightningDataModule):
         self.scaling = scaling
         self.root = _path(root)
         self.ground_truth_root = _path((ground_truth or {}).get("root"))
-        labelled = simulation is None or simulation.labelled > 0
-        self.ground_truth_table = _path((ground_truth or {}).get("table")) if labelled else None
+        self.ground_truth_table = _path((ground_truth or {}).get("table"))
         self.store_path = _path(store) or self._default_store()
-        self.simulation = simulation
         self.batch_size = batch_size
         self.validation_fraction = validation_fraction
         self.split_seed = split_seed
@@ -213,12 +110,9 @@ class MMIADataModule(pl.LightningDataModule):
         self.train_rows = self.validation_rows = np.zeros(0, dtype=np.int64)
 
     def prepare_data(self) -> None:
-        """Simulate the archive if it is wanted and missing, and bring the store up to date with the files."""
+        """Bring the store up to date with the files."""
         if self._prepared or (self.root is None and self.ground_truth_root is None and self.store_path.exists()):
             return
-        if self.simulation is not None and self.root is not None:
-            log.info("data are simulated, in %s", self.root)
-            make_archive(self.root, self.simulation, self.workers)
         places = (self.root, self.ground_truth_root, self.ground_truth_table)
         for line in build_store(self.store_path, *places, self.workers).lines():
             log.info(line)

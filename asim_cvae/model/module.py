@@ -10,8 +10,14 @@ from torch.distributions import Distribution
 from torch.optim import Optimizer
 
 from asim_cvae.base.errors import InputError
-from asim_cvae.model.objective import Elbo, frame_log_likelihood, gaussian_kl, sample_latent, warmup_beta
-from asim_cvae.scoring.clusters import active_units
+from asim_cvae.model.objective import (
+    Elbo,
+    active_units,
+    frame_log_likelihood,
+    gaussian_kl,
+    sample_latent,
+    warmup_beta,
+)
 
 
 class CVAEModule(pl.LightningModule):
@@ -91,7 +97,7 @@ class CVAEModule(pl.LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         """Count the latents that tell validation frames apart."""
-        means = torch.cat(self._validation_means).float().cpu().numpy()
+        means = torch.cat(self._validation_means)
         self._validation_means.clear()
         self.log("val/active_units", float(active_units(means)), sync_dist=True)
 

@@ -6,6 +6,9 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution
 
+ACTIVE_VARIANCE = 0.01
+"""Of a posterior mean over frames: from here on a latent is active."""
+
 
 @dataclass(frozen=True)
 class Elbo:
@@ -52,3 +55,14 @@ def warmup_beta(epoch: int, max_epochs: int, fraction: float) -> float:
     """
     warmup_epochs = round(fraction * max_epochs)
     return min(epoch / warmup_epochs, 1.0) if warmup_epochs else 1.0
+
+
+def active_units(means: Tensor) -> int:
+    """Count latents whose posterior mean has a variance over frames above 0.01 (Burda et al. 2016, arXiv:1509.00519).
+
+    Args:
+        means: (N, ...), one posterior mean a frame; latents of any shape are counted value by value.
+    """
+    if not len(means):
+        return 0
+    return int((means.float().flatten(1).var(0, correction=0) > ACTIVE_VARIANCE).sum())

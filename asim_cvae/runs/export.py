@@ -17,6 +17,7 @@ from asim_cvae.base.files import whole_file, write_json, write_npz
 from asim_cvae.frames.scaling import Scaling, build_scaling, scaling_settings
 from asim_cvae.model.module import CVAEModule
 from asim_cvae.nn import build_network, network_settings
+from asim_cvae.runs.checkpoints import CHECKPOINT_KEY
 from asim_cvae.runs.folder import LATENTS, SCORES
 from asim_cvae.runs.thesis import THESIS_SCALING, load_thesis_weights
 from asim_cvae.scoring.evaluation import Evaluation
@@ -25,8 +26,6 @@ log = logging.getLogger(__name__)
 
 WEIGHTS = "model.safetensors"
 DESCRIPTION = "model.json"
-CHECKPOINT_KEY = "asim_cvae"
-"""Where a checkpoint keeps the description of its model, beside what Lightning puts there."""
 
 _FORMAT = 1
 

@@ -9,8 +9,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from asim_cvae.base.errors import InputError
 from asim_cvae.base.files import whole_file
-from asim_cvae.callbacks.checkpoints import latest_checkpoint
-from asim_cvae.runs.export import CHECKPOINT_KEY
+from asim_cvae.runs.checkpoints import CHECKPOINT_KEY, latest_checkpoint
 from asim_cvae.runs.folder import CHECKPOINTS, CONFIG, SCORES
 from asim_cvae.runs.settings import CHANGEABLE
 

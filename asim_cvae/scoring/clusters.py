@@ -24,7 +24,6 @@ Labels = NDArray[np.str_]
 
 PROBE_NEIGHBOURS = 10
 PROBE_FOLDS = 5
-ACTIVE_VARIANCE = 0.01
 
 
 @dataclass(frozen=True)
@@ -150,8 +149,3 @@ def probe_macro_f1(latents: Latents, labels: Labels, groups: NDArray[Any]) -> fl
         probe = KNeighborsClassifier(min(PROBE_NEIGHBOURS, len(train)))
         predicted[test] = probe.fit(latents[train], labels[train]).predict(latents[test])
     return float(f1_score(labels, predicted, average="macro", labels=np.unique(labels), zero_division=0))
-
-
-def active_units(means: Latents) -> int:
-    """Latents whose posterior mean varies over the frames by more than 0.01 (Burda et al. 2016, arXiv:1509.00519)."""
-    return int((np.var(means, axis=0) > ACTIVE_VARIANCE).sum()) if len(means) else 0

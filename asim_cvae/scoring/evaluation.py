@@ -12,12 +12,11 @@ from torch import Tensor
 from asim_cvae.data.datamodule import MMIADataModule, ScoredFrames
 from asim_cvae.frames.scaling import Scaling
 from asim_cvae.model.module import CVAEModule
-from asim_cvae.model.objective import frame_log_likelihood, gaussian_kl, sample_latent
+from asim_cvae.model.objective import active_units, frame_log_likelihood, gaussian_kl, sample_latent
 from asim_cvae.scoring.clusters import (
     Clustering,
     ClusterScore,
     Protocol,
-    active_units,
     cluster_latents,
     probe_macro_f1,
     score_clusters,
@@ -107,7 +106,7 @@ def evaluate(module: CVAEModule, datamodule: MMIADataModule, protocol: Protocol)
                      "latent": protocol.latent},
         **clusters.as_dict(),
         "probe_macro_f1": probe_macro_f1(latents, labels, frames.file) if clustering and labels is not None else None,
-        "active_units": active_units(encoded.mu) if finite else None,
+        "active_units": active_units(torch.from_numpy(encoded.mu)) if finite else None,
         "log_px": _mean(encoded.log_px),
         "kl": _mean(encoded.kl),
     }  # fmt: skip

@@ -15,7 +15,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from asim_cvae.base.allocator import keep_large_blocks
-from asim_cvae.data.datamodule import EpochShuffle, FrameDataset
+from asim_cvae.data.dataset import FrameDataset
+from asim_cvae.data.sampler import EpochShuffle
 from asim_cvae.frames.slicing import slice_frames
 from asim_cvae.frames.store import FrameStore
 from asim_cvae.instrument.photometers import counts_to_flux
