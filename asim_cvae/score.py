@@ -33,9 +33,9 @@ def main(config: DictConfig) -> None:
     evaluation = evaluate(model.module, data, instantiate(config.scoring))
     if not len(evaluation.latents):
         raise InputError("no frames to score; what was refused or left out is said above")
-    scores = write_results(out, evaluation, model.training)
+    scores = write_results(out, evaluation, model.run_info)
     if config.figures is not None:
-        pictures = Pictures(evaluation, model.module, model.scaling, str(model.training["experiment"]))
+        pictures = Pictures(evaluation, model.module, model.scaling, str(model.run_info["experiment"]))
         pictures.write(out, config.figures)
     log.info("%s\nscores, latents and figures are in %s", format_scores(scores), out)
 

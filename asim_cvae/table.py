@@ -6,7 +6,7 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from asim_cvae.base.errors import InputError
-from asim_cvae.base.files import whole_file
+from asim_cvae.base.files import atomic_write
 from asim_cvae.cli import command
 from asim_cvae.runs.folder import find_runs
 from asim_cvae.scoring.published import PUBLISHED_TABLE, PublishedRow, read_published
@@ -25,7 +25,7 @@ def main(config: DictConfig) -> None:
     table = build_table(runs, _published(config.reference))
     name = f"{'simulated_' if is_simulated(runs) else ''}table1"
     for suffix, write in FORMATS.items():
-        with whole_file(out / f"{name}.{suffix}") as partial:
+        with atomic_write(out / f"{name}.{suffix}") as partial:
             partial.write_text(write(table), encoding="utf-8")
     log.info("%s", as_markdown(table))
     for reason in [*left_out, *table.left_out]:

@@ -98,13 +98,13 @@ def _fit(
     seed = config.seed if restart == 0 else derived_seed(config.seed, restart)
     pl.seed_everything(seed, workers=True, verbose=False)
     module = instantiate(config.model)
-    training = {"experiment": config.name, "seed": config.seed, "restarts": restart}
+    run_info = {"experiment": config.name, "seed": config.seed, "restarts": restart}
     settings = named_settings(experiment_settings(OmegaConf.to_container(config, resolve=True)))  # type: ignore[arg-type]
     callbacks = [
         TrainingHealth(),
         StepSeeds(seed),
         EpochMetrics(),
-        GroundTruthScoring(instantiate(config.scoring), training, settings, config.figures),
+        GroundTruthScoring(instantiate(config.scoring), run_info, settings, config.figures),
         RunCheckpoints(folder / CHECKPOINTS, "val/elbo", stop),
     ]
     trainer = instantiate(

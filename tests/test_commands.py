@@ -200,7 +200,7 @@ def test_same_seed_same_run(run, trained: Path, small: list[str], tmp_path: Path
 def test_a_damaged_model_is_refused_in_one_line(run, trained: Path, small: list[str], tmp_path: Path) -> None:
     for name, content in (
         ("model.safetensors", b"broken"),
-        ("model.json", b'{"format": 1, "network": {"name": "os"}}'),
+        ("model.json", b'{"format": 2, "network": {"name": "os"}}'),
     ):
         folder = tmp_path / name
         shutil.copytree(trained, folder)

@@ -101,19 +101,19 @@ def test_processes_share_an_order(processes: int) -> None:
     assert sorted(whole) == list(range(20))
 
 
-def test_frames_to_be_read_are_announced_a_batch_before(folder: Path, tmp_path: Path) -> None:
+def test_frames_to_be_read_are_prefetched_a_batch_before(folder: Path, tmp_path: Path) -> None:
     data = MMIADataModule(LinearScaling(), folder, store=tmp_path / "s.h5", batch_size=4, hold="store")
     data.prepare_data()
     data.setup("fit")
     loader = data.train_dataloader()
     order = loader.sampler
-    assert order.announce == loader.dataset.announce
-    announced: list[int] = []
-    order.announce = announced.append
-    seen = [(item, len(announced)) for item in order]
+    assert order.prefetch == loader.dataset.prefetch
+    prefetched: list[int] = []
+    order.prefetch = prefetched.append
+    seen = [(item, len(prefetched)) for item in order]
     items = [item for item, _ in seen]
     assert sorted(items) == list(range(len(data.train_rows)))
-    assert announced == items[4:]
+    assert prefetched == items[4:]
     assert [count for _, count in seen[:-4]] == list(range(1, len(items) - 3))
 
 

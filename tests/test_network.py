@@ -13,7 +13,7 @@ from asim_cvae.callbacks.health import _tells_apart
 from asim_cvae.model.module import CVAEModule
 from asim_cvae.model.objective import frame_log_likelihood, gaussian_kl
 from asim_cvae.nn import BetaLikelihood, ThesisNetwork, build_network, network_settings
-from asim_cvae.nn.kernels.bounds import LOG_CONCENTRATION, soft_bound
+from asim_cvae.nn.kernels.bounds import LOG_CONCENTRATION, soft_clamp
 from asim_cvae.runs.thesis import load_thesis_weights
 
 WEIGHTS = (
@@ -224,12 +224,12 @@ def test_beta_density_of_diverging_networks(log_large: float, dtype: torch.dtype
     """Beta(1, b): log density (b - 1) log(1 - x) + log b, far beyond what trained networks give."""
     log_beta = torch.full((3,), log_large, dtype=dtype)
     x = torch.tensor([0.3, 1.0, 3.0], dtype=dtype) / log_beta.exp()
-    value, by_log_alpha, by_log_beta = _density(x, torch.zeros_like(x), log_beta, BetaLikelihood)
+    value, grad_log_alpha, grad_log_beta = _density(x, torch.zeros_like(x), log_beta, BetaLikelihood)
     b, x = log_beta.double().exp(), x.double()
     euler = 0.5772156649015329  # -digamma(1)
     torch.testing.assert_close(value, (b - 1) * torch.log1p(-x) + b.log(), rtol=1e-4, atol=1e-4)
-    torch.testing.assert_close(by_log_beta, 1 + b * torch.log1p(-x), rtol=1e-4, atol=1e-4)
-    torch.testing.assert_close(by_log_alpha, x.log() + euler + b.log(), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(grad_log_beta, 1 + b * torch.log1p(-x), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(grad_log_alpha, x.log() + euler + b.log(), rtol=1e-4, atol=1e-4)
 
 
 def test_beta_density_of_nothing() -> None:
@@ -262,16 +262,16 @@ def test_beta_density_of_other_shapes_and_half_precision() -> None:
 
 def test_bounds_change_nothing_in_the_ordinary_range_and_keep_the_rest_finite() -> None:
     x = torch.linspace(-10, 22, 1001)
-    assert torch.equal(soft_bound(x, *LOG_CONCENTRATION), x)
+    assert torch.equal(soft_clamp(x, *LOG_CONCENTRATION), x)
     far = torch.tensor([-1e9, 1e9, -10.1, 22.1], requires_grad=True)
-    bounded = soft_bound(far, *LOG_CONCENTRATION)
+    bounded = soft_clamp(far, *LOG_CONCENTRATION)
     assert bounded.exp().isfinite().all()
     bounded.sum().backward()
     assert (far.grad > 0).all()
     near = torch.tensor([-12.0, -10.0, 3.0, 22.0, 25.0], dtype=torch.float64, requires_grad=True)
     expected = torch.tensor([-10 - math.log(3), -10.0, 3.0, 22.0, 22 + math.log(4)], dtype=torch.float64)
-    torch.testing.assert_close(soft_bound(near, *LOG_CONCENTRATION), expected)
-    assert torch.autograd.gradcheck(lambda t: soft_bound(t, -9.5, 21.5), near)
+    torch.testing.assert_close(soft_clamp(near, *LOG_CONCENTRATION), expected)
+    assert torch.autograd.gradcheck(lambda t: soft_clamp(t, -9.5, 21.5), near)
     network = ThesisNetwork().eval()
     with torch.no_grad():
         frames = 1e6 * torch.rand(2, 3, 5000)  # far from anything trained on

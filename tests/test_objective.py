@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch.distributions import Normal, kl_divergence
 
-from asim_cvae.model.objective import Elbo, active_units, gaussian_kl, sample_latent, warmup_beta
+from asim_cvae.model.objective import ElboTerms, active_units, gaussian_kl, sample_latent, warmup_beta
 
 
 @pytest.mark.parametrize(
@@ -34,7 +34,7 @@ def test_kl_against_torch() -> None:
 
 
 def test_loss_weighs_the_kl_term_and_the_elbo_does_not() -> None:
-    terms = Elbo(log_px=torch.tensor([10.0, 20.0]), kl=torch.tensor([1.0, 5.0]), beta=0.25)
+    terms = ElboTerms(log_px=torch.tensor([10.0, 20.0]), kl=torch.tensor([1.0, 5.0]), beta=0.25)
     assert terms.loss.item() == -15 + 0.25 * 3
     assert terms.elbo.item() == 15 - 3
 

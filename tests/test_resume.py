@@ -82,7 +82,7 @@ def test_a_damaged_checkpoint_is_passed_over(run, whole: Path, tmp_path: Path) -
 def test_checkpoints_are_of_plain_types_and_complete(whole: Path) -> None:
     path, content = latest_checkpoint(whole / "checkpoints")
     assert path.name == "last.ckpt"
-    assert content["asim_cvae"]["training"] == {
+    assert content["asim_cvae"]["run_info"] == {
         "experiment": "relu_lr2e-4",
         "seed": 0,
         "restarts": json.loads((whole / "scores.json").read_text())["restarts"],
@@ -90,7 +90,7 @@ def test_checkpoints_are_of_plain_types_and_complete(whole: Path) -> None:
     }
     assert {"state_dict", "optimizer_states", "loops", "callbacks"} <= set(content)
     best = torch.load(whole / "checkpoints" / "best.ckpt", weights_only=True)
-    assert best["asim_cvae"]["training"]["epochs"] <= EPOCHS
+    assert best["asim_cvae"]["run_info"]["epochs"] <= EPOCHS
 
 
 def test_more_epochs_may_be_asked_for_and_nothing_else_changed(run, whole: Path, tmp_path: Path) -> None:

@@ -8,14 +8,14 @@ import pytest
 
 from asim_cvae.scoring.clusters import (
     Clustering,
-    Protocol,
+    ClusteringProtocol,
     cluster_latents,
     probe_macro_f1,
     score_clusters,
 )
 from asim_cvae.scoring.table import percent
 
-PROTOCOL = Protocol()
+PROTOCOL = ClusteringProtocol()
 
 
 def _blobs() -> tuple[np.ndarray, np.ndarray]:

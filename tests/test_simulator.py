@@ -26,7 +26,7 @@ from asim_cvae.instrument.photometers import flux_to_counts
 from asim_cvae.simulator import archive as archive_room
 from asim_cvae.simulator.archive import TABLE_NAME, Simulation, make_archive
 from asim_cvae.simulator.events import Cloud, Pulse, cloud_pulse, expected_light, particles, return_stroke
-from asim_cvae.simulator.labelling import Rule, frame_peaks
+from asim_cvae.simulator.labelling import LabelRule, frame_peaks
 from asim_cvae.simulator.observation import simulate_observation
 from asim_cvae.simulator.orbit import ground_track, start_time, sun_elevation
 from asim_cvae.simulator.photometer import SKIES, background_counts, photon_counts
@@ -325,7 +325,7 @@ def test_skies_hold_what_was_measured() -> None:
         assert skies[name] / 400 == pytest.approx(sky.share, abs=0.08)
 
 
-def _class_of(pulses: list[Pulse], rule: Rule | None = None) -> tuple[str, bool]:
+def _class_of(pulses: list[Pulse], rule: LabelRule | None = None) -> tuple[str, bool]:
     peaks = frame_peaks(expected_light(pulses, QUIET, FRAME_SAMPLES), QUIET)
     label, ambiguous = (rule or RULE).classify(peaks)
     return label.item(), ambiguous.item()

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 
 @contextmanager
-def whole_file(path: Path) -> Iterator[Path]:
+def atomic_write(path: Path) -> Iterator[Path]:
     """A name to write to; the file appears as ``path`` when all went well, and not at all otherwise.
 
     What a killed program left under that name is written over.
@@ -29,13 +29,13 @@ def whole_file(path: Path) -> Iterator[Path]:
 def write_json(path: Path, content: Any) -> None:
     """Write ``content`` as JSON. NaN and infinity, which JSON lacks, raise ValueError."""
     text = json.dumps(content, indent=2, allow_nan=False, ensure_ascii=False)
-    with whole_file(path) as partial:
+    with atomic_write(path) as partial:
         partial.write_text(text + "\n", encoding="utf-8")
 
 
 def write_npz(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
     """Write arrays as an ``.npz`` of the same bytes for the same arrays (``np.savez`` takes no array named 'file')."""
-    with whole_file(path) as partial, zipfile.ZipFile(partial, "w", zipfile.ZIP_DEFLATED) as archive:
+    with atomic_write(path) as partial, zipfile.ZipFile(partial, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, array in arrays.items():
             with archive.open(zipfile.ZipInfo(f"{name}.npy"), "w", force_zip64=True) as stream:
                 np.lib.format.write_array(stream, np.asanyarray(array), allow_pickle=False)

@@ -9,7 +9,7 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 
-from asim_cvae.base.files import whole_file
+from asim_cvae.base.files import atomic_write
 from asim_cvae.data.sampler import EpochShuffle
 from asim_cvae.runs.checkpoints import BEST, LAST, PREVIOUS
 
@@ -126,10 +126,10 @@ class RunCheckpoints(pl.Callback):
         if not trainer.is_global_zero:
             trainer.save_checkpoint(last)  # which only the first process writes, when all are there
             return
-        with whole_file(last) as partial:
+        with atomic_write(last) as partial:
             trainer.save_checkpoint(partial)
             if is_best:  # before the last one says that it is there
-                with whole_file(self.folder / BEST) as copy:
+                with atomic_write(self.folder / BEST) as copy:
                     shutil.copyfile(partial, copy)
             if last.exists():
                 last.replace(self.folder / PREVIOUS)

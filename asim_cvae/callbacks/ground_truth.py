@@ -14,7 +14,7 @@ from asim_cvae.figures.pictures import Pictures
 from asim_cvae.model.module import CVAEModule
 from asim_cvae.runs.checkpoints import CHECKPOINT_KEY
 from asim_cvae.runs.export import describe_model, export_model, write_results
-from asim_cvae.scoring.clusters import Protocol
+from asim_cvae.scoring.clusters import ClusteringProtocol
 from asim_cvae.scoring.evaluation import Evaluation, evaluate
 from asim_cvae.scoring.table import format_scores
 
@@ -28,16 +28,20 @@ class GroundTruthScoring(pl.Callback):
 
     Args:
         protocol: how to score.
-        training: what is known of the run: experiment, seed, restarts.
+        run_info: what is known of the run: experiment, seed, restarts.
         settings: of the run, by name, to sort scores by.
         figures: frames to draw where there are no labelled clusters; None: no figures at all.
     """
 
     def __init__(
-        self, protocol: Protocol, training: Mapping[str, Any], settings: Mapping[str, Any], figures: int | None
+        self,
+        protocol: ClusteringProtocol,
+        run_info: Mapping[str, Any],
+        settings: Mapping[str, Any],
+        figures: int | None,
     ) -> None:
         self.protocol = protocol
-        self.training = training
+        self.run_info = run_info
         self.settings = settings
         self.figures = figures
 
@@ -53,7 +57,7 @@ class GroundTruthScoring(pl.Callback):
         """Put into each checkpoint what is needed to build its model."""
         module, data = _ours(trainer, pl_module)
         epochs = trainer.fit_loop.epoch_progress.state_dict()["current"]["processed"]  # with the one that ends
-        checkpoint[CHECKPOINT_KEY] = describe_model(module, data.scaling, self._training(epochs))
+        checkpoint[CHECKPOINT_KEY] = describe_model(module, data.scaling, self._run_info(epochs))
 
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Score the module as it is when training ends."""
@@ -61,16 +65,16 @@ class GroundTruthScoring(pl.Callback):
             return
         module, data = _ours(trainer, pl_module)
         folder = Path(trainer.default_root_dir)
-        training = self._training(trainer.current_epoch)
-        experiment = str(training["experiment"])
+        run_info = self._run_info(trainer.current_epoch)
+        experiment = str(run_info["experiment"])
         evaluation = evaluate(module, data, self.protocol)
-        export_model(folder, describe_model(module, data.scaling, training), module, evaluation)
+        export_model(folder, describe_model(module, data.scaling, run_info), module, evaluation)
         drawn: list[Path] = []
         if self.figures is not None:
             pictures = Pictures(evaluation, module, data.scaling, experiment)
             drawn = [*pictures.write(folder, self.figures), *pictures.write_training_curves(folder)]
-        self._show(trainer, evaluation, {**training, **evaluation.scores}, drawn)
-        scores = write_results(folder, evaluation, training)  # last: where it is, the run is finished
+        self._show(trainer, evaluation, {**run_info, **evaluation.scores}, drawn)
+        scores = write_results(folder, evaluation, run_info)  # last: where it is, the run is finished
         log.info("%s\nscores, latents and figures are in %s", format_scores(scores), folder)
 
     def _show(
@@ -85,8 +89,8 @@ class GroundTruthScoring(pl.Callback):
         add_projector(logger.experiment, evaluation)
         logger.experiment.flush()
 
-    def _training(self, epochs: int) -> Mapping[str, Any]:
-        return {**self.training, "epochs": epochs}
+    def _run_info(self, epochs: int) -> Mapping[str, Any]:
+        return {**self.run_info, "epochs": epochs}
 
 
 def _ours(trainer: pl.Trainer, pl_module: pl.LightningModule) -> tuple[CVAEModule, MMIADataModule]:

@@ -171,8 +171,8 @@ class MMIADataModule(pl.LightningDataModule):
             raise InputError(f"{len(self.train_rows)} frames to train on are too few for {processes} devices")
         dataset = self._dataset(self.train_rows, self._device())
         batch = min(self.batch_size, share)
-        announce = None if dataset.is_held else dataset.announce
-        order = EpochShuffle(len(self.train_rows), self.seed, process, processes, announce, ahead=batch)
+        prefetch = None if dataset.is_held else dataset.prefetch
+        order = EpochShuffle(len(self.train_rows), self.seed, process, processes, prefetch, ahead=batch)
         return self._loader(dataset, batch, sampler=order, drop_last=True)
 
     def val_dataloader(self) -> DataLoader[Tensor]:

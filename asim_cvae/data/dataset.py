@@ -44,9 +44,9 @@ class FrameDataset(Dataset[Tensor]):
         """Frames (n, 3, 5000) as the network is to see them."""
         return self._read(self.rows[indices], _CPU) if self._held is None else self._held[indices]
 
-    def announce(self, index: int) -> None:
+    def prefetch(self, index: int) -> None:
         """Have a frame read meanwhile that will be asked for."""
-        self.store.announce(self.rows[[index]])
+        self.store.prefetch(self.rows[[index]])
 
     def flux(self, index: int) -> NDArray[np.float32]:
         """One frame, (3, 5000), in uW/m^2 and in time order."""

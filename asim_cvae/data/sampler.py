@@ -12,7 +12,7 @@ from asim_cvae.base.seeds import derived_seed
 class EpochShuffle(Sampler[int]):
     """An order of ``size`` items for each epoch, a function of seed and epoch alone: a resumed run draws it again.
 
-    Of several ``processes`` each has a share of it, as large as every other's. Items are announced ``ahead`` items
+    Of several ``processes`` each has a share of it, as large as every other's. Items are prefetched ``ahead`` items
     before they come.
     """
 
@@ -22,14 +22,14 @@ class EpochShuffle(Sampler[int]):
         seed: int,
         process: int = 0,
         processes: int = 1,
-        announce: Callable[[int], None] | None = None,
+        prefetch: Callable[[int], None] | None = None,
         ahead: int = 0,
     ) -> None:
         self.size = size
         self.seed = seed
         self.process = process
         self.processes = processes
-        self.announce = announce
+        self.prefetch = prefetch
         self.ahead = ahead
         self.epoch = 0
         self._skip = 0
@@ -51,6 +51,6 @@ class EpochShuffle(Sampler[int]):
         order = torch.randperm(self.size, generator=generator)[self.process :: self.processes][: len(self)]
         items: list[int] = order[skip:].tolist()
         for item, later in zip_longest(items, items[self.ahead :]):
-            if self.announce is not None and later is not None:
-                self.announce(later)
+            if self.prefetch is not None and later is not None:
+                self.prefetch(later)
             yield item

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE
 
-from asim_cvae.base.files import whole_file
+from asim_cvae.base.files import atomic_write
 from asim_cvae.figures.panels import (
     Groups,
     LatentMap,
@@ -201,6 +201,6 @@ class Pictures:
 
 
 def _save(path: Path, figure: Figure) -> Path:
-    with whole_file(path) as partial:
+    with atomic_write(path) as partial:
         figure.savefig(partial, format="png", dpi=130)
     return path

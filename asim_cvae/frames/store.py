@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asim_cvae.base.errors import InputError
-from asim_cvae.base.files import whole_file
+from asim_cvae.base.files import atomic_write
 from asim_cvae.frames.slicing import FRAME_SAMPLES, frame_start
 from asim_cvae.instrument.photometers import PHOTOMETERS
 
@@ -140,7 +140,7 @@ class FrameStore:
             mapped: NDArray[np.float32] = self.mapped[rows]
             return mapped
         # Of a mapped file that is not cached, rows here and there take a hundred times as long.
-        self.announce(rows)
+        self.prefetch(rows)
         flux = np.empty((len(rows), len(PHOTOMETERS), FRAME_SAMPLES), dtype=np.float32)
         file = self._descriptor
         for frame, place in zip(flux, self._places(rows), strict=True):
@@ -148,7 +148,7 @@ class FrameStore:
                 raise OSError(f"{self.path}: cannot be read to its end; make it again with python -m asim_cvae.prepare")
         return flux
 
-    def announce(self, rows: NDArray[np.integer[Any]]) -> None:
+    def prefetch(self, rows: NDArray[np.integer[Any]]) -> None:
         """Have the system read ``rows`` meanwhile, where it can be told so."""
         if _READS_AT_PLACES:
             file = self._descriptor
@@ -233,7 +233,7 @@ def write_store(
     """
     labels = labels or {}
     total = sum(len(entry.frames) for entry in observations)
-    with whole_file(path) as partial, h5py.File(partial, "w") as file:
+    with atomic_write(path) as partial, h5py.File(partial, "w") as file:
         # Contiguous, not chunked: rows are read whole, and at any place, at the disk's speed.
         stored = file.create_dataset("frames", (total, len(PHOTOMETERS), FRAME_SAMPLES), dtype=np.float32)
         first = 0

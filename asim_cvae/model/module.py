@@ -11,7 +11,7 @@ from torch.optim import Optimizer
 
 from asim_cvae.base.errors import InputError
 from asim_cvae.model.objective import (
-    Elbo,
+    ElboTerms,
     active_units,
     frame_log_likelihood,
     gaussian_kl,
@@ -61,13 +61,13 @@ class CVAEModule(pl.LightningModule):
         """Reconstruction of scaled frames at the posterior mean."""
         return self.decode(self.encode(x)[0])
 
-    def elbo(self, x: Tensor, beta: float = 1.0) -> Elbo:
+    def elbo(self, x: Tensor, beta: float = 1.0) -> ElboTerms:
         """ELBO terms of scaled frames (B, 3, 5000) with one sample of z per frame."""
         return self._terms(x, *self.encode(x), beta)
 
-    def _terms(self, x: Tensor, mu: Tensor, log_sigma: Tensor, beta: float) -> Elbo:
+    def _terms(self, x: Tensor, mu: Tensor, log_sigma: Tensor, beta: float) -> ElboTerms:
         p_x = self.decode(sample_latent(mu, log_sigma))
-        return Elbo(frame_log_likelihood(p_x, x), gaussian_kl(mu, log_sigma), beta)
+        return ElboTerms(frame_log_likelihood(p_x, x), gaussian_kl(mu, log_sigma), beta)
 
     def on_fit_start(self) -> None:
         """The warm-up is a share of the epochs first asked for: a run that is made longer goes on at its beta."""
@@ -101,7 +101,7 @@ class CVAEModule(pl.LightningModule):
         self._validation_means.clear()
         self.log("val/active_units", float(active_units(means)), sync_dist=True)
 
-    def _log(self, split: str, terms: Elbo, frames: int) -> None:
+    def _log(self, split: str, terms: ElboTerms, frames: int) -> None:
         values = {"elbo": terms.elbo, "log_px": terms.log_px.mean(), "kl": terms.kl.mean()}
         self.log_dict(
             {f"{split}/{name}": value.detach() for name, value in values.items()},

@@ -11,7 +11,7 @@ ACTIVE_VARIANCE = 0.01
 
 
 @dataclass(frozen=True)
-class Elbo:
+class ElboTerms:
     """Terms of the ELBO of each frame, (B,) each, and the weight that the loss gives the second."""
 
     log_px: Tensor

@@ -103,10 +103,10 @@ class _Halves(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> Tensor:
-        by_alpha, by_beta = grads
-        grad = by_alpha.new_empty(ctx.shape)
-        grad[:, :_VALUES] = by_alpha
-        grad[:, _VALUES : 2 * _VALUES] = by_beta
+        grad_alpha, grad_beta = grads
+        grad = grad_alpha.new_empty(ctx.shape)
+        grad[:, :_VALUES] = grad_alpha
+        grad[:, _VALUES : 2 * _VALUES] = grad_beta
         grad[:, 2 * _VALUES :] = 0
         return grad
 

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from asim_cvae.nn.activation import activation as act
 from asim_cvae.nn.activation import negative_slope
-from asim_cvae.nn.kernels.blocks import BlockConvolution, activate, normalisation, pair_maximum
-from asim_cvae.nn.kernels.chunks import cached_parts
+from asim_cvae.nn.kernels.blocks import BlockConvolution, activate, max_pool2, normalisation
+from asim_cvae.nn.kernels.chunks import cache_chunks
 
 FEATURES = (3, 233)
 """Channels and length where convolutions end and linear layers begin, for frames of 3 x 5000."""
@@ -65,7 +65,7 @@ class ThesisEncoder(nn.Module):
         scale, shift = values.new_ones(1), values.new_zeros(1)
         for conv, norm, pair, length in self._stages():
             weight, bias = _folded(conv, scale, shift)
-            larger = pair_maximum(*(blocks(values, blocks.kernel(weight, bias)) for blocks in pair))
+            larger = max_pool2(*(blocks(values, blocks.kernel(weight, bias)) for blocks in pair))
             values, moments = activate(larger, len(bias), length, self.slope, norm.training)
             scale, shift = normalisation(norm, moments)
         features: Tensor = self.last(values, self.last.kernel(*_folded(self.layers[12], scale, shift)))
@@ -81,7 +81,7 @@ class ThesisEncoder(nn.Module):
             scale, shift = normalisation(norm, None)
         last = self.last.kernel(*_folded(self.layers[12], scale, shift))
         parts = []
-        for frames in cached_parts(values, 2):
+        for frames in cache_chunks(values, 2):
             part = _padded(values[frames])
             for (even, even_kernel), (odd, odd_kernel) in kernels:
                 larger = even(part, even_kernel).clamp_(min=odd(part, odd_kernel))

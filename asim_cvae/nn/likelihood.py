@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.distributions import Beta, Dirichlet, Distribution
 
-from asim_cvae.nn.kernels.chunks import cached_parts
+from asim_cvae.nn.kernels.chunks import cache_chunks
 
 _HALF_LOG_TWO_PI = 0.5 * math.log(2 * math.pi)
 
@@ -70,27 +70,27 @@ class _BetaLogProb(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, log_alpha: Tensor, log_beta: Tensor) -> Tensor:
         # Some seventy operations on each value.
         at, log_a, log_b = (tensor[None] if tensor.ndim == 0 else tensor for tensor in (x, log_alpha, log_beta))
-        value, by_logs = at.new_empty(at.shape), at.new_empty(2, *at.shape)
-        for part in cached_parts(value, 12):
-            _put_terms(at[part], log_a[part], log_b[part], value[part], by_logs[:, part])
-        ctx.save_for_backward(x, log_alpha, log_beta, by_logs.view(2, *x.shape))
+        value, grad_logs = at.new_empty(at.shape), at.new_empty(2, *at.shape)
+        for part in cache_chunks(value, 12):
+            _put_terms(at[part], log_a[part], log_b[part], value[part], grad_logs[:, part])
+        ctx.save_for_backward(x, log_alpha, log_beta, grad_logs.view(2, *x.shape))
         return value.view(x.shape)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grads: Any) -> tuple[Tensor | None, Tensor, Tensor]:
         (grad,) = grads
-        x, log_alpha, log_beta, by_logs = ctx.saved_tensors
-        by_x = None
+        x, log_alpha, log_beta, grad_logs = ctx.saved_tensors
+        grad_x = None
         if ctx.needs_input_grad[0]:
-            by_x = grad * ((log_alpha.exp() - 1) / x - (log_beta.exp() - 1) / (1 - x))
-        return by_x, grad * by_logs[0], grad * by_logs[1]
+            grad_x = grad * ((log_alpha.exp() - 1) / x - (log_beta.exp() - 1) / (1 - x))
+        return grad_x, grad * grad_logs[0], grad * grad_logs[1]
 
 
-def _put_terms(x: Tensor, log_alpha: Tensor, log_beta: Tensor, value: Tensor, by_logs: Tensor) -> None:
+def _put_terms(x: Tensor, log_alpha: Tensor, log_beta: Tensor, value: Tensor, grad_logs: Tensor) -> None:
     """(alpha - 1) log x + (beta - 1) log(1 - x) - log B(alpha, beta), and its derivatives by log alpha and log beta.
 
-    They are put into ``value`` (...) and ``by_logs`` (2, ...).
+    They are put into ``value`` (...) and ``grad_logs`` (2, ...).
 
     With beta near 1e9, as trained networks have it, lgamma(alpha + beta) and lgamma(beta) agree to all digits of
     float32. With Stirling's formula for a = alpha + n, b = beta + n, their logarithms join to
@@ -103,14 +103,14 @@ def _put_terms(x: Tensor, log_alpha: Tensor, log_beta: Tensor, value: Tensor, by
     torch.log(whole.inverse, out=value).mul_(steps - 0.5).add_(whole.lgamma_tail).add_(steps - _HALF_LOG_TWO_PI)
     # One after the other, and in place: the cache has to hold what is needed at a time.
     factors = []
-    for z, other, log_x, by_log in ((alpha, beta, x.log(), by_logs[0]), (beta, alpha, (-x).log1p_(), by_logs[1])):
+    for z, other, log_x, grad_log in ((alpha, beta, x.log(), grad_logs[0]), (beta, alpha, (-x).log1p_(), grad_logs[1])):
         own = _stirling(z)
         factors.append(own.rising.mul_(root))
         above = own.inverse.mul_(other).log1p_()
         value.sub_(own.lgamma_tail).sub_(log_x).add_(above, alpha=steps - 0.5)
         both = above.add_(log_x)
         value.addcmul_(z, both)
-        torch.sub(whole.digamma_tail, own.digamma_tail, out=by_log).add_(both).mul_(z)
+        torch.sub(whole.digamma_tail, own.digamma_tail, out=grad_log).add_(both).mul_(z)
     value.add_(factors[0].mul_(factors[1]).log_())
 
 

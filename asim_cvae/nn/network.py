@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from asim_cvae.nn.decoder import ThesisDecoder
 from asim_cvae.nn.encoder import ThesisEncoder
-from asim_cvae.nn.kernels.bounds import LOG_CONCENTRATION, LOG_SIGMA, soft_bound
+from asim_cvae.nn.kernels.bounds import LOG_CONCENTRATION, LOG_SIGMA, soft_clamp
 from asim_cvae.nn.likelihood import BetaLikelihood
 
 
@@ -37,11 +37,11 @@ class ThesisNetwork(nn.Module):
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Scaled frames (B, 3, 5000) -> mu and log sigma of q(z|x), (B, latents) each."""
         mu, log_sigma = self.encoder(x)
-        return mu, soft_bound(log_sigma, *LOG_SIGMA) if self.bounded else log_sigma
+        return mu, soft_clamp(log_sigma, *LOG_SIGMA) if self.bounded else log_sigma
 
     def decode(self, z: Tensor) -> BetaLikelihood:
         """Latents (B, latents) -> p(x|z) with batch shape (B, 3, 5000)."""
         log_alpha, log_beta = self.decoder(z)
         if self.bounded:
-            log_alpha, log_beta = (soft_bound(log_z, *LOG_CONCENTRATION) for log_z in (log_alpha, log_beta))
+            log_alpha, log_beta = (soft_clamp(log_z, *LOG_CONCENTRATION) for log_z in (log_alpha, log_beta))
         return BetaLikelihood(log_alpha, log_beta)

@@ -13,7 +13,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from asim_cvae.base.errors import InputError
-from asim_cvae.base.files import whole_file, write_json, write_npz
+from asim_cvae.base.files import atomic_write, write_json, write_npz
 from asim_cvae.frames.scaling import Scaling, build_scaling, scaling_settings
 from asim_cvae.model.module import CVAEModule
 from asim_cvae.nn import build_network, network_settings
@@ -27,31 +27,31 @@ log = logging.getLogger(__name__)
 WEIGHTS = "model.safetensors"
 DESCRIPTION = "model.json"
 
-_FORMAT = 1
+_FORMAT = 2
 
 
 @dataclass(frozen=True)
 class TrainedModel:
-    """Weights in their module, in eval mode, the scaling of its input, and what is known of its training."""
+    """Weights in their module, in eval mode, the scaling of its input, and what is known of its run."""
 
     module: CVAEModule
     scaling: Scaling
-    training: Mapping[str, Any]
+    run_info: Mapping[str, Any]
 
 
-def describe_model(module: CVAEModule, scaling: Scaling, training: Mapping[str, Any]) -> dict[str, Any]:
-    """All but the weights, as plain values; ``training`` has experiment, seed, epochs, restarts."""
+def describe_model(module: CVAEModule, scaling: Scaling, run_info: Mapping[str, Any]) -> dict[str, Any]:
+    """All but the weights, as plain values; ``run_info`` has experiment, seed, epochs, restarts."""
     return {
         "format": _FORMAT,
         "network": network_settings(module.network),
         "scaling": scaling_settings(scaling),
-        "training": dict(training),
+        "run_info": dict(run_info),
     }
 
 
 def export_model(folder: Path, description: Mapping[str, Any], module: CVAEModule, evaluation: Evaluation) -> None:
     """Write ``model.safetensors`` and ``model.json``: all that inference needs."""
-    with whole_file(folder / WEIGHTS) as partial:
+    with atomic_write(folder / WEIGHTS) as partial:
         save_file({name: value.contiguous().cpu() for name, value in module.network.state_dict().items()}, partial)
     clustering = evaluation.clustering
     clusters = {
@@ -80,7 +80,7 @@ def load_model(path: Path) -> TrainedModel:
         state, description = _read_checkpoint(path) if path.suffix == ".ckpt" else _read_export(path)
         network = build_network(description["network"])
         network.load_state_dict(state)
-        return TrainedModel(CVAEModule(network).eval(), build_scaling(description["scaling"]), description["training"])
+        return TrainedModel(CVAEModule(network).eval(), build_scaling(description["scaling"]), description["run_info"])
     except (OSError, KeyError, TypeError, ValueError, RuntimeError, SafetensorError, pickle.UnpicklingError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise InputError(f"{path}: no model of this program ({reason})") from error
@@ -100,14 +100,14 @@ def _read_checkpoint(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any
     return state, checkpoint[CHECKPOINT_KEY]
 
 
-def write_results(folder: Path, evaluation: Evaluation, training: Mapping[str, Any]) -> dict[str, Any]:
+def write_results(folder: Path, evaluation: Evaluation, run_info: Mapping[str, Any]) -> dict[str, Any]:
     """Write ``latents.npz`` and ``scores.json``; the scores as written."""
     frames = evaluation.frames
     write_npz(
         folder / LATENTS,
         {
-            "mu": evaluation.encoded.mu,
-            "log_sigma": evaluation.encoded.log_sigma,
+            "mu": evaluation.posterior.mu,
+            "log_sigma": evaluation.posterior.log_sigma,
             "cluster": evaluation.assignment,
             "label": frames.label,
             "file": frames.file,
@@ -115,6 +115,6 @@ def write_results(folder: Path, evaluation: Evaluation, training: Mapping[str, A
             "frame": frames.frame,
         },
     )
-    scores = {**training, **evaluation.scores}
+    scores = {**run_info, **evaluation.scores}
     write_json(folder / SCORES, scores)
     return scores

@@ -8,7 +8,7 @@ from pathlib import Path
 from omegaconf import OmegaConf
 
 from asim_cvae.base.errors import InputError
-from asim_cvae.base.files import whole_file
+from asim_cvae.base.files import atomic_write
 from asim_cvae.runs.settings import experiment_settings
 from asim_cvae.scoring.table1 import Run, build_table
 
@@ -23,7 +23,7 @@ FIGURES = "figures"
 def write_metrics(path: Path, rows: Sequence[Mapping[str, str]]) -> None:
     """Write ``metrics.csv``: a row an epoch."""
     names = dict.fromkeys(name for row in rows for name in row)
-    with whole_file(path) as partial, partial.open("w", newline="", encoding="utf-8") as stream:
+    with atomic_write(path) as partial, partial.open("w", newline="", encoding="utf-8") as stream:
         writer = csv.DictWriter(stream, list(names))
         writer.writeheader()
         writer.writerows(rows)

@@ -8,7 +8,7 @@ from pathlib import Path
 from omegaconf import DictConfig, OmegaConf
 
 from asim_cvae.base.errors import InputError
-from asim_cvae.base.files import whole_file
+from asim_cvae.base.files import atomic_write
 from asim_cvae.runs.checkpoints import CHECKPOINT_KEY, latest_checkpoint
 from asim_cvae.runs.folder import CHECKPOINTS, CONFIG, SCORES
 from asim_cvae.runs.settings import CHANGEABLE
@@ -49,7 +49,7 @@ def check_config(folder: Path, config: DictConfig) -> None:
 
 def write_config(folder: Path, config: DictConfig) -> None:
     """Write ``config.yaml``, resolved."""
-    with whole_file(folder / CONFIG) as partial:
+    with atomic_write(folder / CONFIG) as partial:
         OmegaConf.save(_resolved(config), partial)
 
 
@@ -87,8 +87,8 @@ def resume_point(folder: Path, max_epochs: int) -> tuple[Path | None, int]:
             log.warning("%s: no whole checkpoint; training starts over", checkpoints)
         return None, 0
     path, content = latest
-    training = content[CHECKPOINT_KEY]["training"]
-    if int(training["epochs"]) > max_epochs:
-        raise InputError(f"{folder}: has {training['epochs']} epochs already, trainer.max_epochs={max_epochs} are less")
-    log.info("going on from %s, after %s epochs", path, training["epochs"])
-    return path, int(training["restarts"])
+    run_info = content[CHECKPOINT_KEY]["run_info"]
+    if int(run_info["epochs"]) > max_epochs:
+        raise InputError(f"{folder}: has {run_info['epochs']} epochs already, trainer.max_epochs={max_epochs} are less")
+    log.info("going on from %s, after %s epochs", path, run_info["epochs"])
+    return path, int(run_info["restarts"])

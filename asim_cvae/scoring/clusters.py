@@ -27,7 +27,7 @@ PROBE_FOLDS = 5
 
 
 @dataclass(frozen=True)
-class Protocol:
+class ClusteringProtocol:
     """How latents are scored: k-means settings, and whether a latent is the posterior's 'mean' or a 'sample' of it."""
 
     clusters: int = 5
@@ -86,7 +86,7 @@ class ClusterScore:
         return asdict(self)
 
 
-def cluster_latents(latents: Latents, protocol: Protocol) -> Clustering:
+def cluster_latents(latents: Latents, protocol: ClusteringProtocol) -> Clustering:
     """k-means of finite latents, with fewer clusters where there are fewer different latents than clusters."""
     clusters = min(protocol.clusters, len(np.unique(latents, axis=0)))
     if clusters == 0:

@@ -15,8 +15,8 @@ from asim_cvae.model.module import CVAEModule
 from asim_cvae.model.objective import active_units, frame_log_likelihood, gaussian_kl, sample_latent
 from asim_cvae.scoring.clusters import (
     Clustering,
+    ClusteringProtocol,
     ClusterScore,
-    Protocol,
     cluster_latents,
     probe_macro_f1,
     score_clusters,
@@ -24,7 +24,7 @@ from asim_cvae.scoring.clusters import (
 
 
 @dataclass(frozen=True)
-class Encoded:
+class Posterior:
     """Posteriors of N frames: ``mu`` and ``log_sigma`` (N, latents), log p(x|z) at z = mu and the KL term, (N,)."""
 
     mu: NDArray[np.float32]
@@ -38,7 +38,7 @@ class Evaluation:
     """Scored frames, what they were encoded to, and the scores."""
 
     frames: ScoredFrames
-    encoded: Encoded
+    posterior: Posterior
     latents: NDArray[np.float32]
     clustering: Clustering | None
     clusters: ClusterScore
@@ -51,7 +51,7 @@ class Evaluation:
 
 
 @torch.inference_mode()
-def encode_frames(module: CVAEModule, batches: Iterable[Tensor]) -> Encoded:
+def encode_frames(module: CVAEModule, batches: Iterable[Tensor]) -> Posterior:
     """Encode batches of scaled frames on the module's device, in eval mode."""
     was_training = module.training
     module.eval()
@@ -64,12 +64,12 @@ def encode_frames(module: CVAEModule, batches: Iterable[Tensor]) -> Encoded:
     module.train(was_training)
     if not parts:
         none = np.zeros((0, 0), dtype=np.float32)
-        return Encoded(none, none, none[:, 0:0].ravel(), none[:, 0:0].ravel())
-    return Encoded(*(torch.cat(column).numpy() for column in zip(*parts, strict=True)))
+        return Posterior(none, none, none[:, 0:0].ravel(), none[:, 0:0].ravel())
+    return Posterior(*(torch.cat(column).numpy() for column in zip(*parts, strict=True)))
 
 
 @torch.inference_mode()
-def encode_latents(module: CVAEModule, batches: Iterable[Tensor], protocol: Protocol) -> NDArray[np.float32]:
+def encode_latents(module: CVAEModule, batches: Iterable[Tensor], protocol: ClusteringProtocol) -> NDArray[np.float32]:
     """Latents (N, latents) of batches of scaled frames, as the protocol scores them, by a module in eval mode."""
     mu, log_sigma = zip(*(module.encode(batch.to(module.device)) for batch in batches), strict=True)
     return _latents(torch.cat(mu).float().cpu().numpy(), torch.cat(log_sigma).float().cpu().numpy(), protocol)
@@ -85,15 +85,15 @@ def reconstruct(module: CVAEModule, frame: Tensor, scaling: Scaling) -> NDArray[
     return scaling.unscale(mean.float().cpu().numpy())
 
 
-def evaluate(module: CVAEModule, datamodule: MMIADataModule, protocol: Protocol) -> Evaluation:
+def evaluate(module: CVAEModule, datamodule: MMIADataModule, protocol: ClusteringProtocol) -> Evaluation:
     """Encode the datamodule's scored frames, cluster their latents and score the clusters.
 
     ``scores`` lacks what only the caller knows: experiment, seed, epochs, restarts. Latents that are not finite, of a
     network that diverged, are not clustered, and every score is None.
     """
     frames = datamodule.scored_frames()
-    encoded = encode_frames(module, datamodule.frames_loader(frames.dataset))
-    latents = _latents(encoded.mu, encoded.log_sigma, protocol)
+    posterior = encode_frames(module, datamodule.frames_loader(frames.dataset))
+    latents = _latents(posterior.mu, posterior.log_sigma, protocol)
     labels = frames.labels
     finite = bool(np.isfinite(latents).all())
     clustering = cluster_latents(latents, protocol) if finite and len(latents) else None
@@ -106,14 +106,16 @@ def evaluate(module: CVAEModule, datamodule: MMIADataModule, protocol: Protocol)
                      "latent": protocol.latent},
         **clusters.as_dict(),
         "probe_macro_f1": probe_macro_f1(latents, labels, frames.file) if clustering and labels is not None else None,
-        "active_units": active_units(torch.from_numpy(encoded.mu)) if finite else None,
-        "log_px": _mean(encoded.log_px),
-        "kl": _mean(encoded.kl),
+        "active_units": active_units(torch.from_numpy(posterior.mu)) if finite else None,
+        "log_px": _mean(posterior.log_px),
+        "kl": _mean(posterior.kl),
     }  # fmt: skip
-    return Evaluation(frames, encoded, latents, clustering, clusters, scores)
+    return Evaluation(frames, posterior, latents, clustering, clusters, scores)
 
 
-def _latents(mu: NDArray[np.float32], log_sigma: NDArray[np.float32], protocol: Protocol) -> NDArray[np.float32]:
+def _latents(
+    mu: NDArray[np.float32], log_sigma: NDArray[np.float32], protocol: ClusteringProtocol
+) -> NDArray[np.float32]:
     if protocol.latent == "mean":
         return mu
     generator = torch.Generator().manual_seed(protocol.random_state)

@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 
 from asim_cvae.archive.layout import FileName
 from asim_cvae.base.errors import InputError
-from asim_cvae.base.files import whole_file, write_json
+from asim_cvae.base.files import atomic_write, write_json
 from asim_cvae.base.parallel import map_batches
 from asim_cvae.simulator.faults import FAULTS, held_frames, spoil_file, spoil_rows
-from asim_cvae.simulator.labelling import Rule
+from asim_cvae.simulator.labelling import LabelRule
 from asim_cvae.simulator.observation import simulate_observation
 from asim_cvae.simulator.orbit import start_time
 from asim_cvae.simulator.scenes import Scene
@@ -72,7 +72,7 @@ class Simulation:
 
     observations: int
     labelled: int
-    rule: Rule
+    rule: LabelRule
     seed: int = 0
     format: str = "fits"
     level: int = 1
@@ -145,7 +145,7 @@ def _make_part(numbers: Sequence[int], root: Path, simulation: Simulation) -> Pa
     part = root / _PARTS / f"{numbers[0]:08d}.json"
     if not (part.exists() and all((root / made["file"]).exists() for made in _read_part(part))):
         made = json.dumps([_make_file(number, root, simulation) for number in numbers])
-        with whole_file(part) as unfinished:
+        with atomic_write(part) as unfinished:
             unfinished.write_text(made, encoding="utf-8")
     return part
 
@@ -209,6 +209,6 @@ def _write_tables(root: Path, parts: Iterable[Path], labelled: int) -> str:
 @contextmanager
 def _csv_file(path: Path, columns: Sequence[str]) -> Iterator[TextIO]:
     """A CSV file with a row of names, to write lines to; it appears when all are written."""
-    with whole_file(path) as unfinished, unfinished.open("w", newline="", encoding="utf-8") as stream:
+    with atomic_write(path) as unfinished, unfinished.open("w", newline="", encoding="utf-8") as stream:
         stream.write(csv_lines([columns]))
         yield stream

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asim_cvae.archive.layout import COUNT_VARIABLES, FLUX_VARIABLES, PRESENCE_VARIABLES
-from asim_cvae.base.files import whole_file
+from asim_cvae.base.files import atomic_write
 from asim_cvae.frames.slicing import FRAME_SAMPLES
 from asim_cvae.instrument.photometers import READOUT_SAMPLES
 from asim_cvae.simulator.writer import Rows
@@ -34,7 +34,7 @@ def spoil_file(path: Path, fault: str) -> None:
     """Cut a written file short, or to nothing."""
     if fault in ("truncated", "empty"):
         content = path.read_bytes()
-        with whole_file(path) as partial:
+        with atomic_write(path) as partial:
             partial.write_bytes(content[: len(content) // 2] if fault == "truncated" else b"")
 
 

@@ -93,7 +93,7 @@ class Measures:
 
 
 @dataclass(frozen=True)
-class Rule:
+class LabelRule:
     """How a frame's class follows from the peaks of its noise-free light.
 
     A peak is *detectable* from a significance of ``detection`` and ``least_counts`` counts on, and a *spike* up to a
@@ -161,7 +161,7 @@ class Rule:
 
 
 @cache
-def _neighbours(rule: Rule, threshold: str) -> tuple[Rule, Rule]:
+def _neighbours(rule: LabelRule, threshold: str) -> tuple[LabelRule, LabelRule]:
     lower, higher = (
         replace(rule, **{threshold: factor * getattr(rule, threshold)})
         for factor in (1 - rule.margin, 1 / (1 - rule.margin))

@@ -9,7 +9,7 @@ from pathlib import Path
 import openpyxl
 
 from asim_cvae.archive.labels import COLUMNS
-from asim_cvae.base.files import whole_file
+from asim_cvae.base.files import atomic_write
 from asim_cvae.instrument.classes import CLASS_NAMES
 
 Row = Sequence[str]
@@ -27,7 +27,7 @@ def write_label_table(path: Path, labels: Iterable[tuple[str, int, str]]) -> Non
         named = [number, file] if file != last else [None, None]
         last = file
         sheet.append([*named, frame, label, *next(legend, [])])
-    with whole_file(path) as unfinished:
+    with atomic_write(path) as unfinished:
         _save_without_times(book, unfinished)
 
 

@@ -11,7 +11,7 @@ from asim_cvae.frames.slicing import FRAME_SAMPLES
 from asim_cvae.instrument.classes import NOISE
 from asim_cvae.instrument.photometers import PHOTOMETERS
 from asim_cvae.simulator.events import Particles
-from asim_cvae.simulator.labelling import Rule, frame_peaks
+from asim_cvae.simulator.labelling import LabelRule, frame_peaks
 from asim_cvae.simulator.observation import SimulatedObservation
 from asim_cvae.simulator.pulses import SAMPLES_PER_MS
 from asim_cvae.simulator.scenes import Scene
@@ -77,7 +77,7 @@ _TWO_DECIMALS = "{:.2f}".format
 
 
 def frame_rows(
-    file: str, scene: Scene, light: NDArray[np.float64], frames: Sequence[int], rule: Rule
+    file: str, scene: Scene, light: NDArray[np.float64], frames: Sequence[int], rule: LabelRule
 ) -> list[tuple[str, ...]]:
     """A row of ``FRAME_COLUMNS`` for each of ``frames`` of an observation with noise-free ``light`` (3, T)."""
     labels, ambiguous = (found.tolist() for found in rule.classify(frame_peaks(light, scene.background)))

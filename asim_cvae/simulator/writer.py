@@ -17,7 +17,7 @@ from asim_cvae.archive.layout import (
     SIMULATOR_KEYWORD,
     FileName,
 )
-from asim_cvae.base.files import whole_file
+from asim_cvae.base.files import atomic_write
 from asim_cvae.instrument.photometers import PHOTOMETERS, READOUT_SAMPLES, SAMPLE_PERIOD_US, counts_to_flux
 
 _COUNT_FILL = np.int32(-2147483648)
@@ -112,7 +112,7 @@ def write_fits(path: Path, rows: Rows, simulator: str) -> None:
     for name, values in rows.items():
         table[name] = np.where(values, b"T", b"F") if values.dtype.kind == "b" else values
     layout = tuple((name, _FITS_FORMATS[v.dtype.kind], v.shape[1:]) for name, v in rows.items())
-    with whole_file(path) as partial, partial.open("wb") as stream:
+    with atomic_write(path) as partial, partial.open("wb") as stream:
         stream.write(_fits_headers(layout, table.size, simulator))
         stream.write(table.data)
         stream.write(bytes(-table.nbytes % _FITS_BLOCK))
@@ -140,7 +140,7 @@ _CDF_TYPES = {"i": CDF.CDF_INT4, "f": CDF.CDF_REAL4, "b": CDF.CDF_UINT1, "U": CD
 
 def write_cdf(path: Path, rows: Rows, simulator: str) -> None:
     """Write ``rows`` as the variables of a CDF file that names its ``simulator``."""
-    with whole_file(path) as partial:
+    with atomic_write(path) as partial:
         named = partial.with_suffix(".cdf")  # cdflib adds the suffix where it is missing
         with CDF(named, cdf_spec={"Majority": "row_major"}, delete=True) as file:
             file.write_globalattrs({SIMULATOR_KEYWORD: {0: simulator}})

@@ -19,7 +19,7 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from asim_cvae.nn.kernels.chunks import cached_parts
+from asim_cvae.nn.kernels.chunks import cache_chunks
 
 
 class Moments(NamedTuple):
@@ -107,13 +107,13 @@ def transposed_convolution(
     return BlockConvolution(taps, inputs * stride * (2 if upsampled else 1), inputs, position, padding=1)
 
 
-def pair_maximum(even: Tensor, odd: Tensor) -> Tensor:
+def max_pool2(even: Tensor, odd: Tensor) -> Tensor:
     """The larger of each two values; its gradient goes to the first of equal ones, as that of max-pooling."""
-    maximum: Tensor = _PairMaximum.apply(even, odd)  # type: ignore[no-untyped-call]
+    maximum: Tensor = _MaxPool2.apply(even, odd)  # type: ignore[no-untyped-call]
     return maximum
 
 
-class _PairMaximum(torch.autograd.Function):
+class _MaxPool2(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, even: Tensor, odd: Tensor) -> Tensor:
         if any(ctx.needs_input_grad):
@@ -162,7 +162,7 @@ class _Activation(torch.autograd.Function):
         measured: bool,
     ) -> tuple[Tensor, Tensor | None, Tensor | None]:  # fmt: skip
         values = torch.empty_like(y, memory_format=torch.contiguous_format)
-        for frames in cached_parts(values, 4):
+        for frames in cache_chunks(values, 4):
             part = values[frames]
             shifted = y[frames] if added is None else torch.add(y[frames], added, out=part)
             if first is not None:
@@ -177,28 +177,28 @@ class _Activation(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grads: Any) -> tuple[Tensor | None, ...]:
-        by_values, by_mean, by_var = grads
+        grad_values, grad_mean, grad_var = grads
         values, mean = ctx.saved_tensors
         channels, length, slope, first = ctx.settings
-        if mean is not None:  # by a moment: by_mean / n + by_var 2 (value - mean) / n
-            factor = by_var * (2 / (length * len(values)))
-            constant = by_mean / (length * len(values)) - factor * mean
+        if mean is not None:  # by a moment: grad_mean / n + grad_var 2 (value - mean) / n
+            factor = grad_var * (2 / (length * len(values)))
+            constant = grad_mean / (length * len(values)) - factor * mean
             # For all positions: to add a few values to each block takes several times as long.
             positions = values[0].numel() // channels
             factor, constant = (of.repeat(positions).view_as(values[0]) for of in (factor, constant))
         grad = torch.empty_like(values)
-        by_added = torch.zeros_like(values[:1]) if ctx.needs_input_grad[1] else None
-        for frames in cached_parts(values, 4):
+        grad_added = torch.zeros_like(values[:1]) if ctx.needs_input_grad[1] else None
+        for frames in cache_chunks(values, 4):
             part = grad[frames]
             if mean is None:
-                part.copy_(by_values[frames])
+                part.copy_(grad_values[frames])
             else:
-                torch.addcmul(by_values[frames], values[frames], factor, out=part).add_(constant)
+                torch.addcmul(grad_values[frames], values[frames], factor, out=part).add_(constant)
             torch.ops.aten.leaky_relu_backward.grad_input(part, values[frames], slope, True, grad_input=part)
             part.view(len(part), -1, channels)[:, length:] = 0
-            if by_added is not None:
-                by_added += part.sum(0)
-        return grad, by_added, None if first is None else grad[:, 0, :first], *(None,) * 4
+            if grad_added is not None:
+                grad_added += part.sum(0)
+        return grad, grad_added, None if first is None else grad[:, 0, :first], *(None,) * 4
 
 
 def _moments(values: Tensor, channels: int, length: int) -> tuple[Tensor, Tensor]:

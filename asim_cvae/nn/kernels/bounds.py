@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from asim_cvae.nn.kernels.chunks import cached_parts
+from asim_cvae.nn.kernels.chunks import cache_chunks
 
 LOG_SIGMA = (-10.0, 10.0)
 """log sigma of q(z|x); the thesis's trained networks stay between -8.7 and 1.1 on real frames."""
@@ -15,20 +15,20 @@ LOG_CONCENTRATION = (-10.0, 22.0)
 """log alpha and log beta; the thesis's trained networks stay between -3.3 and 20.2 on real frames."""
 
 
-def soft_bound(x: Tensor, low: float, high: float) -> Tensor:
+def soft_clamp(x: Tensor, low: float, high: float) -> Tensor:
     """``x`` itself between ``low`` and ``high``, growing as a logarithm beyond them: smooth, its gradient never 0."""
     # Elsewhere than on a CPU, looking costs more than computing.
     if x.device.type == "cpu" and x.numel() and x.amin() >= low and x.amax() <= high:
         return x
-    bounded: Tensor = _SoftBound.apply(x, low, high)  # type: ignore[no-untyped-call]
+    bounded: Tensor = _SoftClamp.apply(x, low, high)  # type: ignore[no-untyped-call]
     return bounded
 
 
-class _SoftBound(torch.autograd.Function):
+class _SoftClamp(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, low: float, high: float) -> Tensor:
         bounded, slope = torch.empty_like(x), torch.empty_like(x)
-        for part in cached_parts(x, 5):
+        for part in cache_chunks(x, 5):
             torch.clamp(x[part], low, high, out=bounded[part])
             excess = x[part] - bounded[part]
             torch.abs(excess, out=slope[part])

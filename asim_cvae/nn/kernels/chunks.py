@@ -8,7 +8,7 @@ _CACHED = 1_600_000
 """Values, of 4 bytes, of all tensors together that are worked on at a time."""
 
 
-def cached_parts(values: Tensor, tensors: int) -> Iterator[slice]:
+def cache_chunks(values: Tensor, tensors: int) -> Iterator[slice]:
     """Parts of the first dimension to go through, of work that needs so many tensors of that size; on a GPU, all."""
     size = len(values)
     if values.device.type == "cpu":

@@ -10,7 +10,7 @@ from sklearn.model_selection import GroupKFold, cross_val_predict
 from tqdm import tqdm
 
 from asim_cvae.instrument.classes import CLASSES
-from asim_cvae.simulator.labelling import Rule
+from asim_cvae.simulator.labelling import LabelRule
 from asim_cvae.studies.realism.samples import SimulatedFrames
 from asim_cvae.studies.realism.statistics import detection_features, frame_statistics, rule_features
 
@@ -34,7 +34,7 @@ class Separability:
     confusion: NDArray[np.int64]
 
 
-def separability(frames: SimulatedFrames, rule: Rule) -> Separability:
+def separability(frames: SimulatedFrames, rule: LabelRule) -> Separability:
     """Cross-validate a random forest on statistics and peak counts of frames of two observations or more."""
     plain, of_rule = [], []
     for counts in tqdm(frames.counts, desc="features", unit="frame"):

@@ -6,7 +6,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from asim_cvae.base.files import whole_file, write_json
+from asim_cvae.base.files import atomic_write, write_json
 from asim_cvae.instrument.classes import CLASSES
 from asim_cvae.studies.realism import thesis_weights as weights
 from asim_cvae.studies.realism.forest import Separability
@@ -120,7 +120,7 @@ class Report:
         """Write both files; returns the page's path."""
         write_json(self.folder / "realism.json", self.results)
         page = self.folder / "report.md"
-        with whole_file(page) as partial:
+        with atomic_write(page) as partial:
             partial.write_text("\n".join(self._lines) + "\n", encoding="utf-8")
         return page
 
@@ -128,7 +128,7 @@ class Report:
         self._lines += ["", f"## {title}", "", *lines]
 
     def _figure(self, figure: Figure, name: str, text: str) -> str:
-        with whole_file(self.folder / name) as partial:
+        with atomic_write(self.folder / name) as partial:
             figure.savefig(partial, format="png", dpi=110)
         return f"![{text}]({name})"
 

@@ -9,7 +9,7 @@ from tqdm import tqdm
 
 from asim_cvae.frames.slicing import slice_frames
 from asim_cvae.instrument.photometers import counts_to_flux
-from asim_cvae.simulator.labelling import Rule, frame_peaks
+from asim_cvae.simulator.labelling import LabelRule, frame_peaks
 from asim_cvae.simulator.observation import simulate_observation
 
 
@@ -32,7 +32,7 @@ class SimulatedFrames:
         return SimulatedFrames(*(getattr(self, field.name)[chosen] for field in fields(self)))
 
 
-def simulated_frames(seed: int, observations: Iterable[int], rule: Rule, missing_rows: float) -> SimulatedFrames:
+def simulated_frames(seed: int, observations: Iterable[int], rule: LabelRule, missing_rows: float) -> SimulatedFrames:
     """All frames of some observations of an archive of ``seed``, as its files would hold them."""
     counts, flux, labels, numbers, ambiguous = [], [], [], [], []
     for number in tqdm(observations, desc=f"simulating, seed {seed}", unit="file"):

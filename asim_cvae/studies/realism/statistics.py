@@ -9,7 +9,7 @@ from scipy.ndimage import uniform_filter1d
 from scipy.signal import find_peaks
 
 from asim_cvae.instrument.photometers import PHOTOMETERS
-from asim_cvae.simulator.labelling import Rule, frame_peaks
+from asim_cvae.simulator.labelling import LabelRule, frame_peaks
 from asim_cvae.simulator.pulses import SAMPLES_PER_MS
 
 Counts = NDArray[np.int64]
@@ -99,7 +99,7 @@ def detection_features(counts: Counts) -> list[float]:
     return list(_peak_features(*_light_and_background(counts)))
 
 
-def rule_features(counts: Counts, rule: Rule) -> list[float]:
+def rule_features(counts: Counts, rule: LabelRule) -> list[float]:
     """What a labelling rule would measure in a frame's counts (3, T), smoothed over several scales."""
     return list(_rule_features(*_light_and_background(counts), rule))
 
@@ -111,7 +111,7 @@ def _light_and_background(counts: Counts) -> tuple[Light, Light]:
     return light, background
 
 
-def _rule_features(light: Light, background: Light, rule: Rule) -> Iterator[float]:
+def _rule_features(light: Light, background: Light, rule: LabelRule) -> Iterator[float]:
     for scale in _RULE_SCALES:
         peaks = frame_peaks(np.maximum(uniform_filter1d(light, scale, axis=1), _DARKEST), background)
         for detection in _RULE_DETECTIONS:

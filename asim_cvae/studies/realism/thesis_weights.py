@@ -9,13 +9,13 @@ import torch
 from tqdm import tqdm
 
 from asim_cvae.runs.thesis import THESIS_SCALING, load_thesis_weights
-from asim_cvae.scoring.clusters import ClusterScore, Protocol, cluster_latents, score_clusters
+from asim_cvae.scoring.clusters import ClusteringProtocol, ClusterScore, cluster_latents, score_clusters
 from asim_cvae.scoring.evaluation import encode_latents
 from asim_cvae.scoring.published import PUBLISHED_TABLE, PublishedRow, read_published
 from asim_cvae.studies.realism.samples import SimulatedFrames
 
 WEIGHTS = "thesis_weights"
-PROTOCOL = Protocol(latent="sample")  # as the thesis scored
+PROTOCOL = ClusteringProtocol(latent="sample")  # as the thesis scored
 
 MDCC_TOLERANCE = 0.25
 CERTAINTY_TOLERANCE = 12.0

@@ -64,7 +64,7 @@ def epoch(store: str, hold: str, batch: int, frames: int | None = None) -> Measu
         dataset = FrameDataset(
             opened, np.arange(size), THESIS_SCALING, None if hold == "store" else torch.device("cpu")
         )
-        order = EpochShuffle(size, 0, announce=None if dataset.is_held else dataset.announce, ahead=batch)
+        order = EpochShuffle(size, 0, prefetch=None if dataset.is_held else dataset.prefetch, ahead=batch)
         batches = DataLoader(dataset, batch, sampler=order, drop_last=True, collate_fn=lambda frames: frames)
     begin = time.perf_counter()
     for x in batches:

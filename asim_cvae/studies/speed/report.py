@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from asim_cvae.base.files import whole_file, write_json
+from asim_cvae.base.files import atomic_write, write_json
 from asim_cvae.studies.speed.measure import Result
 
 
@@ -65,7 +65,7 @@ def as_markdown(tables: Sequence[Table], where: str) -> str:
 def write_report(folder: Path, tables: Sequence[Table], results: Mapping[str, Sequence[Result]]) -> None:
     """Write ``bench.md`` and, with every single measurement, ``bench.json`` into ``folder``."""
     where = machine()
-    with whole_file(folder / "bench.md") as partial:
+    with atomic_write(folder / "bench.md") as partial:
         partial.write_text(as_markdown(tables, where), encoding="utf-8")
     measured: dict[str, Any] = {part: [asdict(result) for result in found] for part, found in results.items()}
     write_json(folder / "bench.json", {"machine": where, "measurements": measured})
