@@ -113,7 +113,7 @@ def provide_archive(data: DictConfig) -> None:
     root = Path(data.root).expanduser()
     log.info("data are simulated, in %s", root)
     if OUTPUTS.resolve() in root.resolve().parents:
-        make_archive(root, instantiate(data.simulation), data.workers)
+        make_archive(root, instantiate(data.simulation), data.file_workers)
     elif not root.is_dir():
         raise InputError(f"{root}: no such folder; python -m asim_cvae.simulate root={root} makes it")
 

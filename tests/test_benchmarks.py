@@ -69,7 +69,7 @@ def test_the_command_reports_ratios_to_the_first(run, tmp_path: Path) -> None:
     assert report["machine"] in told
     assert (out / "bench.md").read_text() in told
     epochs = [
-        run_case("epoch", {"store": str(out / "fits.h5"), "hold": hold, "batch": 5}) for hold in ("tensors", "store")
+        run_case("epoch", {"store": str(out / "fits.h5"), "cache": cache, "batch": 5}) for cache in ("tensors", "store")
     ]
     with h5py.File(out / "fits.h5") as store:
         assert [epoch["frames"] for epoch in epochs] == [len(store["frames"]) // 5 * 5] * 2

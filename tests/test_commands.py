@@ -270,7 +270,7 @@ def test_training_on_four_real_observations(run, reference: Path, tmp_path: Path
     done = run(
         *("train", "+experiment=relu_lr2e-4", "data=mmia", f"data.root={reference / 'mmia_level1'}"),
         *(
-            "model.network.latents=1",
+            "model.network.latent_dim=1",
             "trainer.max_epochs=2",
             f"data.store={tmp_path / 's.h5'}",
             f"hydra.run.dir={tmp_path / 'run'}",

@@ -39,24 +39,24 @@ def test_frames_are_the_same_wherever_they_are_held(folder: Path, tmp_path: Path
     held = _batches(folder, tmp_path / "s.h5")
     assert [len(batch) for batch in held] == [4, 4, 4, 4]
     for settings in (
-        {"hold": "store"},
-        {"hold": "store", "readers": 1},
-        {"hold": "device"},
-        {"hold": "memory", "memory_gb": 0},
+        {"cache": "store"},
+        {"cache": "store", "num_workers": 1},
+        {"cache": "device"},
+        {"cache": "memory", "memory_gb": 0},
         {"memory_gb": 0},
     ):
         for batch, expected in zip(_batches(folder, tmp_path / "s.h5", **settings), held, strict=True):
             torch.testing.assert_close(batch, expected, rtol=0, atol=0)
-    with pytest.raises(InputError, match=r"data\.hold=disk: one of auto, device, memory, store"):
-        MMIADataModule(LinearScaling(), folder, hold="disk")
+    with pytest.raises(InputError, match=r"data\.cache=disk: one of auto, device, memory, store"):
+        MMIADataModule(LinearScaling(), folder, cache="disk")
 
 
 def test_frames_are_held_up_to_a_size(folder: Path, tmp_path: Path) -> None:
-    for settings, held in (({}, True), ({"memory_gb": 1e-9}, False), ({"hold": "store"}, False)):
+    for settings, held in (({}, True), ({"memory_gb": 1e-9}, False), ({"cache": "store"}, False)):
         data = MMIADataModule(LinearScaling(), folder, store=tmp_path / "s.h5", **settings)
         data.prepare_data()
         data.setup("fit")
-        assert data.train_dataloader().dataset.is_held == held
+        assert data.train_dataloader().dataset.is_cached == held
 
 
 def _simulated(*overrides: str) -> DictConfig:
@@ -66,7 +66,7 @@ def _simulated(*overrides: str) -> DictConfig:
 
 def test_archives_are_made_below_outputs_and_nowhere_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    few = ("simulation.observations=2", "simulation.labelled=0", "workers=1")
+    few = ("simulation.observations=2", "simulation.labelled=0", "file_workers=1")
     data = _simulated(*few, "root=outputs/archives/few")
     provide_archive(data)
     made = sorted((tmp_path / "outputs/archives/few").glob("*.fits"))
@@ -102,7 +102,7 @@ def test_processes_share_an_order(processes: int) -> None:
 
 
 def test_frames_to_be_read_are_prefetched_a_batch_before(folder: Path, tmp_path: Path) -> None:
-    data = MMIADataModule(LinearScaling(), folder, store=tmp_path / "s.h5", batch_size=4, hold="store")
+    data = MMIADataModule(LinearScaling(), folder, store=tmp_path / "s.h5", batch_size=4, cache="store")
     data.prepare_data()
     data.setup("fit")
     loader = data.train_dataloader()

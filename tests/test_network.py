@@ -87,7 +87,7 @@ def test_other_weights_are_refused(tmp_path: Path) -> None:
 
 
 def test_networks_describe_themselves() -> None:
-    network = ThesisNetwork(latents=7, activation="leaky_relu", dropout=0.3)
+    network = ThesisNetwork(latent_dim=7, activation="leaky_relu", dropout=0.3)
     same = build_network(network_settings(network))
     same.load_state_dict(network.state_dict())
     x = torch.rand(2, 3, 5000)

@@ -29,7 +29,7 @@ STORES = Path("outputs/stores")
 
 _ENCODING_BATCH = 100  # not the training batch: scores must not depend on it, in the last digit either
 _CPU = torch.device("cpu")
-_HOLD = ("auto", "device", "memory", "store")
+_CACHES = ("auto", "device", "memory", "store")
 
 
 @dataclass(frozen=True)
@@ -64,11 +64,11 @@ class MMIADataModule(pl.LightningDataModule):
         batch_size: frames, of each device; shrunk to what there is.
         validation_fraction: share of the observations, one at least.
         split_seed: draws them.
-        hold: where frames are held: 'device' (of the training), 'memory', 'store' (read when asked for), or 'auto':
+        cache: where frames are held: 'device' (of the training), 'memory', 'store' (read when asked for), or 'auto':
             on the device where they fill half of its free memory at most, else in memory, else in the store.
         memory_gb: frames of a split are held in memory up to this size, by each device's process.
-        readers: processes that read frames ahead where they are not held; 0: none but this one.
-        workers: processes that read files; where not given as many as there are cores, fewer for few files.
+        num_workers: processes that read frames ahead where they are not held; 0: none but this one.
+        file_workers: processes that read files; where not given as many as there are cores, fewer for few files.
         seed: of the order of training frames.
     """
 
@@ -81,17 +81,17 @@ class MMIADataModule(pl.LightningDataModule):
         batch_size: int = 100,
         validation_fraction: float = 0.1,
         split_seed: int = 0,
-        hold: str = "auto",
+        cache: str = "auto",
         memory_gb: float = 8.0,
-        readers: int = 0,
-        workers: int | None = None,
+        num_workers: int = 0,
+        file_workers: int | None = None,
         seed: int = 0,
     ) -> None:
         super().__init__()
         if batch_size < 1:
             raise InputError(f"data.batch_size must be 1 or more, not {batch_size}")
-        if hold not in _HOLD:
-            raise InputError(f"data.hold={hold}: one of {', '.join(_HOLD)}")
+        if cache not in _CACHES:
+            raise InputError(f"data.cache={cache}: one of {', '.join(_CACHES)}")
         self.scaling = scaling
         self.root = _path(root)
         self.ground_truth_root = _path((ground_truth or {}).get("root"))
@@ -100,10 +100,10 @@ class MMIADataModule(pl.LightningDataModule):
         self.batch_size = batch_size
         self.validation_fraction = validation_fraction
         self.split_seed = split_seed
-        self.hold = hold
+        self.cache = cache
         self.memory_gb = memory_gb
-        self.readers = readers
-        self.workers = workers
+        self.num_workers = num_workers
+        self.file_workers = file_workers
         self.seed = seed
         self._prepared = False
         self._split_digest = ""
@@ -114,7 +114,7 @@ class MMIADataModule(pl.LightningDataModule):
         if self._prepared or (self.root is None and self.ground_truth_root is None and self.store_path.exists()):
             return
         places = (self.root, self.ground_truth_root, self.ground_truth_table)
-        for line in build_store(self.store_path, *places, self.workers).lines():
+        for line in build_store(self.store_path, *places, self.file_workers).lines():
             log.info(line)
         self._prepared = True
 
@@ -171,7 +171,7 @@ class MMIADataModule(pl.LightningDataModule):
             raise InputError(f"{len(self.train_rows)} frames to train on are too few for {processes} devices")
         dataset = self._dataset(self.train_rows, self._device())
         batch = min(self.batch_size, share)
-        prefetch = None if dataset.is_held else dataset.prefetch
+        prefetch = None if dataset.is_cached else dataset.prefetch
         order = EpochShuffle(len(self.train_rows), self.seed, process, processes, prefetch, ahead=batch)
         return self._loader(dataset, batch, sampler=order, drop_last=True)
 
@@ -184,12 +184,12 @@ class MMIADataModule(pl.LightningDataModule):
         return self._loader(dataset, _ENCODING_BATCH)
 
     def _loader(self, dataset: FrameDataset, batch: int, **how: Any) -> DataLoader[Tensor]:
-        readers = 0 if dataset.is_held else self.readers
+        num_workers = 0 if dataset.is_cached else self.num_workers
         # Spawned, not forked: torch's threads do not survive a fork.
-        context = "spawn" if readers else None
+        context = "spawn" if num_workers else None
         return DataLoader(
-            dataset, batch, num_workers=readers, multiprocessing_context=context, collate_fn=_as_it_is,
-            persistent_workers=readers > 0, pin_memory=readers > 0 and torch.cuda.is_available(), **how,
+            dataset, batch, num_workers=num_workers, multiprocessing_context=context, collate_fn=_as_it_is,
+            persistent_workers=num_workers > 0, pin_memory=num_workers > 0 and torch.cuda.is_available(), **how,
         )  # fmt: skip
 
     def scored_frames(self) -> ScoredFrames:
@@ -230,7 +230,7 @@ class MMIADataModule(pl.LightningDataModule):
     def _dataset(self, rows: NDArray[np.int64], device: torch.device) -> FrameDataset:
         size = len(rows) * FRAME_BYTES
         fits = {"device": size <= _room(device), "memory": size <= self.memory_gb * 1e9, "store": True}
-        place = next(name for name, room in fits.items() if room) if self.hold == "auto" else self.hold
+        place = next(name for name, room in fits.items() if room) if self.cache == "auto" else self.cache
         return FrameDataset(self.store, rows, self.scaling, {"device": device, "memory": _CPU}.get(place))
 
     def _default_store(self) -> Path:

@@ -27,12 +27,12 @@ class FrameDataset(Dataset[Tensor]):
         self.store = store
         self.rows = rows
         self.scaling = scaling
-        self._held = None if device is None else self._read(rows, device)
+        self._cached = None if device is None else self._read(rows, device)
 
     @property
-    def is_held(self) -> bool:
+    def is_cached(self) -> bool:
         """Whether frames are held, not read."""
-        return self._held is not None
+        return self._cached is not None
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -42,7 +42,7 @@ class FrameDataset(Dataset[Tensor]):
 
     def __getitems__(self, indices: list[int]) -> Tensor:
         """Frames (n, 3, 5000) as the network is to see them."""
-        return self._read(self.rows[indices], _CPU) if self._held is None else self._held[indices]
+        return self._read(self.rows[indices], _CPU) if self._cached is None else self._cached[indices]
 
     def prefetch(self, index: int) -> None:
         """Have a frame read meanwhile that will be asked for."""

@@ -93,8 +93,8 @@ class Pictures:
         if self.frames.labels is not None:
             yield "classes", self._classes
         clustering = self.evaluation.clustering
-        frames, latents = self.evaluation.latents.shape
-        if clustering is not None and frames > len(clustering.centres) > 1 and latents > 1:
+        frames, latent_dim = self.evaluation.latents.shape
+        if clustering is not None and frames > len(clustering.centres) > 1 and latent_dim > 1:
             yield "latent_map", self._latent_map
         for name, row in self._rows_to_draw(most).items():
             yield name, lambda row=row: self._reconstruction(row)  # type: ignore[misc]

@@ -48,12 +48,12 @@ class CVAEModule(pl.LightningModule):
         self._validation_means: list[Tensor] = []
 
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Scaled frames (B, 3, 5000) -> mu and log sigma of q(z|x), (B, latents) each."""
+        """Scaled frames (B, 3, 5000) -> mu and log sigma of q(z|x), (B, latent_dim) each."""
         mu, log_sigma = self.network.encode(x)
         return mu, log_sigma
 
     def decode(self, z: Tensor) -> Distribution:
-        """Latents (B, latents) -> p(x|z), a ``torch.distributions.Beta`` for the thesis's network."""
+        """Latents (B, latent_dim) -> p(x|z), a ``torch.distributions.Beta`` for the thesis's network."""
         p_x: Distribution = self.network.decode(z)
         return p_x
 

@@ -38,7 +38,7 @@ def frame_log_likelihood(p_x: Distribution, x: Tensor) -> Tensor:
 
 
 def gaussian_kl(mu: Tensor, log_sigma: Tensor) -> Tensor:
-    """KL(N(mu, sigma^2) || N(0, I)) of each frame: (B, latents) twice -> (B,)."""
+    """KL(N(mu, sigma^2) || N(0, I)) of each frame: (B, latent_dim) twice -> (B,)."""
     return 0.5 * (torch.exp(2 * log_sigma) + mu**2 - 2 * log_sigma - 1).sum(1)
 
 

@@ -40,15 +40,15 @@ class ThesisDecoder(nn.Module):
     ``layers`` is the network as published and holds its weights; its convolutions are computed in blocks.
 
     Args:
-        latents: dimensions of z.
+        latent_dim: dimensions of z.
         activation: 'relu' or 'leaky_relu'.
         input_norm: normalise the last linear layer's output, as all but the 2020 baseline do.
     """
 
-    def __init__(self, latents: int, activation: str, input_norm: bool) -> None:
+    def __init__(self, latent_dim: int, activation: str, input_norm: bool) -> None:
         super().__init__()
         self.layers = nn.Sequential(
-            *(nn.Linear(latents, 250), act(activation)),
+            *(nn.Linear(latent_dim, 250), act(activation)),
             *(nn.Linear(250, 500), act(activation)),
             *(nn.Linear(500, FEATURES[0] * FEATURES[1]), act(activation)),
             *([_VectorNorm()] if input_norm else []),
@@ -71,7 +71,7 @@ class ThesisDecoder(nn.Module):
         )
 
     def forward(self, z: Tensor) -> tuple[Tensor, Tensor]:
-        """Latents (B, latents) -> log alpha and log beta, (B, 3, 5000) each."""
+        """Latents (B, latent_dim) -> log alpha and log beta, (B, 3, 5000) each."""
         layers = list(self.layers)
         begin = next(i for i, layer in enumerate(layers) if isinstance(layer, nn.ConvTranspose1d))
         convolutions = [layer for layer in layers[begin:] if isinstance(layer, nn.ConvTranspose1d)]

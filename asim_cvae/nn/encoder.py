@@ -29,12 +29,12 @@ class ThesisEncoder(nn.Module):
     holds its weights; its convolutions are computed in blocks.
 
     Args:
-        latents: dimensions of z.
+        latent_dim: dimensions of z.
         activation: 'relu' or 'leaky_relu'.
         dropout: of the 2020 baseline, which has it where later networks have their last normalisation; None for those.
     """
 
-    def __init__(self, latents: int, activation: str, dropout: float | None) -> None:
+    def __init__(self, latent_dim: int, activation: str, dropout: float | None) -> None:
         super().__init__()
         last = nn.BatchNorm1d(3) if dropout is None else nn.Dropout(dropout)
         self.layers = nn.Sequential(
@@ -45,14 +45,14 @@ class ThesisEncoder(nn.Module):
             nn.Flatten(),
             *(nn.Linear(FEATURES[0] * FEATURES[1], 500), act(activation)),
             *(nn.Linear(500, 250), act(activation)),
-            nn.Linear(250, 2 * latents),
+            nn.Linear(250, 2 * latent_dim),
         )
         self.slope = negative_slope(self.layers[1])
         self.pooled: Any = nn.ModuleList([_pooled(1, 4), _pooled(2, 1), _pooled(2, 1)])
         self.last: Any = BlockConvolution(4, 1, 2, lambda q, k: k)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Scaled frames (B, 3, 5000) -> mu and log sigma, (B, latents) each."""
+        """Scaled frames (B, 3, 5000) -> mu and log sigma, (B, latent_dim) each."""
         sequences = x.flatten(1)
         measured = any(norm.training for _, norm, *_ in self._stages())
         features = self._features(sequences) if measured else self._features_of_parts(sequences)

@@ -17,7 +17,7 @@ from asim_cvae.base.errors import InputError
 from asim_cvae.instrument.classes import CLASSES, NOISE
 
 Latents = NDArray[np.floating[Any]]
-"""(N, latents)."""
+"""(N, latent_dim)."""
 
 Labels = NDArray[np.str_]
 """(N,) class names."""
@@ -42,7 +42,7 @@ class ClusteringProtocol:
 
 @dataclass(frozen=True)
 class Clustering:
-    """k-means: the cluster of each latent, (N,), and the centres, (k, latents)."""
+    """k-means: the cluster of each latent, (N,), and the centres, (k, latent_dim)."""
 
     assignment: NDArray[np.int64]
     centres: Latents

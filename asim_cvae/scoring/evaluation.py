@@ -25,7 +25,7 @@ from asim_cvae.scoring.clusters import (
 
 @dataclass(frozen=True)
 class Posterior:
-    """Posteriors of N frames: ``mu`` and ``log_sigma`` (N, latents), log p(x|z) at z = mu and the KL term, (N,)."""
+    """Posteriors of N frames: ``mu`` and ``log_sigma`` (N, latent_dim), log p(x|z) at z = mu and the KL term, (N,)."""
 
     mu: NDArray[np.float32]
     log_sigma: NDArray[np.float32]
@@ -70,7 +70,7 @@ def encode_frames(module: CVAEModule, batches: Iterable[Tensor]) -> Posterior:
 
 @torch.inference_mode()
 def encode_latents(module: CVAEModule, batches: Iterable[Tensor], protocol: ClusteringProtocol) -> NDArray[np.float32]:
-    """Latents (N, latents) of batches of scaled frames, as the protocol scores them, by a module in eval mode."""
+    """Latents (N, latent_dim) of batches of scaled frames, as the protocol scores them, by a module in eval mode."""
     mu, log_sigma = zip(*(module.encode(batch.to(module.device)) for batch in batches), strict=True)
     return _latents(torch.cat(mu).float().cpu().numpy(), torch.cat(log_sigma).float().cpu().numpy(), protocol)
 

@@ -47,7 +47,7 @@ def encoding(network: str, batch: int, repeats: int) -> Measurement:
         return {"seconds": _median_time(lambda: module.encode(x), repeats)}
 
 
-def epoch(store: str, hold: str, batch: int, frames: int | None = None) -> Measurement:
+def epoch(store: str, cache: str, batch: int, frames: int | None = None) -> Measurement:
     """A pass over a store's frames with a training step each batch; from the store, with nothing of it cached."""
     step = _step(_module("shipped"))
     first = _simulated_frames(batch).to(_DEVICE)
@@ -57,14 +57,14 @@ def epoch(store: str, hold: str, batch: int, frames: int | None = None) -> Measu
     opened = FrameStore(Path(store))
     size = min(opened.file["frames"].shape[0], frames or sys.maxsize)
     batches: Iterable[Tensor]
-    if hold == "tensors":
+    if cache == "tensors":
         held = torch.from_numpy(THESIS_SCALING.scale(opened.frames(np.arange(size))))
         batches = (held[rows] for rows in torch.randperm(size)[: size // batch * batch].view(-1, batch))
     else:
         dataset = FrameDataset(
-            opened, np.arange(size), THESIS_SCALING, None if hold == "store" else torch.device("cpu")
+            opened, np.arange(size), THESIS_SCALING, None if cache == "store" else torch.device("cpu")
         )
-        order = EpochShuffle(size, 0, prefetch=None if dataset.is_held else dataset.prefetch, ahead=batch)
+        order = EpochShuffle(size, 0, prefetch=None if dataset.is_cached else dataset.prefetch, ahead=batch)
         batches = DataLoader(dataset, batch, sampler=order, drop_last=True, collate_fn=lambda frames: frames)
     begin = time.perf_counter()
     for x in batches:

@@ -104,9 +104,10 @@ class Benchmark:
     def epochs(self) -> tuple[list[Table], list[Result]]:
         """An epoch, wherever its frames are."""
         store = str(self._store(self.files))
-        places = {"tensors": "tensors in memory", "memory": "data.hold=memory", "store": "data.hold=store"}
+        places = {"tensors": "tensors in memory", "memory": "data.cache=memory", "store": "data.cache=store"}
         subjects = [
-            Subject(name, "epoch", {"store": store, "hold": hold, "batch": self.batch}) for hold, name in places.items()
+            Subject(name, "epoch", {"store": store, "cache": cache, "batch": self.batch})
+            for cache, name in places.items()
         ]
         results = measure(subjects, self.rounds, "epochs")
         frames = results[0].median("frames")
@@ -154,7 +155,9 @@ class Benchmark:
         passed = self._grow(
             [
                 Subject(
-                    f"{count} frames", "epoch", {"store": store, "hold": "memory", "batch": self.batch, "frames": count}
+                    f"{count} frames",
+                    "epoch",
+                    {"store": store, "cache": "memory", "batch": self.batch, "frames": count},
                 )
                 for count in self.growth.frames
             ]
