@@ -11,7 +11,7 @@ log = logging.getLogger(__name__)
 
 @command("prepare")
 def main(config: DictConfig) -> None:
-    """Bring the store up to date, and say what was refused and left out, and why."""
+    """Bring the store up to date, and say what was rejected and excluded, and why."""
     provide_archive(config.data)
     make_data(config.data, scaling=None).prepare_data()
 

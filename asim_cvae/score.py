@@ -32,7 +32,7 @@ def main(config: DictConfig) -> None:
     data.setup("predict")
     evaluation = evaluate(model.module, data, instantiate(config.scoring))
     if not len(evaluation.latents):
-        raise InputError("no frames to score; what was refused or left out is said above")
+        raise InputError("no frames to score; what was rejected or excluded is said above")
     scores = write_results(out, evaluation, model.run_info)
     if config.figures is not None:
         pictures = Pictures(evaluation, model.module, model.scaling, str(model.run_info["experiment"]))

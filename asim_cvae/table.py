@@ -19,17 +19,17 @@ log = logging.getLogger(__name__)
 def main(config: DictConfig) -> None:
     """Print the table and write it; runs that are not finished, or cannot be read, are listed at the end."""
     root, out = Path(config.runs), Path(config.out)
-    runs, left_out = find_runs(root)
+    runs, excluded = find_runs(root)
     if not runs:
-        raise InputError(f"runs={root}: no finished run in it" + "".join(f"; {reason}" for reason in left_out))
+        raise InputError(f"runs={root}: no finished run in it" + "".join(f"; {reason}" for reason in excluded))
     table = build_table(runs, _published(config.reference))
     name = f"{'simulated_' if is_simulated(runs) else ''}table1"
     for suffix, write in FORMATS.items():
         with atomic_write(out / f"{name}.{suffix}") as partial:
             partial.write_text(write(table), encoding="utf-8")
     log.info("%s", as_markdown(table))
-    for reason in [*left_out, *table.left_out]:
-        log.warning("left out: %s", reason)
+    for reason in [*excluded, *table.excluded]:
+        log.warning("excluded: %s", reason)
     log.info("written: %s.{%s}", out / name, ",".join(FORMATS))
 
 

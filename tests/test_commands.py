@@ -211,11 +211,11 @@ def test_a_damaged_model_is_refused_in_one_line(run, trained: Path, small: list[
         assert "Traceback" not in done.stdout + done.stderr
 
 
-def test_prepare_says_what_it_refused_and_goes_on(run, tmp_path: Path) -> None:
+def test_prepare_says_what_it_rejected_and_goes_on(run, tmp_path: Path) -> None:
     write_fits(tmp_path / f"{NAME}.fits", level1(light(2)))
     (tmp_path / "broken.cdf").write_text("no CDF")
     done = run("prepare", "data=mmia", f"data.root={tmp_path}", f"data.store={tmp_path / 's.h5'}")
-    assert "refused broken.cdf: neither FITS nor CDF by its content" in done.stdout
+    assert "rejected broken.cdf: neither FITS nor CDF by its content" in done.stdout
     assert "3 frames of 1 observations" in done.stdout
     assert "Traceback" not in done.stderr
 

@@ -1,4 +1,4 @@
-"""What becomes of a file: read, with gaps, or refused with its reason."""
+"""What becomes of a file: read, with gaps, or rejected with its reason."""
 
 import os
 from contextlib import suppress
@@ -13,7 +13,7 @@ from asim_cvae.archive.discover import discover
 from asim_cvae.archive.layout import COUNT_VARIABLES, FileName
 from asim_cvae.archive.reader import read_observation
 from asim_cvae.base.errors import InputError
-from asim_cvae.instrument.observation import Observation, RefusedFileError
+from asim_cvae.instrument.observation import Observation, RejectedFileError
 from asim_cvae.instrument.photometers import FLUX_PER_COUNT
 from tests.mmia_files import NAME, NAME_LEVEL0, level0, level1, light, write, write_fits
 
@@ -25,11 +25,11 @@ def _read(tmp_path: Path, variables: dict, suffix: str = "fits", name: str = NAM
 
 
 def _reason(path: Path) -> str:
-    with pytest.raises(RefusedFileError) as refusal:
+    with pytest.raises(RejectedFileError) as rejection:
         read_observation(path)
-    assert refusal.value.file == path.name
-    assert "\n" not in str(refusal.value)
-    return refusal.value.reason
+    assert rejection.value.file == path.name
+    assert "\n" not in str(rejection.value)
+    return rejection.value.reason
 
 
 @pytest.mark.parametrize("suffix", FORMATS)
@@ -252,18 +252,18 @@ REFUSED = {
 
 @pytest.mark.parametrize("suffix", FORMATS)
 @pytest.mark.parametrize("reason", REFUSED)
-def test_refused_content(tmp_path: Path, suffix: str, reason: str) -> None:
+def test_rejected_content(tmp_path: Path, suffix: str, reason: str) -> None:
     assert _reason(write(tmp_path / f"{NAME}.{suffix}", REFUSED[reason])).startswith(reason)
 
 
-def test_photometers_of_unequal_length_are_refused(tmp_path: Path) -> None:
+def test_photometers_of_unequal_length_are_rejected(tmp_path: Path) -> None:
     flux = [light(1)[0], light(1)[1][:, :8000], light(1)[2]]
     path = write(tmp_path / f"{NAME}.fits", level1(flux))
     assert _reason(path) == "photometers of unequal length: PHOT1 8325, PHOT2 8000, PHOT3 8325 samples"
 
 
 @pytest.mark.parametrize("suffix", FORMATS)
-def test_truncated_files_are_refused_wherever_they_end(tmp_path: Path, suffix: str) -> None:
+def test_truncated_files_are_rejected_wherever_they_end(tmp_path: Path, suffix: str) -> None:
     whole = write(tmp_path / f"whole.{suffix}", level1(light(2))).read_bytes()
     for share in (0.001, 0.03, 0.3, 0.9):
         cut = tmp_path / f"{NAME}.{suffix}"
@@ -271,7 +271,7 @@ def test_truncated_files_are_refused_wherever_they_end(tmp_path: Path, suffix: s
         assert _reason(cut)
 
 
-def test_foreign_files_are_refused(tmp_path: Path) -> None:
+def test_foreign_files_are_rejected(tmp_path: Path) -> None:
     empty, text, image = (tmp_path / f"{name}.fits" for name in ("empty", "text", "image"))
     empty.touch()
     text.write_text("no lightning here")
@@ -282,7 +282,7 @@ def test_foreign_files_are_refused(tmp_path: Path) -> None:
     assert "No such file" in _reason(tmp_path / "gone.fits")
 
 
-def test_random_damage_is_refused_or_read_never_raised(tmp_path: Path) -> None:
+def test_random_damage_is_rejected_or_read_never_raised(tmp_path: Path) -> None:
     """Bytes overwritten at random: astropy and cdflib may raise anything, a batch has to go on."""
     rng = np.random.default_rng(5)
     for suffix in FORMATS:
@@ -293,7 +293,7 @@ def test_random_damage_is_refused_or_read_never_raised(tmp_path: Path) -> None:
             damaged[place : place + 8] = rng.bytes(8)
             path = tmp_path / f"{trial}.{suffix}"
             path.write_bytes(damaged)
-            with suppress(RefusedFileError):
+            with suppress(RejectedFileError):
                 assert read_observation(path).flux.shape[0] == 3
 
 
@@ -308,7 +308,7 @@ def test_file_names_of_both_patterns() -> None:
     assert FileName.parse(plain.replace("01-03", "13-03")) is None
 
 
-def test_discovery_follows_links_and_refuses_odd_names(tmp_path: Path) -> None:
+def test_discovery_follows_links_and_rejects_odd_names(tmp_path: Path) -> None:
     archive, elsewhere = tmp_path / "archive", tmp_path / "elsewhere"
     archive.mkdir()
     elsewhere.mkdir()
@@ -317,15 +317,15 @@ def test_discovery_follows_links_and_refuses_odd_names(tmp_path: Path) -> None:
     (elsewhere / "back").symlink_to(archive)  # a loop
     (archive / "two\nlines.fits").touch()
     (archive / os.fsdecode(b"bad\xff.fits")).touch()
-    files, refused = discover(archive)
+    files, rejected = discover(archive)
     assert set(files) == {"a.fits"}
-    assert len(refused) == 2
-    for error in refused:
+    assert len(rejected) == 2
+    for error in rejected:
         assert "\n" not in str(error)
         assert str(error).encode()
 
 
-def test_what_is_no_regular_file_is_refused(tmp_path: Path) -> None:
+def test_what_is_no_regular_file_is_rejected(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.fits")
     assert _reason(tmp_path / "pipe.fits") == "not a regular file"
 
@@ -335,9 +335,9 @@ def test_discovery_names_files_of_one_name(tmp_path: Path) -> None:
         (tmp_path / place).mkdir()
         write_fits(tmp_path / place / f"{NAME}.fits", level1(light(1, 10)))
     (tmp_path / "notes.txt").touch()
-    files, refused = discover(tmp_path)
+    files, rejected = discover(tmp_path)
     assert files == {f"{NAME}.fits": tmp_path / "a" / f"{NAME}.fits"}
-    assert [(error.file, error.reason) for error in refused] == [
+    assert [(error.file, error.reason) for error in rejected] == [
         (str(tmp_path / "b" / f"{NAME}.fits"), f"another file of this name is at {tmp_path / 'a' / NAME}.fits")
     ]
     with pytest.raises(InputError, match="no such folder"):
@@ -346,9 +346,9 @@ def test_discovery_names_files_of_one_name(tmp_path: Path) -> None:
 
 def test_real_files(reference: Path) -> None:
     recovered = np.load(reference / "recovered_frames.npz")
-    files, refused = discover(reference / "mmia_level1")
+    files, rejected = discover(reference / "mmia_level1")
     assert len(files) == 4
-    assert not refused
+    assert not rejected
     for path, flux, counts in zip(files.values(), recovered["flux"], recovered["counts"], strict=True):
         seen = read_observation(path)
         np.testing.assert_array_equal(seen.flux, flux)

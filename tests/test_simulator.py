@@ -21,7 +21,7 @@ from asim_cvae.archive.reader import read_observation
 from asim_cvae.base.errors import InputError
 from asim_cvae.cli import CONF
 from asim_cvae.frames.slicing import FRAME_SAMPLES
-from asim_cvae.instrument.observation import RefusedFileError
+from asim_cvae.instrument.observation import RejectedFileError
 from asim_cvae.instrument.photometers import flux_to_counts
 from asim_cvae.simulator import archive as archive_room
 from asim_cvae.simulator.archive import TABLE_NAME, Simulation, make_archive
@@ -157,8 +157,8 @@ def test_all_formats_and_levels_hold_the_same_light(tmp_path: Path) -> None:
             make_archive(
                 root, _simulation(observations=0, labelled=2, seed=1, format=form, level=level, missing_rows=0.3)
             )
-            files, refused = discover(root)
-            assert not refused
+            files, rejected = discover(root)
+            assert not rejected
             seen[form, level] = [read_observation(path) for path in files.values()]
             assert all(observation.simulator for observation in seen[form, level])
             assert read_labels(root / TABLE_NAME).files == set(files)
@@ -186,21 +186,21 @@ def test_missing_rows_are_gaps_without_labels(tmp_path: Path) -> None:
 
 def test_faults_are_met_by_the_reader(tmp_path: Path) -> None:
     make_archive(tmp_path, _simulation(observations=40, labelled=2, seed=3, faults=0.9))
-    refusals: Counter = Counter()
+    rejections: Counter = Counter()
     faults = {row["file"]: row["fault"] for row in _rows(tmp_path / "truth_files.csv")}
     for name, path in discover(tmp_path)[0].items():
         try:
             flux = read_observation(path).flux
             found = "fake frames" if np.isnan(flux[:, :100]).all() else ""
-        except RefusedFileError as error:
+        except RejectedFileError as error:
             found = str(error).split(": ")[1].split(",")[0]
-        refusals[found] += 1
+        rejections[found] += 1
         assert faults[name].split()[0:1] == {"empty file": ["empty"], "no photometer data": ["no"]}.get(
             found, found.split()[0:1]
         )
-    assert refusals[""] >= 2
+    assert rejections[""] >= 2
     for reason in ("fake frames", "empty file", "no photometer data", "photometer missing", "truncated"):
-        assert refusals[reason] > 1, refusals
+        assert rejections[reason] > 1, rejections
 
 
 def test_labels_are_in_the_published_proportions() -> None:

@@ -25,7 +25,7 @@ def _name(number: int) -> str:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Three good observations of 3 frames, one with a gap in its frame 1, and three files to refuse."""
+    """Three good observations of 3 frames, one with a gap in its frame 1, and three files to reject."""
     root = tmp_path / "files"
     root.mkdir()
     for number in range(3):
@@ -69,8 +69,8 @@ def test_frames_stand_with_their_origin(folder: Path, tmp_path: Path) -> None:
             start = np.datetime64("2019-01-03T14:08:00.250000", "us").astype(int)
             assert file["time"][row] == start + 50_000 * k
     assert (report.observations, report.frames, report.files_read) == (4, 11, 7)
-    assert report.left_out == [f"frame 1 of {_name(3)}.cdf: touches a gap in PHOT3"]
-    reasons = {entry.file: entry.reason for entry in report.refused}
+    assert report.excluded == [f"frame 1 of {_name(3)}.cdf: touches a gap in PHOT3"]
+    reasons = {entry.file: entry.reason for entry in report.rejected}
     assert reasons[f"{_name(4)}.fits"] == "neither FITS nor CDF by its content"
     assert reasons[f"{_name(5)}.fits"] == "shorter than one frame, 4200 of 5000 samples"
     assert "No such file" in reasons["gone.fits"]
@@ -89,7 +89,7 @@ def test_labels_and_where_they_cannot_go(folder: Path, tmp_path: Path) -> None:
     told = "\n".join(report.label_problems)
     assert f"N on frame 1 of {_name(3)}.cdf: it touches a gap in PHOT3" in told
     assert f"N on frame 3 of {_name(3)}.cdf: the file holds frames 0 to 2" in told
-    assert "1 frame(s) of gone.fits: refused" in told
+    assert "1 frame(s) of gone.fits: rejected" in told
     assert "1 frame(s) of no.fits: not in the archive" in told
 
 

@@ -110,7 +110,7 @@ def test_one_run_does_not_count_twice(run, tmp_path: Path) -> None:
     _run(tmp_path / "other_labels", "mine", 2, 0.5, data=_data("89abcdef"))
     _run(tmp_path / "sampled", "mine", 3, 0.5, protocol={"clusters": 2, "latent": "sample"})
     done = run("table", f"runs={tmp_path}", "reference=null")
-    assert f"left out: {tmp_path / 'run2'}: the same run as {tmp_path / 'run0'}" in done.stdout
+    assert f"excluded: {tmp_path / 'run2'}: the same run as {tmp_path / 'run0'}" in done.stdout
     head, _, *rows = _cells((tmp_path / "simulated_table1.md").read_text())
     assert head[3] == "data"
     mean_of = "mine scoring.latent=mean"
@@ -132,7 +132,7 @@ def test_scores_of_weights_alone_stand_beside_runs(run, tmp_path: Path) -> None:
     assert "Without labels, or diverged: 1 of 3 runs" in text
 
 
-def test_what_is_no_finished_run_is_left_out_and_named(run, tmp_path: Path) -> None:
+def test_what_is_no_finished_run_is_excluded_and_named(run, tmp_path: Path) -> None:
     _run(tmp_path / "good", "mine", 0, 0.5, data={"kind": "mmia", "name": "real", "version": "", "digest": ""})
     for name, content in (("broken", "{"), ("other", '{"experiment": "x"}')):
         (tmp_path / name).mkdir()
@@ -142,10 +142,10 @@ def test_what_is_no_finished_run_is_left_out_and_named(run, tmp_path: Path) -> N
         (tmp_path / folder).mkdir(exist_ok=True)
         (tmp_path / folder / "config.yaml").write_text("seed: 0\n")
     done = run("table", f"runs={tmp_path}", "reference=null", f"out={tmp_path / 'out'}")
-    assert f"left out: {tmp_path / 'begun'}: not finished" in done.stdout
-    assert done.stdout.count("left out: ") == 3
+    assert f"excluded: {tmp_path / 'begun'}: not finished" in done.stdout
+    assert done.stdout.count("excluded: ") == 3
     for name in ("broken", "other"):
-        assert f"left out: {tmp_path / name / 'scores.json'}: not the scores of a run" in done.stdout
+        assert f"excluded: {tmp_path / name / 'scores.json'}: not the scores of a run" in done.stdout
     assert {path.name for path in (tmp_path / "out").iterdir()} == {f"table1.{s}" for s in ("md", "csv", "tex")}
     text = (tmp_path / "out" / "table1.md").read_text()
     assert "SIMULATED" not in text

@@ -14,7 +14,7 @@ def read_cdf(path: Path) -> FileContent:
     """The wanted variables of ``path``.
 
     Raises:
-        Exception: whatever cdflib raises on a damaged file; :func:`read_observation` turns it into a refusal.
+        Exception: whatever cdflib raises on a damaged file; :func:`read_observation` turns it into a rejection.
     """
     cdf = _CDF(path)
     info = cdf.cdf_info()

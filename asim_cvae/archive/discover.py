@@ -5,13 +5,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from asim_cvae.base.errors import InputError
-from asim_cvae.instrument.observation import RefusedFileError
+from asim_cvae.instrument.observation import RejectedFileError
 
 SUFFIXES = (".fits", ".cdf")
 
 
-def discover(folder: Path) -> tuple[dict[str, Path], list[RefusedFileError]]:
-    """All ``.fits`` and ``.cdf`` files below ``folder``, by base name, and those refused because their name is taken.
+def discover(folder: Path) -> tuple[dict[str, Path], list[RejectedFileError]]:
+    """All ``.fits`` and ``.cdf`` files below ``folder``, by base name, and those rejected because their name is taken.
 
     Labels and results go by base name: of several files with one name the first path counts.
 
@@ -21,15 +21,15 @@ def discover(folder: Path) -> tuple[dict[str, Path], list[RefusedFileError]]:
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder; give one that holds MMIA files (.fits or .cdf)")
     files: dict[str, Path] = {}
-    refused = []
+    rejected = []
     for path in sorted(_candidates(folder)):
         if not path.name.isprintable():
-            refused.append(RefusedFileError(str(path), "a name with characters that do not print; rename the file"))
+            rejected.append(RejectedFileError(str(path), "a name with characters that do not print; rename the file"))
             continue
         first = files.setdefault(path.name, path)
         if first != path:
-            refused.append(RefusedFileError(str(path), f"another file of this name is at {first}"))
-    return files, refused
+            rejected.append(RejectedFileError(str(path), f"another file of this name is at {first}"))
+    return files, rejected
 
 
 def _candidates(folder: Path) -> Iterator[Path]:

@@ -19,7 +19,7 @@ def read_fits(path: Path) -> FileContent:
 
     Raises:
         EOFError: the file ends before its table does.
-        Exception: whatever astropy raises on a damaged file; :func:`read_observation` turns it into a refusal.
+        Exception: whatever astropy raises on a damaged file; :func:`read_observation` turns it into a rejection.
     """
     return _read_plain_table(path) or _read_with_astropy(path)
 

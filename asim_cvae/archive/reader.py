@@ -1,4 +1,4 @@
-"""MMIA files -> observations: what is read, what becomes a gap, what is refused."""
+"""MMIA files -> observations: what is read, what becomes a gap, what is rejected."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -18,7 +18,7 @@ from asim_cvae.archive.layout import (
     FileName,
 )
 from asim_cvae.archive.variables import FileContent, Variable
-from asim_cvae.instrument.observation import Observation, RefusedFileError
+from asim_cvae.instrument.observation import Observation, RejectedFileError
 from asim_cvae.instrument.photometers import FLUX_PER_COUNT, PHOTOMETERS, counts_to_flux
 
 FAKE_ROW_FLUX = 100.0
@@ -42,7 +42,7 @@ def read_observation(path: str | Path) -> Observation:
     fill tail of the last row is cut.
 
     Raises:
-        RefusedFileError: the file gives no observation; the error says why.
+        RejectedFileError: the file gives no observation; the error says why.
     """
     path = Path(path)
     try:
@@ -54,7 +54,7 @@ def read_observation(path: str | Path) -> Observation:
             str(error) if isinstance(error, _UnusableError | EOFError) else f"cannot be read ({_first_line(error)})"
         )
         passing = isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno is not None)
-        raise RefusedFileError(path.name, detail, passing) from error
+        raise RejectedFileError(path.name, detail, passing) from error
 
 
 def _first_line(error: Exception) -> str:

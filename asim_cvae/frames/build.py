@@ -31,13 +31,13 @@ from asim_cvae.frames.store import (
     Fingerprint,
     FrameStore,
     ObservationEntry,
-    RefusedEntry,
+    RejectedEntry,
     is_store,
     read_observations,
-    read_refused,
+    read_rejected,
     write_store,
 )
-from asim_cvae.instrument.observation import Observation, RefusedFileError
+from asim_cvae.instrument.observation import Observation, RejectedFileError
 from asim_cvae.instrument.photometers import PHOTOMETERS
 
 _PARTS = "[!.]*.h5"  # not what a killed program left half written
@@ -56,21 +56,21 @@ class BuildReport:
     observations: int
     frames: int
     labelled_frames: int
-    refused: Sequence[RefusedEntry] = ()
-    left_out: Sequence[str] = ()
+    rejected: Sequence[RejectedEntry] = ()
+    excluded: Sequence[str] = ()
     label_problems: Sequence[str] = ()
 
     def lines(self) -> Iterator[str]:
         """The report as text."""
-        for entry in self.refused:
-            yield f"refused {entry.file}: {entry.reason}"
-        for line in self.left_out:
-            yield f"left out {line}"
+        for entry in self.rejected:
+            yield f"rejected {entry.file}: {entry.reason}"
+        for line in self.excluded:
+            yield f"excluded {line}"
         for line in self.label_problems:
             yield f"label ignored, {line}"
         yield (
             f"{self.store}: {self.frames} frames of {self.observations} observations, {self.labelled_frames} labelled; "
-            f"{self.files_read} files read now, {len(self.refused)} refused, {len(self.left_out)} frames left out"
+            f"{self.files_read} files read now, {len(self.rejected)} rejected, {len(self.excluded)} frames excluded"
         )
 
 
@@ -79,7 +79,7 @@ class _Plan:
     """The files a store is to be made of, and what their frames' labels and parts in the whole are."""
 
     files: Mapping[str, Path]
-    refused: Sequence[RefusedEntry]
+    rejected: Sequence[RejectedEntry]
     labels: Mapping[tuple[str, int], str]
     ground_truth: frozenset[str]
     label_problems: Sequence[str]
@@ -143,7 +143,7 @@ def _plan(root: Path | None, ground_truth_root: Path | None, table: Path | None)
     folders = [folder for folder in (root, ground_truth_root) if folder is not None]
     if not folders:
         raise InputError("no data: give data.root=FOLDER, or data.ground_truth.root=FOLDER to score alone")
-    nothing: tuple[dict[str, Path], list[RefusedFileError]] = ({}, [])
+    nothing: tuple[dict[str, Path], list[RejectedFileError]] = ({}, [])
     pool, pool_twice = discover(root) if root else nothing
     scored, scored_twice = discover(ground_truth_root) if ground_truth_root else nothing
     labels = LabelTable({}) if table is None else read_labels(table)
@@ -155,10 +155,10 @@ def _plan(root: Path | None, ground_truth_root: Path | None, table: Path | None)
     files = pool | {name: path for name, path in scored.items() if name in ground_truth}
     if not files:
         raise InputError(f"{', '.join(map(str, folders))}: no MMIA file (.fits or .cdf) to use")
-    refused = {
-        e.file: RefusedEntry(e.file, Fingerprint.of(Path(e.file)), e.reason) for e in (*pool_twice, *scored_twice)
+    rejected = {
+        e.file: RejectedEntry(e.file, Fingerprint.of(Path(e.file)), e.reason) for e in (*pool_twice, *scored_twice)
     }
-    return _Plan(files, list(refused.values()), labels.labels, ground_truth, labels.problems)
+    return _Plan(files, list(rejected.values()), labels.labels, ground_truth, labels.problems)
 
 
 def _known(store: Path, parts: Path) -> dict[str, Fingerprint]:
@@ -167,7 +167,7 @@ def _known(store: Path, parts: Path) -> dict[str, Fingerprint]:
     for path in (store, *sorted(parts.glob(_PARTS))):
         if is_store(path):
             with h5py.File(path, "r") as file:
-                entries: list[ObservationEntry | RefusedEntry] = [*read_observations(file), *read_refused(file)]
+                entries: list[ObservationEntry | RejectedEntry] = [*read_observations(file), *read_rejected(file)]
                 known |= {entry.file: entry.fingerprint for entry in entries}
     return known
 
@@ -176,7 +176,7 @@ def _write_part(files: Sequence[Path], parts: Path) -> None:
     """Read a batch of files into a store of its own in ``parts``."""
     entries: list[ObservationEntry] = []
     frames: list[NDArray[np.float32]] = []
-    refused: list[RefusedEntry] = []
+    rejected: list[RejectedEntry] = []
     for path in files:
         fingerprint = Fingerprint.of(path)
         try:
@@ -185,12 +185,12 @@ def _write_part(files: Sequence[Path], parts: Path) -> None:
             entry, kept = _frames_of(observation, path, fingerprint)
             entries.append(entry)
             frames.append(kept)
-        except RefusedFileError as error:
+        except RejectedFileError as error:
             # What the machine was to blame for is tried again the next time: no file has this fingerprint.
             known_by = NO_FILE if error.passing else fingerprint
-            refused.append(RefusedEntry(path.name, known_by, error.reason))
+            rejected.append(RejectedEntry(path.name, known_by, error.reason))
     name = hashlib.sha256("\n".join(map(str, files)).encode()).hexdigest()[:16]
-    write_store(parts / f"{name}-{os.getpid()}.h5", entries, frames, refused)
+    write_store(parts / f"{name}-{os.getpid()}.h5", entries, frames, rejected)
 
 
 @contextmanager
@@ -217,7 +217,7 @@ def _frames_of(
 ) -> tuple[ObservationEntry, NDArray[np.float32]]:
     samples = observation.flux.shape[1]
     if samples < FRAME_SAMPLES:
-        raise RefusedFileError(path.name, f"shorter than one frame, {samples} of {FRAME_SAMPLES} samples")
+        raise RejectedFileError(path.name, f"shorter than one frame, {samples} of {FRAME_SAMPLES} samples")
     frames = slice_frames(observation.flux)
     gaps = np.isnan(frames.max(axis=2))  # NaN where one is: several times as fast as to ask each sample
     whole = ~gaps.any(axis=1)
@@ -231,7 +231,7 @@ def _frames_of(
         samples=samples,
         simulator=observation.simulator,
         frames=tuple(np.flatnonzero(whole).tolist()),
-        left_out={int(k): _gap_reason(gaps[k]) for k in np.flatnonzero(~whole)},
+        excluded={int(k): _gap_reason(gaps[k]) for k in np.flatnonzero(~whole)},
     )
     return entry, frames[whole]
 
@@ -245,7 +245,7 @@ def _digest(plan: _Plan, fingerprints: Mapping[str, Fingerprint]) -> str:
     content = [
         FORMAT,
         sorted(fingerprints.items()),
-        sorted((entry.file, entry.reason) for entry in plan.refused),
+        sorted((entry.file, entry.reason) for entry in plan.rejected),
         sorted((*place, label) for place, label in plan.labels.items()),
         sorted(plan.ground_truth),
     ]
@@ -257,7 +257,7 @@ def _merge(
 ) -> None:
     """Write ``store`` from earlier stores, of which later ones hold the newer state of a file."""
     found: dict[str, tuple[ObservationEntry, Path, int]] = {}
-    refused: dict[str, RefusedEntry] = {}
+    rejected: dict[str, RejectedEntry] = {}
     for path in filter(is_store, sources):
         with h5py.File(path, "r") as file:
             first = 0
@@ -265,7 +265,7 @@ def _merge(
                 if fingerprints.get(entry.file) == entry.fingerprint:
                     found[entry.file] = (entry, path, first)
                 first += len(entry.frames)
-            refused |= {e.file: e for e in read_refused(file) if fingerprints.get(e.file) == e.fingerprint}
+            rejected |= {e.file: e for e in read_rejected(file) if fingerprints.get(e.file) == e.fingerprint}
     ordered = [found[name] for name in sorted(found)]
     entries = [entry for entry, _, _ in ordered]
     # Every file of a labelled observation is kept from training: its Level 0 twin, and a FITS file labelled as a CDF.
@@ -275,7 +275,7 @@ def _merge(
         store,
         entries,
         _frames_from(ordered),
-        [*plan.refused, *(refused[name] for name in sorted(refused))],
+        [*plan.rejected, *(rejected[name] for name in sorted(rejected))],
         plan.labels,
         [entry.key in keys for entry in entries],
         digest,
@@ -310,30 +310,30 @@ def _report(store: FrameStore, plan: _Plan, files_read: int) -> BuildReport:
         observations=len(table.observations),
         frames=len(table.index),
         labelled_frames=int((table.label != "").sum()),
-        refused=store.refused,
-        left_out=[f"frame {k} of {e.file}: {why}" for e in table.observations for k, why in e.left_out.items()],
-        label_problems=[*plan.label_problems, *_unplaced_labels(plan, table.observations, store.refused)],
+        rejected=store.rejected,
+        excluded=[f"frame {k} of {e.file}: {why}" for e in table.observations for k, why in e.excluded.items()],
+        label_problems=[*plan.label_problems, *_unplaced_labels(plan, table.observations, store.rejected)],
     )
     store.file.close()
     return report
 
 
 def _unplaced_labels(
-    plan: _Plan, observations: Sequence[ObservationEntry], refused: Sequence[RefusedEntry]
+    plan: _Plan, observations: Sequence[ObservationEntry], rejected: Sequence[RejectedEntry]
 ) -> Iterator[str]:
     """A line for each label without a frame, one for all labels of a file that is not there."""
     entries = {entry.file: entry for entry in observations}
-    reasons = {entry.file: entry.reason for entry in refused}
+    reasons = {entry.file: entry.reason for entry in rejected}
     missing: dict[str, int] = {}
     for (file, frame), label in plan.labels.items():
         entry = entries.get(file)
         if entry is None:
             missing[file] = missing.get(file, 0) + 1
-        elif frame in entry.left_out:
-            yield f"{label} on frame {frame} of {file}: it {entry.left_out[frame]}"
+        elif frame in entry.excluded:
+            yield f"{label} on frame {frame} of {file}: it {entry.excluded[frame]}"
         elif frame not in entry.frames:
             held = entry.samples // FRAME_SAMPLES
             yield f"{label} on frame {frame} of {file}: the file holds frames 0 to {held - 1}"
     for file, count in missing.items():
-        why = f"refused, {reasons[file]}" if file in reasons else "not in the archive"
+        why = f"rejected, {reasons[file]}" if file in reasons else "not in the archive"
         yield f"{count} frame(s) of {file}: {why}"

@@ -1,4 +1,4 @@
-"""The frame store: an HDF5 file of frames, where each comes from, and what was left out.
+"""The frame store: an HDF5 file of frames, where each comes from, and what was excluded.
 
 Layout: ``frames`` (N, 3, 5000) float32 in uW/m^2, with ``observation``, ``index``, ``time`` (us since 1970, UTC)
 and ``label`` ('' for none) of (N,); the group ``observations`` with a row an observation, whose frames stand together;
@@ -70,11 +70,11 @@ class ObservationEntry:
     samples: int
     simulator: str
     frames: tuple[int, ...]
-    left_out: Mapping[int, str] = field(default_factory=dict)
+    excluded: Mapping[int, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
-class RefusedEntry:
+class RejectedEntry:
     """A file that gave no observation, and why."""
 
     file: str
@@ -199,9 +199,9 @@ class FrameStore:
         )
 
     @property
-    def refused(self) -> list[RefusedEntry]:
+    def rejected(self) -> list[RejectedEntry]:
         """The files that gave no observation."""
-        return read_refused(self.file)
+        return read_rejected(self.file)
 
     @property
     def digest(self) -> str:
@@ -222,7 +222,7 @@ def write_store(
     path: Path,
     observations: Sequence[ObservationEntry],
     frames: Iterable[NDArray[np.float32]],
-    refused: Sequence[RefusedEntry],
+    rejected: Sequence[RejectedEntry],
     labels: Mapping[tuple[str, int], str] | None = None,
     ground_truth: Sequence[bool] | None = None,
     digest: str = "",
@@ -247,8 +247,8 @@ def write_store(
         file["time"] = np.concatenate([*times, np.zeros(0, dtype=np.int64)])
         _write_text(file, "label", [labels.get((e.file, k), "") for e in observations for k in e.frames])
         _write_observations(file, observations, ground_truth)
-        _write_left_out(file, observations)
-        _write_refused(file, refused)
+        _write_excluded(file, observations)
+        _write_rejected(file, rejected)
         file.attrs.update(
             {"format": FORMAT, "digest": digest, "flux_unit": "uW/m^2", "time_unit": "us since 1970, UTC"}
         )
@@ -257,10 +257,10 @@ def write_store(
 def read_observations(file: h5py.File) -> list[ObservationEntry]:
     """The observations of an open store, in order."""
     group = file["observations"]
-    left_out: dict[int, dict[int, str]] = {}
+    excluded: dict[int, dict[int, str]] = {}
     columns = (file["left_out/observation"][:], file["left_out/index"][:], file["left_out/reason"].asstr()[:])
     for observation, index, reason in zip(*columns, strict=True):
-        left_out.setdefault(int(observation), {})[int(index)] = str(reason)
+        excluded.setdefault(int(observation), {})[int(index)] = str(reason)
     bounds = np.cumsum(group["frames"][:])[:-1]
     numbers = np.split(file["index"][:], bounds)
     rows = zip(
@@ -283,17 +283,17 @@ def read_observations(file: h5py.File) -> list[ObservationEntry]:
             samples=samples,
             simulator=str(simulator),
             frames=tuple(numbers[i].tolist()),
-            left_out=left_out.get(i, {}),
+            excluded=excluded.get(i, {}),
         )
         for i, (name, fingerprint, key, observation_id, start, samples, simulator) in enumerate(rows)
     ]
 
 
-def read_refused(file: h5py.File) -> list[RefusedEntry]:
-    """The refused files of an open store."""
+def read_rejected(file: h5py.File) -> list[RejectedEntry]:
+    """The rejected files of an open store."""
     group = file["refused"]
     rows = zip(group["file"].asstr()[:], _read_fingerprints(group), group["reason"].asstr()[:], strict=True)
-    return [RefusedEntry(str(file), fingerprint, str(reason)) for file, fingerprint, reason in rows]
+    return [RejectedEntry(str(file), fingerprint, str(reason)) for file, fingerprint, reason in rows]
 
 
 def _write_observations(
@@ -310,22 +310,22 @@ def _write_observations(
     group["ground_truth"] = np.array(ground_truth or [False] * len(observations), dtype=bool)
 
 
-def _write_left_out(file: h5py.File, observations: Sequence[ObservationEntry]) -> None:
-    rows = [(i, frame, reason) for i, entry in enumerate(observations) for frame, reason in entry.left_out.items()]
+def _write_excluded(file: h5py.File, observations: Sequence[ObservationEntry]) -> None:
+    rows = [(i, frame, reason) for i, entry in enumerate(observations) for frame, reason in entry.excluded.items()]
     group = file.create_group("left_out")
     group["observation"] = np.array([row[0] for row in rows], dtype=np.int64)
     group["index"] = np.array([row[1] for row in rows], dtype=np.int64)
     _write_text(group, "reason", [row[2] for row in rows])
 
 
-def _write_refused(file: h5py.File, refused: Sequence[RefusedEntry]) -> None:
+def _write_rejected(file: h5py.File, rejected: Sequence[RejectedEntry]) -> None:
     group = file.create_group("refused")
-    _write_text(group, "file", [entry.file for entry in refused])
-    _write_text(group, "reason", [entry.reason for entry in refused])
-    _write_fingerprints(group, refused)
+    _write_text(group, "file", [entry.file for entry in rejected])
+    _write_text(group, "reason", [entry.reason for entry in rejected])
+    _write_fingerprints(group, rejected)
 
 
-def _write_fingerprints(group: h5py.Group, entries: Sequence[ObservationEntry | RefusedEntry]) -> None:
+def _write_fingerprints(group: h5py.Group, entries: Sequence[ObservationEntry | RejectedEntry]) -> None:
     for name in Fingerprint._fields:
         group[name] = np.array([getattr(entry.fingerprint, name) for entry in entries], dtype=np.int64)
 

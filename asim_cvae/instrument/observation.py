@@ -1,4 +1,4 @@
-"""What a file becomes: an observation, or a refusal that says why."""
+"""What a file becomes: an observation, or a rejection that says why."""
 
 from dataclasses import dataclass
 
@@ -23,7 +23,7 @@ class Observation:
     simulator: str = ""
 
 
-class RefusedFileError(Exception):
+class RejectedFileError(Exception):
     """A file that gives no observation; ``file`` says which one and ``reason`` why, in one line.
 
     ``passing`` is true where the machine was to blame (no permission, no memory), not the file.

@@ -45,17 +45,17 @@ def find_runs(root: Path) -> tuple[list[Run], list[str]]:
     """
     if not root.is_dir():
         raise InputError(f"{root}: no such folder")
-    runs, left_out = [], []
+    runs, excluded = [], []
     found = {path.parent for name in (CONFIG, SCORES) for path in root.rglob(name)}
     for folder in sorted(folder for folder in found if folder.name != ".hydra"):  # whose config.yaml is Hydra's own
         if not (folder / SCORES).is_file():
-            left_out.append(f"{folder}: not finished")
+            excluded.append(f"{folder}: not finished")
             continue
         try:
             runs.append(_read_run(folder))
         except Exception as error:  # a file of something else, or damaged: json, yaml and omegaconf raise their own
-            left_out.append(f"{folder / SCORES}: not the scores of a run ({error!r})")
-    return runs, left_out
+            excluded.append(f"{folder / SCORES}: not the scores of a run ({error!r})")
+    return runs, excluded
 
 
 def _read_run(folder: Path) -> Run:

@@ -75,7 +75,7 @@ class Table:
 
     lines: Sequence[Line]
     notes: Sequence[str]
-    left_out: Sequence[str]
+    excluded: Sequence[str]
     """Runs that are another's repetition."""
 
 
@@ -86,12 +86,12 @@ def build_table(runs: Sequence[Run], published: Sequence[PublishedRow]) -> Table
     differ in nothing the first counts.
     """
     groups: dict[tuple[str, int, str], dict[int | None, Run]] = {}
-    left_out = []
+    excluded = []
     for run, name in zip(runs, _names(runs), strict=True):
         members = groups.setdefault((name, run.scores["epochs"] or 0, run.data), {})
         first = members.setdefault(run.scores["seed"], run)
         if first is not run:
-            left_out.append(f"{run.folder}: the same run as {first.folder}")
+            excluded.append(f"{run.folder}: the same run as {first.folder}")
     lines: list[Line] = []
     for key in sorted(groups, key=lambda key: (_place(key[0], published), key)):
         found = sorted(groups[key].values(), key=lambda run: (run.scores["seed"] is not None, run.scores["seed"]))
@@ -101,7 +101,7 @@ def build_table(runs: Sequence[Run], published: Sequence[PublishedRow]) -> Table
         if len(seeded) > 1:
             lines.append(_mean_line(key[0], seeded))
     counted = [run for members in groups.values() for run in members.values()]
-    return Table(lines, list(_notes(counted, published)), left_out)
+    return Table(lines, list(_notes(counted, published)), excluded)
 
 
 def _known_as(row: PublishedRow) -> tuple[str, str]:
