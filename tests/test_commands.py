@@ -144,7 +144,7 @@ def test_tensorboard_holds_curves_scores_figures_and_latents(trained: Path) -> N
     folder = trained / "00000" / "latents"
     np.testing.assert_allclose(np.loadtxt(folder / "tensors.tsv"), latents["mu"], rtol=1e-4, atol=1e-6)
     rows = list(csv.DictReader((folder / "metadata.tsv").open(newline=""), delimiter="\t"))
-    assert [row["class"] for row in rows] == latents["label"].tolist()
+    assert [row["label"] for row in rows] == latents["label"].tolist()
     assert [int(row["cluster"]) for row in rows] == latents["cluster"].tolist()
     side = int(np.ceil(np.sqrt(len(rows))))
     assert imread(folder / "sprite.png").shape[:2] == (36 * side, 36 * side)

@@ -209,7 +209,7 @@ def test_labels_are_in_the_published_proportions() -> None:
     same = pairs = 0
     for number in range(150):
         made = simulate_observation(2, number)
-        classes, _ = rule.classify(frame_peaks(made.light, made.scene.background))
+        classes, _ = rule.label_frames(frame_peaks(made.light, made.scene.background))
         labels = classes[made.whole_frames].tolist()
         counts.update(labels)
         same += sum(a == b for a, b in pairwise(labels))
@@ -327,7 +327,7 @@ def test_skies_hold_what_was_measured() -> None:
 
 def _class_of(pulses: list[Pulse], rule: LabelRule | None = None) -> tuple[str, bool]:
     peaks = frame_peaks(expected_light(pulses, QUIET, FRAME_SAMPLES), QUIET)
-    label, ambiguous = (rule or RULE).classify(peaks)
+    label, ambiguous = (rule or RULE).label_frames(peaks)
     return label.item(), ambiguous.item()
 
 

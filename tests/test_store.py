@@ -81,7 +81,7 @@ def test_labels_and_where_they_cannot_go(folder: Path, tmp_path: Path) -> None:
     report = build_store(tmp_path / "s.h5", folder, ground_truth_table=_table(tmp_path / "t.xlsx", rows))
     store = FrameStore(tmp_path / "s.h5")
     table = store.table()
-    labels = dict(zip(zip(table.file.tolist(), table.index.tolist(), strict=True), table.label.tolist(), strict=True))
+    labels = dict(zip(zip(table.file.tolist(), table.frame.tolist(), strict=True), table.label.tolist(), strict=True))
     assert {place: label for place, label in labels.items() if label} == {(f"{_name(3)}.cdf", 0): "HCHA"}
     assert [e.file for e, scored in zip(table.observations, table.ground_truth, strict=True) if scored] == [
         f"{_name(3)}.cdf"

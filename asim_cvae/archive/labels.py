@@ -18,7 +18,7 @@ class LabelTableError(InputError):
 
 @dataclass(frozen=True)
 class LabelTable:
-    """The class of each labelled frame, by file base name and frame number, and what was wrong with which row."""
+    """The label of each labelled frame, by file base name and frame number, and what was wrong with which row."""
 
     labels: dict[tuple[str, int], str]
     files: frozenset[str] = frozenset()

@@ -86,24 +86,27 @@ def _assemble(content: FileContent, path: Path) -> Observation:
     names = _light_curve_names(variables)
     rows = _rows(variables, names)
     present = _presence(variables, len(rows[0]))
-    laid = _lay_out(rows, present)
-    lengths = [int(row.size) for row in laid[2]]  # 777.4 nm tells fake rows
-    values = _end_to_end(laid)
-    end = _end_of_data(values, lengths[-1] if present[:, -1].any() else 0)
-    if names == COUNT_VARIABLES:
-        counts: NDArray[np.float32] | None = values
-        flux: NDArray[np.floating[Any]] = _flux(values)
-    else:
-        counts = _counts_beside(variables, present, values.shape[1])
-        flux = _without_negatives(values, FLUX_PER_COUNT, "flux")
+    rows = _lay_out(rows, present)
+    lengths = [int(row.size) for row in rows[2]]  # 777.4 nm tells fake rows
+    flux, counts = _flux_and_counts(_end_to_end(rows), names, variables, present)
+    end = _end_of_data(flux, lengths[-1] if present[:, -1].any() else 0)
     _blank_fake_rows(flux, lengths)
-    light = flux[:, :end].astype(np.float32, copy=False)
-    if np.isnan(light.max(axis=0)).all():
+    flux = flux[:, :end].astype(np.float32, copy=False)
+    if np.isnan(flux.max(axis=0)).all():
         raise _UnusableError("no photometer data: every sample is a gap in some photometer")
     if counts is not None:
-        counts = np.where(np.isnan(light), np.float32(np.nan), counts[:, :end])
+        counts = np.where(np.isnan(flux), np.float32(np.nan), counts[:, :end])
     start, observation_id = _identity(variables, path)
-    return Observation(light, counts, start, observation_id, path.name, content.simulator)
+    return Observation(flux, counts, start, observation_id, path.name, content.simulator)
+
+
+def _flux_and_counts(
+    values: NDArray[np.float32], names: tuple[str, ...], variables: dict[str, Variable], present: NDArray[np.bool_]
+) -> tuple[NDArray[np.floating[Any]], NDArray[np.float32] | None]:
+    """Flux (3, T), and counts where the file has them, of the light curves ``names``, ``values`` (3, T)."""
+    if names == COUNT_VARIABLES:
+        return _flux(values), values
+    return _without_negatives(values, FLUX_PER_COUNT, "flux"), _counts_beside(variables, present, values.shape[1])
 
 
 def _light_curve_names(variables: dict[str, Variable]) -> tuple[str, ...]:
@@ -185,24 +188,24 @@ def _lay_out(rows: list[list[NDArray[np.float32]]], present: NDArray[np.bool_]) 
     row_lengths = [
         int(np.where(here, size, 0).max()) or longest for here, size in zip(present.T, lengths.T, strict=True)
     ]
-    laid = [
+    rows = [
         [
             row if here else np.full(length, np.nan, dtype=np.float32)
             for row, here, length in zip(photometer, flags, row_lengths, strict=True)
         ]
         for photometer, flags in zip(rows, present, strict=True)
     ]
-    totals = [sum(row.size for row in photometer) for photometer in laid]
+    totals = [sum(row.size for row in photometer) for photometer in rows]
     if len(set(totals)) > 1:
         named = ", ".join(f"{p.name} {total}" for p, total in zip(PHOTOMETERS, totals, strict=True))
         raise _UnusableError(f"photometers of unequal length: {named} samples")
-    return laid
+    return rows
 
 
-def _end_to_end(laid: list[list[NDArray[np.float32]]]) -> NDArray[np.float32]:
+def _end_to_end(rows: list[list[NDArray[np.float32]]]) -> NDArray[np.float32]:
     """(3, T) of the rows of each photometer."""
-    values = np.empty((len(laid), sum(row.size for row in laid[0])), dtype=np.float32)
-    for photometer, row in zip(laid, values, strict=True):
+    values = np.empty((len(rows), sum(row.size for row in rows[0])), dtype=np.float32)
+    for photometer, row in zip(rows, values, strict=True):
         np.concatenate(photometer, out=row)
     return values
 
@@ -230,10 +233,10 @@ def _counts_beside(
     if any(name not in variables for name in COUNT_VARIABLES):
         return None
     try:
-        laid = _lay_out(_rows(variables, COUNT_VARIABLES), present)
+        rows = _lay_out(_rows(variables, COUNT_VARIABLES), present)
     except ValueError:
         return None
-    counts = _end_to_end(laid)
+    counts = _end_to_end(rows)
     return counts if counts.shape[1] == samples else None
 
 
@@ -243,10 +246,10 @@ def _blank_fake_rows(flux: NDArray[np.floating[Any]], lengths: Sequence[int]) ->
             row[:] = np.nan
 
 
-def _end_of_data(values: NDArray[np.float32], last_row: int) -> int:
+def _end_of_data(flux: NDArray[np.floating[Any]], last_row: int) -> int:
     """Samples up to the fill tail of the last row, ``last_row`` samples long (0: it is absent, a gap, and not cut)."""
-    start = values.shape[1] - last_row
-    data = np.flatnonzero(~np.isnan(values[:, start:]).all(axis=0))
+    start = flux.shape[1] - last_row
+    data = np.flatnonzero(~np.isnan(flux[:, start:]).all(axis=0))
     return int(start + (data[-1] + 1 if data.size else 0))
 
 

@@ -48,7 +48,7 @@ class ScoredFrames:
 
     @property
     def labels(self) -> NDArray[np.str_] | None:
-        """The frames' classes, None without ground truth."""
+        """The frames' labels, None without ground truth."""
         return self.label if len(self.label) and (self.label != "").all() else None
 
 
@@ -204,22 +204,22 @@ class MMIADataModule(pl.LightningDataModule):
             chosen = table.ground_truth[table.observation]
         else:
             log.info("no ground truth: clusters cannot be scored")
-            rows = self.validation_rows if len(self.validation_rows) else np.arange(len(table.index))
-            chosen = np.isin(np.arange(len(table.index)), rows)
+            rows = self.validation_rows if len(self.validation_rows) else np.arange(len(table.frame))
+            chosen = np.isin(np.arange(len(table.frame)), rows)
         rows = np.flatnonzero(chosen)
-        rows = rows[np.lexsort((table.index[rows], table.file[rows]))]
+        rows = rows[np.lexsort((table.frame[rows], table.file[rows]))]
         simulator = next((entry.simulator for entry in table.observations if entry.simulator), "")
         return ScoredFrames(
             dataset=self._dataset(rows, _CPU),
             file=table.file[rows],
             observation_id=table.observation_id[rows],
-            frame=table.index[rows],
+            frame=table.frame[rows],
             label=table.label[rows],
             data={
                 "kind": "simulated" if simulator else "mmia",
                 "name": self._data_name(),
                 "version": simulator,
-                "digest": _digest(table.file[rows], table.index[rows], table.label[rows]),
+                "digest": _digest(table.file[rows], table.frame[rows], table.label[rows]),
             },
         )
 

@@ -50,8 +50,8 @@ class FrameDataset(Dataset[Tensor]):
 
     def flux(self, index: int) -> NDArray[np.float32]:
         """One frame, (3, 5000), in uW/m^2 and in time order."""
-        frame: NDArray[np.float32] = self.store.frames(self.rows[[index]])[0]
-        return frame
+        flux: NDArray[np.float32] = self.store.frames(self.rows[[index]])[0]
+        return flux
 
     def _read(self, rows: NDArray[np.int64], device: torch.device) -> Tensor:
         if device == _CPU and len(rows) <= _SLAB:

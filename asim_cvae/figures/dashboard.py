@@ -50,7 +50,7 @@ def add_pictures(writer: SummaryWriter, paths: Sequence[Path], step: int) -> Non
 
 
 def add_projector(writer: SummaryWriter, evaluation: Evaluation) -> None:
-    """Latents of labelled frames with classes, clusters and thumbnails, for the Projector tab."""
+    """Latents of labelled frames with labels, clusters and thumbnails, for the Projector tab."""
     frames = evaluation.frames
     if frames.labels is None or evaluation.clustering is None:
         return
@@ -58,7 +58,7 @@ def add_projector(writer: SummaryWriter, evaluation: Evaluation) -> None:
     writer.add_embedding(
         evaluation.latents,
         metadata=[[str(value) for value in row] for row in zip(*columns, strict=True)],
-        metadata_header=["class", "cluster", "file", "frame"],
+        metadata_header=["label", "cluster", "file", "frame"],
         label_img=from_numpy(np.stack([thumbnail(frames.dataset.flux(row)) for row in range(len(frames.file))])),
         tag="latents",
     )

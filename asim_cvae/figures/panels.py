@@ -131,7 +131,7 @@ class LatentMap:
 
 
 def latent_maps_figure(maps: Sequence[LatentMap], colourings: Mapping[str, Groups], title: str) -> Figure:
-    """A column a map, a row a colouring: by cluster, say, and by class."""
+    """A column a map, a row a colouring: by cluster, say, and by label."""
     figure = Figure(figsize=(6 * len(maps), 4.6 * len(colourings)), layout="constrained")
     panels = figure.subplots(len(colourings), len(maps), squeeze=False)
     for row, (what, groups) in zip(panels, colourings.items(), strict=True):

@@ -118,7 +118,7 @@ class Pictures:
         return int(np.where(members, distance, np.inf).argmin())
 
     def _typical(self) -> dict[str, int]:
-        """Of each class that occurs, the frame nearest to the middle of its latents."""
+        """Of each label that occurs, the frame nearest to the middle of its latents."""
         label, latents = self.frames.label, np.nan_to_num(self.evaluation.latents)
         present = [name for name in CLASSES if (label == name).any()]
         return {name: self._nearest(label == name, latents[label == name].mean(axis=0)) for name in present}
@@ -132,11 +132,11 @@ class Pictures:
         return frames_figure(columns, f"One frame of each class\n{self.source}")
 
     def _observation(self) -> Figure:
-        """The observation with most classes, or the first without labels (fig. 2)."""
-        classes: dict[str, set[str]] = {}
+        """The observation with most different labels, or the first without labels (fig. 2)."""
+        labels: dict[str, set[str]] = {}
         for file, label in zip(self.frames.file, self.frames.label, strict=True):
-            classes.setdefault(str(file), set()).add(str(label))
-        rows = np.flatnonzero(self.frames.file == max(classes, key=lambda file: len(classes[file])))
+            labels.setdefault(str(file), set()).add(str(label))
+        rows = np.flatnonzero(self.frames.file == max(labels, key=lambda file: len(labels[file])))
         numbers = self.frames.frame[rows]
         flux = np.full((len(PHOTOMETERS), (numbers.max() + 1) * FRAME_SAMPLES), np.nan, dtype=np.float32)
         names = [""] * (int(numbers.max()) + 1)
@@ -165,7 +165,7 @@ class Pictures:
         return f"{self.source}\n{frames.file[row]}\nframe {frames.frame[row]}{label}{within}"
 
     def _latent_map(self) -> Figure:
-        """The latents' two principal components and t-SNE, by cluster and by class (fig. 5)."""
+        """The latents' two principal components and t-SNE, by cluster and by label (fig. 5)."""
         rows = self._rows_to_map()
         latents = self.evaluation.latents[rows].astype(np.float64)
         components = PCA(2, random_state=0).fit(latents)
@@ -191,7 +191,7 @@ class Pictures:
         if self.frames.labels is None:
             return {"cluster": clusters}
         labels = self.frames.labels[rows]
-        return {"cluster": clusters, "class": {name: labels == name for name in CLASSES}}
+        return {"cluster": clusters, "label": {name: labels == name for name in CLASSES}}
 
     def _cluster_names(self) -> dict[int, str]:
         return {

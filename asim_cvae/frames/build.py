@@ -308,7 +308,7 @@ def _report(store: FrameStore, plan: _Plan, files_read: int) -> BuildReport:
         store=store.path,
         files_read=files_read,
         observations=len(table.observations),
-        frames=len(table.index),
+        frames=len(table.frame),
         labelled_frames=int((table.label != "").sum()),
         rejected=store.rejected,
         excluded=[f"frame {k} of {e.file}: {why}" for e in table.observations for k, why in e.excluded.items()],

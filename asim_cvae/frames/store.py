@@ -84,10 +84,10 @@ class RejectedEntry:
 
 @dataclass(frozen=True)
 class FrameTable:
-    """What a store says of its N frames: columns of (N,), and the observations they refer to."""
+    """What a store says of its N frames: columns of (N,), ``frame`` its number, and the observations they refer to."""
 
     observation: NDArray[np.int64]
-    index: NDArray[np.int64]
+    frame: NDArray[np.int64]
     label: NDArray[np.str_]
     observations: Sequence[ObservationEntry]
     ground_truth: NDArray[np.bool_]
@@ -143,8 +143,8 @@ class FrameStore:
         self.prefetch(rows)
         flux = np.empty((len(rows), len(PHOTOMETERS), FRAME_SAMPLES), dtype=np.float32)
         file = self._descriptor
-        for frame, place in zip(flux, self._places(rows), strict=True):
-            if os.preadv(file, [frame.data], place) != FRAME_BYTES:
+        for values, place in zip(flux, self._places(rows), strict=True):
+            if os.preadv(file, [values.data], place) != FRAME_BYTES:
                 raise OSError(f"{self.path}: cannot be read to its end; make it again with python -m asim_cvae.prepare")
         return flux
 
@@ -259,8 +259,8 @@ def read_observations(file: h5py.File) -> list[ObservationEntry]:
     group = file["observations"]
     excluded: dict[int, dict[int, str]] = {}
     columns = (file["left_out/observation"][:], file["left_out/index"][:], file["left_out/reason"].asstr()[:])
-    for observation, index, reason in zip(*columns, strict=True):
-        excluded.setdefault(int(observation), {})[int(index)] = str(reason)
+    for observation, frame, reason in zip(*columns, strict=True):
+        excluded.setdefault(int(observation), {})[int(frame)] = str(reason)
     bounds = np.cumsum(group["frames"][:])[:-1]
     numbers = np.split(file["index"][:], bounds)
     rows = zip(

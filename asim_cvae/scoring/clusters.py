@@ -98,7 +98,7 @@ def cluster_latents(latents: Latents, protocol: ClusteringProtocol) -> Clusterin
 
 
 def score_clusters(latents: Latents, clustering: Clustering, labels: Labels | None) -> ClusterScore:
-    """Score a clustering of latents against the frames' classes, if there are any."""
+    """Score a clustering of latents against the frames' labels, if there are any."""
     clusters = [
         _describe(cluster, latents[members], centre, None if labels is None else labels[members])
         for cluster, centre in enumerate(clustering.centres)

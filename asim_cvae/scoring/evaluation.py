@@ -76,11 +76,11 @@ def encode_latents(module: CVAEModule, batches: Iterable[Tensor], protocol: Clus
 
 
 @torch.inference_mode()
-def reconstruct(module: CVAEModule, frame: Tensor, scaling: Scaling) -> NDArray[np.float32]:
+def reconstruct(module: CVAEModule, x: Tensor, scaling: Scaling) -> NDArray[np.float32]:
     """Mean of p(x|z) at the posterior mean of a scaled frame (3, 5000), as flux in uW/m^2 in time order."""
     was_training = module.training
     module.eval()
-    mean = module(frame[None].to(module.device)).mean[0]
+    mean = module(x[None].to(module.device)).mean[0]
     module.train(was_training)
     return scaling.unscale(mean.float().cpu().numpy())
 

@@ -1,4 +1,4 @@
-"""The class of each frame by a rule on its light before noise."""
+"""The label of each frame by a rule on its light before noise."""
 
 from dataclasses import dataclass, replace
 from functools import cache
@@ -94,7 +94,7 @@ class Measures:
 
 @dataclass(frozen=True)
 class LabelRule:
-    """How a frame's class follows from the peaks of its noise-free light.
+    """How a frame's label follows from the peaks of its noise-free light.
 
     A peak is *detectable* from a significance of ``detection`` and ``least_counts`` counts on, and a *spike* up to a
     width of ``spike_samples``. A peak in 337 and one in 777.4 nm are *correlated* if they are no farther apart than the
@@ -105,7 +105,7 @@ class LabelRule:
     - HC if correlated peaks hold at least ``correlated_share`` of the counts of all detectable peaks, else LC.
     - HA from ``high_activity`` detectable peaks on, a correlated pair counted once, else LA.
 
-    A frame is *ambiguous* if its class changes when one of detection, stray_spikes, correlated_share and high_activity
+    A frame is *ambiguous* if its label changes when one of detection, stray_spikes, correlated_share and high_activity
     falls by ``margin`` of itself or rises as much in ratio.
     """
 
@@ -142,18 +142,18 @@ class LabelRule:
         correlated[blue[near]] = correlated[oxygen[near]] = True
         return correlated
 
-    def classify(self, peaks: Peaks) -> tuple[NDArray[np.str_], NDArray[np.bool_]]:
-        """Class of each frame with these ``peaks``, and whether it is ambiguous."""
+    def label_frames(self, peaks: Peaks) -> tuple[NDArray[np.str_], NDArray[np.bool_]]:
+        """Label of each frame with these ``peaks``, and whether it is ambiguous."""
         found = self.measure(peaks)
-        label = self._class(found)
-        neighbours = [rule._class(rule.measure(peaks)) for rule in _neighbours(self, "detection")] + [
-            rule._class(found)
+        label = self._labels(found)
+        neighbours = [rule._labels(rule.measure(peaks)) for rule in _neighbours(self, "detection")] + [
+            rule._labels(found)
             for threshold in ("stray_spikes", "correlated_share", "high_activity")
             for rule in _neighbours(self, threshold)
         ]
         return label, (np.array(neighbours) != label).any(axis=0)
 
-    def _class(self, found: Measures) -> NDArray[np.str_]:
+    def _labels(self, found: Measures) -> NDArray[np.str_]:
         noise = (found.detectable == found.spikes) & (found.spikes <= self.stray_spikes)
         correlation = np.where(found.correlated_share >= self.correlated_share, "HC", "LC")
         activity = np.where(found.detectable - found.pairs >= self.high_activity, "HA", "LA")

@@ -16,7 +16,7 @@ Row = Sequence[str]
 
 
 def write_label_table(path: Path, labels: Iterable[tuple[str, int, str]]) -> None:
-    """Write (file, frame, class) rows as published: a file's number and name on its first row, a legend beside them."""
+    """Write (file, frame, label) rows as published: a file's number and name on its first row, a legend beside them."""
     book = openpyxl.Workbook()
     sheet = book.active
     sheet.append(["File Number", *COLUMNS, None, "Possible Classes", "Acronym"])

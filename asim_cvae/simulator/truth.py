@@ -80,7 +80,7 @@ def frame_rows(
     file: str, scene: Scene, light: NDArray[np.float64], frames: Sequence[int], rule: LabelRule
 ) -> list[tuple[str, ...]]:
     """A row of ``FRAME_COLUMNS`` for each of ``frames`` of an observation with noise-free ``light`` (3, T)."""
-    labels, ambiguous = (found.tolist() for found in rule.classify(frame_peaks(light, scene.background)))
+    labels, ambiguous = (found.tolist() for found in rule.label_frames(frame_peaks(light, scene.background)))
     kinds = _detectable_kinds(scene, light)
     return [
         (

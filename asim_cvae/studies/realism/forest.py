@@ -23,7 +23,7 @@ class Separability:
     """Macro F1 of a random forest, cross-validated by observation: of all frames, of clear and of ambiguous ones.
 
     ``without_rule`` is of all frames too, by features that do not know the labelling rule. ``confusion`` (5, 5)
-    has true classes as rows, in the order of ``CLASSES``.
+    has labels as rows, told classes as columns, in the order of ``CLASSES``.
     """
 
     macro_f1: float

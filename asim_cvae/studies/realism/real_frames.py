@@ -33,7 +33,7 @@ _FRAMES_A_CLASS = 400
 class Comparison:
     """One statistic of one real frame: its ``rank`` is the share of simulated values below it, ties counted half.
 
-    ``low`` and ``high`` hold the central 95 % of the ``simulated`` values, (n,).
+    ``range`` holds the central 95 % of the ``simulated`` values, (n,).
     """
 
     frame: str
@@ -68,15 +68,15 @@ def read_real_frames(path: Path) -> dict[str, NDArray[np.int64]]:
     """Counts (3, 5000) of the real frames by name, in time order."""
     with np.load(path, allow_pickle=False) as file:
         names, counts = file["names"], file["counts"].astype(np.int64)
-    return {str(name): frame for name, frame in zip(names, counts, strict=True) if str(name) in CLASSES_OF_FRAMES}
+    return {str(name): own for name, own in zip(names, counts, strict=True) if str(name) in CLASSES_OF_FRAMES}
 
 
 def compare_frames(real: Mapping[str, NDArray[np.int64]], simulated: SimulatedFrames) -> list[Comparison]:
     """Each statistic of each real frame among simulated frames of its class, read off a figure as it was."""
     statistics: dict[int, dict[str, float]] = {}
     chosen = {name: _of_classes(simulated, CLASSES_OF_FRAMES[name]) for name in real}
-    for index in tqdm(sorted({int(i) for rows in chosen.values() for i in rows}), desc="statistics", unit="frame"):
-        statistics[index] = frame_statistics(as_published(simulated.counts[index].astype(np.int64)))
+    for row in tqdm(sorted({int(i) for rows in chosen.values() for i in rows}), desc="statistics", unit="frame"):
+        statistics[row] = frame_statistics(as_published(simulated.counts[row].astype(np.int64)))
     comparisons = []
     for name, counts in real.items():
         for statistic, value in frame_statistics(counts).items():

@@ -112,7 +112,7 @@ class Report:
             f"{found.clear:.3f} on clear frames, {found.ambiguous:.3f} on the {100 * found.ambiguous_share:.0f} %",
             f"that hang on a threshold. Without what the rule would measure: {found.without_rule:.3f}.",
             "",
-            *_table(["true class, simulated", *(f"told {name}" for name in CLASSES)], rows),
+            *_table(["label, simulated", *(f"told {name}" for name in CLASSES)], rows),
         ]
         self._section("Neither given away nor arbitrary", lines)
 

@@ -38,11 +38,11 @@ def simulated_frames(seed: int, observations: Iterable[int], rule: LabelRule, mi
     for number in tqdm(observations, desc=f"simulating, seed {seed}", unit="file"):
         made = simulate_observation(seed, number, missing_rows)
         light = counts_to_flux(made.counts, made.flux_per_count).astype(np.float32)
-        classes, hanging = rule.classify(frame_peaks(made.light, made.scene.background))
+        found, hanging = rule.label_frames(frame_peaks(made.light, made.scene.background))
         whole = made.whole_frames
         counts.append(slice_frames(made.counts)[whole].astype(np.int16))
         flux.append(slice_frames(light)[whole])
-        labels.append(classes[whole])
+        labels.append(found[whole])
         numbers.append(np.full(len(whole), number))
         ambiguous.append(hanging[whole])
     return SimulatedFrames(*map(np.concatenate, (counts, flux, labels, numbers, ambiguous)))
