@@ -10,7 +10,7 @@ from asim_cvae.base.files import atomic_write
 from asim_cvae.cli import command
 from asim_cvae.runs.folder import find_runs
 from asim_cvae.scoring.published import PUBLISHED_TABLE, PublishedRow, read_published
-from asim_cvae.scoring.table1 import FORMATS, as_markdown, build_table, is_simulated
+from asim_cvae.scoring.table1 import FORMATS, any_simulated, as_markdown, build_table
 
 log = logging.getLogger(__name__)
 
@@ -23,7 +23,7 @@ def main(config: DictConfig) -> None:
     if not runs:
         raise InputError(f"runs={root}: no finished run in it" + "".join(f"; {reason}" for reason in excluded))
     table = build_table(runs, _published(config.reference))
-    name = f"{'simulated_' if is_simulated(runs) else ''}table1"
+    name = f"{'simulated_' if any_simulated(runs) else ''}table1"
     for suffix, write in FORMATS.items():
         with atomic_write(out / f"{name}.{suffix}") as partial:
             partial.write_text(write(table), encoding="utf-8")

@@ -13,7 +13,7 @@ from asim_cvae.scoring.clusters import (
     probe_macro_f1,
     score_clusters,
 )
-from asim_cvae.scoring.table import percent
+from asim_cvae.scoring.table import percent, two_digits
 
 PROTOCOL = ClusteringProtocol()
 
@@ -126,5 +126,8 @@ def test_probe_finds_what_is_there_and_not_what_observations_give_away() -> None
     assert probe_macro_f1(telling, labels, np.zeros(200)) is None
 
 
-def test_percents_are_cut() -> None:
-    assert [percent(share) for share in (0.875, 0.999, 0.29, 0.57, 1.0)] == [87, 99, 29, 57, 100]
+def test_percents_and_digits_are_cut_alike() -> None:
+    shares = (0.875, 0.999, 0.29, 0.57, 1.0)
+    assert [percent(share) for share in shares] == [87, 99, 29, 57, 100]
+    assert [two_digits(share) for share in shares] == ["0.87", "0.99", "0.29", "0.57", "1.00"]
+    assert [two_digits(score) for score in (-0.126, -0.29, -0.001)] == ["-0.12", "-0.29", "0.00"]

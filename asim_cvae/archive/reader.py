@@ -18,6 +18,7 @@ from asim_cvae.archive.layout import (
     FileName,
 )
 from asim_cvae.archive.variables import FileContent, Variable
+from asim_cvae.base.errors import first_line
 from asim_cvae.instrument.observation import Observation, RejectedFileError
 from asim_cvae.instrument.photometers import FLUX_PER_COUNT, PHOTOMETERS, counts_to_flux
 
@@ -50,16 +51,9 @@ def read_observation(path: str | Path) -> Observation:
     except ImportError:  # not the file's fault
         raise
     except Exception as error:  # a damaged file can make astropy or cdflib raise anything at all
-        detail = (
-            str(error) if isinstance(error, _UnusableError | EOFError) else f"cannot be read ({_first_line(error)})"
-        )
+        detail = str(error) if isinstance(error, _UnusableError | EOFError) else f"cannot be read ({first_line(error)})"
         passing = isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno is not None)
         raise RejectedFileError(path.name, detail, passing) from error
-
-
-def _first_line(error: Exception) -> str:
-    text = str(error).strip() or type(error).__name__
-    return text.splitlines()[0][:200]
 
 
 def _read_content(path: Path) -> FileContent:

@@ -1,1 +1,1 @@
-"""What every room stands on: errors, files, seeds, processes, memory."""
+"""What every room stands on: errors, files, Markdown, seeds, processes, memory."""

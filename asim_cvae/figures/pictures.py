@@ -29,7 +29,7 @@ from asim_cvae.instrument.photometers import PHOTOMETERS
 from asim_cvae.model.module import CVAEModule
 from asim_cvae.runs.folder import FIGURES, METRICS, read_metrics
 from asim_cvae.scoring.evaluation import Evaluation, reconstruct
-from asim_cvae.scoring.table import percent
+from asim_cvae.scoring.table import describe_data, is_simulated, percent
 
 log = logging.getLogger(__name__)
 
@@ -56,10 +56,10 @@ class Pictures:
         self.frames = evaluation.frames
         self.module = module
         self.scaling = scaling
-        simulated = self.frames.data["kind"] == "simulated"
+        simulated = is_simulated(self.frames.data)
         self.kind = "simulated" if simulated else "measured"
         self.prefix = "simulated_" if simulated else ""
-        self.source = f"{experiment}\n{'simulated' if simulated else 'MMIA'} data {self.frames.data['name']}"
+        self.source = f"{experiment}\n{describe_data(self.frames.data)}"
 
     def write(self, folder: Path, most: int) -> list[Path]:
         """Draw all into ``folder/figures``: without labelled clusters, reconstructions of the first ``most`` frames.

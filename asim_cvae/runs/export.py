@@ -12,7 +12,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from asim_cvae.base.errors import InputError
+from asim_cvae.base.errors import InputError, first_line
 from asim_cvae.base.files import atomic_write, write_json, write_npz
 from asim_cvae.frames.scaling import Scaling, build_scaling, scaling_settings
 from asim_cvae.model.module import CVAEModule
@@ -82,8 +82,7 @@ def load_model(path: Path) -> TrainedModel:
         network.load_state_dict(state)
         return TrainedModel(CVAEModule(network).eval(), build_scaling(description["scaling"]), description["run_info"])
     except (OSError, KeyError, TypeError, ValueError, RuntimeError, SafetensorError, pickle.UnpicklingError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise InputError(f"{path}: no model of this program ({reason})") from error
+        raise InputError(f"{path}: no model of this program ({first_line(error)})") from error
 
 
 def _read_export(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:

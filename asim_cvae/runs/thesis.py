@@ -5,7 +5,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from asim_cvae.base.errors import InputError
+from asim_cvae.base.errors import InputError, first_line
 from asim_cvae.frames.scaling import LinearScaling
 from asim_cvae.model.module import CVAEModule
 from asim_cvae.nn import ThesisNetwork
@@ -40,8 +40,7 @@ def load_thesis_weights(path: str | Path, activation: str | None = None) -> CVAE
         )
         network.load_state_dict({_rename(key): value for key, value in published.items() if key != "prior_params"})
     except Exception as error:  # torch.load raises anything on what is no state dict
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise InputError(f"{path}: no weights of the thesis's network ({reason})") from error
+        raise InputError(f"{path}: no weights of the thesis's network ({first_line(error)})") from error
     return CVAEModule(network).eval()
 
 

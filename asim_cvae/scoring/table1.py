@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 from statistics import mean, stdev
 from typing import Any
 
+from asim_cvae.base.markdown import markdown_table
 from asim_cvae.instrument.classes import NOISE
 from asim_cvae.scoring.published import PublishedRow
-from asim_cvae.scoring.table import percent
+from asim_cvae.scoring.table import describe_data, is_simulated, percent, two_digits
 
 SCORES = {
     "noise_certainty": "noise certainty",
@@ -33,8 +34,7 @@ class Run:
     def data(self) -> str:
         """Its data in words."""
         data = self.scores["data"]
-        kind = "SIMULATED data" if data["kind"] == "simulated" else "data"
-        return f"{kind} {data['name']} {data['version']}".rstrip() + f", scored frames {data['digest']}"
+        return f"{describe_data(data)}, scored frames {data['digest']}"
 
     @property
     def compared(self) -> dict[str, float | None]:
@@ -180,8 +180,7 @@ def _notes(runs: Sequence[Run], published: Sequence[PublishedRow]) -> Iterator[s
 def as_markdown(table: Table) -> str:
     """A table in pipes, the best noise clusters bold."""
     head, rows = _cells(table, lambda text: f"**{text}**", "± ")
-    body = [f"| {' | '.join(row)} |" for row in (head, ["---"] * len(head), *rows)]
-    return "\n".join([*(f"{note}.  " for note in table.notes), "", *body, ""])
+    return "\n".join([*(f"{note}.  " for note in table.notes), "", *markdown_table(head, rows), ""])
 
 
 def as_latex(table: Table) -> str:
@@ -236,7 +235,7 @@ def _score(line: Line, name: str, plus_minus: str) -> str:
     if value is None:
         return "-"
     counted = f" ({line.counted[name]})" if name in line.counted else ""
-    return f"{value:.2f}" + ("" if spread is None else f" {plus_minus}{spread:.2f}") + counted
+    return two_digits(value) + ("" if spread is None else f" {plus_minus}{spread:.2f}") + counted
 
 
 def as_csv(table: Table) -> str:
@@ -265,6 +264,6 @@ FORMATS: Mapping[str, Callable[[Table], str]] = {"md": as_markdown, "csv": as_cs
 """Writers by suffix."""
 
 
-def is_simulated(runs: Iterable[Run]) -> bool:
+def any_simulated(runs: Iterable[Run]) -> bool:
     """Whether any run is of simulated data, which is to be said in the table's file name."""
-    return any(run.scores["data"]["kind"] == "simulated" for run in runs)
+    return any(is_simulated(run.scores["data"]) for run in runs)

@@ -1,13 +1,15 @@
 """The realism report: a page with figures, and the same as JSON."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from matplotlib.figure import Figure
 
 from asim_cvae.base.files import atomic_write, write_json
+from asim_cvae.base.markdown import markdown_table
 from asim_cvae.instrument.classes import CLASSES
+from asim_cvae.scoring.table import percent
 from asim_cvae.studies.realism import thesis_weights as weights
 from asim_cvae.studies.realism.forest import Separability
 from asim_cvae.studies.realism.real_frames import FEWEST, Comparison
@@ -57,7 +59,7 @@ class Report:
             f"simulated values. One in twenty, {0.05 * len(valued):.0f}, is allowed for; statistics of a frame",
             "are not independent.",
             "",
-            *_table(
+            *markdown_table(
                 ["frame", "statistic", "real", "central 95 % of simulated", "share below"], map(_outside_row, outside)
             ),
             "",
@@ -84,7 +86,7 @@ class Report:
             "without labels: shuffling them leaves it as it is. Averages are compared here, not the order of the ten,",
             "which hangs on single clusters.",
             "",
-            *_table(head, map(_agreement_row, agreements)),
+            *markdown_table(head, map(_agreement_row, agreements)),
             "",
             *([f"Left out, their weights are not there: {', '.join(missing)}.", ""] if missing else []),
             _verdict_line("Simulated labels", plain, len(agreements)),
@@ -109,10 +111,10 @@ class Report:
             "A random forest on hand-made features of the counts (levels, correlations, spikes, pulses, peaks, and",
             "what the labelling rule would measure on smoothed counts), cross-validated by observation, of simulated",
             f"labels of the first seed: macro F1 {found.macro_f1:.3f} (wanted: {HARDEST:.2f} to {EASIEST:.2f});",
-            f"{found.clear:.3f} on clear frames, {found.ambiguous:.3f} on the {100 * found.ambiguous_share:.0f} %",
+            f"{found.clear:.3f} on clear frames, {found.ambiguous:.3f} on the {percent(found.ambiguous_share)} %",
             f"that hang on a threshold. Without what the rule would measure: {found.without_rule:.3f}.",
             "",
-            *_table(["label, simulated", *(f"told {name}" for name in CLASSES)], rows),
+            *markdown_table(["label, simulated", *(f"told {name}" for name in CLASSES)], rows),
         ]
         self._section("Neither given away nor arbitrary", lines)
 
@@ -131,10 +133,6 @@ class Report:
         with atomic_write(self.folder / name) as partial:
             figure.savefig(partial, format="png", dpi=110)
         return f"![{text}]({name})"
-
-
-def _table(head: Sequence[str], rows: Iterator[list[str]]) -> list[str]:
-    return [f"| {' | '.join(cells)} |" for cells in (head, ["---"] * len(head), *rows)]
 
 
 def _outside_row(c: Comparison) -> list[str]:

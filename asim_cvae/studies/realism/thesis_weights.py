@@ -12,6 +12,7 @@ from asim_cvae.runs.thesis import THESIS_SCALING, load_thesis_weights
 from asim_cvae.scoring.clusters import ClusteringProtocol, ClusterScore, cluster_latents, score_clusters
 from asim_cvae.scoring.evaluation import encode_latents
 from asim_cvae.scoring.published import PUBLISHED_TABLE, PublishedRow, read_published
+from asim_cvae.scoring.table import percent
 from asim_cvae.studies.realism.samples import SimulatedFrames
 
 WEIGHTS = "thesis_weights"
@@ -118,7 +119,7 @@ def _batches(frames: SimulatedFrames) -> list[torch.Tensor]:
 
 
 def _outcome(score: ClusterScore) -> Outcome:
-    certainties = sorted((int(100 * (c.certainty or 0.0)) for c in score.clusters), reverse=True)
+    certainties = sorted((percent(c.certainty or 0.0) for c in score.clusters), reverse=True)
     return Outcome(float(np.mean([c.mdcc for c in score.clusters])), tuple(certainties))
 
 

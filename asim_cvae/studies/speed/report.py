@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from asim_cvae.base.files import atomic_write, write_json
+from asim_cvae.base.markdown import markdown_table
 from asim_cvae.studies.speed.measure import Result
 
 
@@ -56,9 +57,7 @@ def as_markdown(tables: Sequence[Table], where: str) -> str:
     """The tables, and the machine they were measured on."""
     lines = ["# Speed", "", f"Measured on {where}.", ""]
     for table in tables:
-        lines += [f"## {table.title}", "", table.note, ""]
-        lines += [f"| {' | '.join(row)} |" for row in (table.columns, ["---"] * len(table.columns), *table.rows)]
-        lines.append("")
+        lines += [f"## {table.title}", "", table.note, "", *markdown_table(table.columns, table.rows), ""]
     return "\n".join(lines)
 
 
