@@ -14,26 +14,21 @@ log = logging.getLogger(__name__)
 
 @command("bench")
 def main(config: DictConfig) -> None:
-    """Measure the wanted parts, print their tables and write them into ``out``."""
-    from asim_cvae.studies.speed.parts import PARTS, Benchmark, Growth  # torch takes seconds to import
-    from asim_cvae.studies.speed.report import as_markdown, machine, write_report
+    """Measure the wanted parts of a suite, print their tables and write them into ``out``."""
+    from asim_cvae.studies.speed.report import as_markdown, machine, write_report  # torch takes seconds to import
 
-    unknown = [part for part in config.parts if part not in PARTS]
-    if unknown or not config.parts:
-        raise InputError(f"parts={config.parts}: some of {', '.join(PARTS)}, as parts=[training,encoding]")
-    if min(config.rounds, config.repeats, config.batch, config.files) < 1:
-        raise InputError("rounds, repeats, batch and files must be 1 or more")
     out = Path(config.out)
     out.mkdir(parents=True, exist_ok=True)
-    benchmark = Benchmark(
-        instantiate(config.archive), config.rounds, config.repeats, config.batch, config.files,
-        Growth(**config.growth), out,
-    )  # fmt: skip
-    tables, results = [], {}
-    for part in config.parts:
-        found, results[part] = PARTS[part](benchmark)
+    suite = instantiate(config.suite, folder=out)
+    wanted = list(suite.parts) if config.parts is None else list(config.parts)
+    unknown = [part for part in wanted if part not in suite.parts]
+    if unknown or not wanted:
+        raise InputError(f"parts={config.parts}: some of {', '.join(suite.parts)}, as parts=[training,encoding]")
+    tables, measured = [], {}
+    for part in wanted:
+        found, measured[part] = suite.parts[part]()
         tables += found
-        write_report(out, tables, results)  # after each part: what is measured is not lost
+        write_report(out, tables, measured)  # after each part: what is measured is not lost
     log.info("%s\nthe report is in %s", as_markdown(tables, machine()), out)
 
 

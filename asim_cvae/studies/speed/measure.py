@@ -4,6 +4,7 @@ import json
 import statistics
 import subprocess
 import sys
+import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -32,7 +33,7 @@ class Result:
 
     def median(self, quantity: str = "seconds") -> float:
         """Of what the case says."""
-        return statistics.median(measurement[quantity] for measurement in self.measurements)
+        return float(statistics.median(measurement[quantity] for measurement in self.measurements))
 
 
 def measure(subjects: Sequence[Subject], rounds: int, doing: str) -> list[Result]:
@@ -58,8 +59,27 @@ def measure(subjects: Sequence[Subject], rounds: int, doing: str) -> list[Result
     ]
 
 
+def collect(case: str, arguments: Mapping[str, Any], seconds: float) -> tuple[list[Measurement], str]:
+    """Measurements that a case makes within ``seconds``, and in a line why there are no more ('' if it ended well)."""
+    with subprocess.Popen(_command(case, arguments), stdout=subprocess.PIPE, text=True) as process:
+        timer = threading.Timer(max(0.0, seconds), process.kill)
+        timer.start()
+        assert process.stdout is not None
+        measurements = [json.loads(line) for line in process.stdout if line.startswith("{")]
+        status = process.wait()
+        timed_out = timer.finished.is_set()
+        timer.cancel()
+    if status == 0:
+        return measurements, ""
+    return measurements, f"stopped after {seconds:.0f} s" if timed_out else f"ended with status {status}"
+
+
+def _command(case: str, arguments: Mapping[str, Any]) -> tuple[str, ...]:
+    return sys.executable, "-m", "asim_cvae.studies.speed.cases", case, json.dumps(dict(arguments))
+
+
 def _run(subject: Subject) -> Measurement:
-    command = (sys.executable, "-m", "asim_cvae.studies.speed.cases", subject.case, json.dumps(dict(subject.arguments)))
+    command = _command(subject.case, subject.arguments)
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
     measurement: Measurement = json.loads(done.stdout.splitlines()[-1])
     return measurement

@@ -34,7 +34,7 @@ _WARM_UP = 3  # steps
 def training(network: str, batch: int, repeats: int, compile: dict[str, Any] | None = None) -> Measurement:
     """A training step: forward, backward, Adam."""
     module = _module(network, compile)
-    x = _simulated_frames(batch).to(_DEVICE)
+    x = simulated_frames(batch).to(_DEVICE)
     step = _step(module)
     return {"seconds": _median_time(lambda: step(x), repeats)}
 
@@ -42,7 +42,7 @@ def training(network: str, batch: int, repeats: int, compile: dict[str, Any] | N
 def encoding(network: str, batch: int, repeats: int) -> Measurement:
     """Latents of a batch of frames, in eval mode."""
     module = _module(network).eval()
-    x = _simulated_frames(batch).to(_DEVICE)
+    x = simulated_frames(batch).to(_DEVICE)
     with torch.inference_mode():
         return {"seconds": _median_time(lambda: module.encode(x), repeats)}
 
@@ -50,7 +50,7 @@ def encoding(network: str, batch: int, repeats: int) -> Measurement:
 def epoch(store: str, cache: str, batch: int, frames: int | None = None) -> Measurement:
     """A pass over a store's frames with a training step each batch; from the store, with nothing of it cached."""
     step = _step(_module("shipped"))
-    first = _simulated_frames(batch).to(_DEVICE)
+    first = simulated_frames(batch).to(_DEVICE)
     for _ in range(_WARM_UP):
         step(first)
     _forget_cached(Path(store))
@@ -93,7 +93,7 @@ def _step(module: CVAEModule) -> Callable[[Tensor], None]:
     return step
 
 
-def _simulated_frames(count: int) -> Tensor:
+def simulated_frames(count: int) -> Tensor:
     """Scaled frames of simulated observations."""
     frames: list[NDArray[np.float32]] = []
     number = 0

@@ -1,17 +1,18 @@
 """The parts of the benchmark: what is compared with what."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from asim_cvae.base.errors import InputError
 from asim_cvae.frames.build import build_store
 from asim_cvae.simulator.archive import Simulation, make_archive
 from asim_cvae.studies.speed.measure import Result, Subject, measure
-from asim_cvae.studies.speed.report import Table, growth_table, ratio_table
+from asim_cvae.studies.speed.report import Report, growth_table, ratio_table
 
 _PLAIN, _ALLOCATOR, _SHIPPED = "plain", "plain, allocator kept", "shipped"
 
@@ -37,6 +38,9 @@ class Benchmark:
         files: of an archive.
         growth: sizes.
         folder: for archives and stores.
+
+    Raises:
+        InputError: a number is below 1.
     """
 
     archive: Simulation
@@ -47,7 +51,23 @@ class Benchmark:
     growth: Growth
     folder: Path
 
-    def training(self) -> tuple[list[Table], list[Result]]:
+    def __post_init__(self) -> None:
+        if min(self.rounds, self.repeats, self.batch, self.files) < 1:
+            raise InputError("rounds, repeats, batch and files must be 1 or more")
+
+    @property
+    def parts(self) -> Mapping[str, Callable[[], Report]]:
+        """What is measured, by name."""
+        return {
+            "training": self.training,
+            "encoding": self.encoding,
+            "files": self.reading,
+            "epochs": self.epochs,
+            "startup": self.startup,
+            "growth": self.sizes,
+        }
+
+    def training(self) -> Report:
         """A training step of the thesis's network."""
         compiled = {"compile": {"mode": "reduce-overhead"}} if torch.cuda.is_available() else None
         return self._network(
@@ -58,7 +78,7 @@ class Benchmark:
             self.repeats,
         )
 
-    def encoding(self) -> tuple[list[Table], list[Result]]:
+    def encoding(self) -> Report:
         """Latents in eval mode."""
         return self._network(
             "encoding",
@@ -70,7 +90,7 @@ class Benchmark:
 
     def _network(
         self, case: str, title: str, note: str, networks: Sequence[tuple[str, dict[str, Any]]], repeats: int
-    ) -> tuple[list[Table], list[Result]]:
+    ) -> Report:
         common = {"batch": self.batch, "repeats": repeats}
         subjects = [
             Subject(f"{name}{', CUDA graphs' if more else ''}", case, {"network": name, **common, **more})
@@ -79,7 +99,7 @@ class Benchmark:
         results = measure(subjects, self.rounds, case)
         return [ratio_table(title, f"{note} {self.batch} frames.", results, "frames", self.batch)], results
 
-    def reading(self) -> tuple[list[Table], list[Result]]:
+    def reading(self) -> Report:
         """Preparing an archive, beside what its reading alone takes."""
         tables, found = [], []
         for form, library in (("fits", "astropy"), ("cdf", "cdflib")):
@@ -101,7 +121,7 @@ class Benchmark:
             found += results
         return tables, found
 
-    def epochs(self) -> tuple[list[Table], list[Result]]:
+    def epochs(self) -> Report:
         """An epoch, wherever its frames are."""
         store = str(self._store(self.files))
         places = {"tensors": "tensors in memory", "memory": "data.cache=memory", "store": "data.cache=store"}
@@ -114,7 +134,7 @@ class Benchmark:
         note = f"Training steps on {frames:,.0f} simulated frames; of the store nothing is cached when it begins."
         return [ratio_table("An epoch", note, results, "frames", frames)], results
 
-    def startup(self) -> tuple[list[Table], list[Result]]:
+    def startup(self) -> Report:
         """Commands that do next to nothing."""
         root = self._archive(20, "fits")
         run = [
@@ -132,7 +152,7 @@ class Benchmark:
         results = measure(subjects, self.rounds, "start-up")
         return [ratio_table("Start-up", "From the start of a command to its end.", results, "")], results
 
-    def sizes(self) -> tuple[list[Table], list[Result]]:
+    def sizes(self) -> Report:
         """What grows with what."""
         steps = self._grow(
             [
@@ -209,13 +229,3 @@ class Benchmark:
         store = self.folder / f"fits-{files}.h5"
         build_store(store, self._archive(files, "fits"))
         return store
-
-
-PARTS: dict[str, Callable[[Benchmark], tuple[list[Table], list[Result]]]] = {
-    "training": Benchmark.training,
-    "encoding": Benchmark.encoding,
-    "files": Benchmark.reading,
-    "epochs": Benchmark.epochs,
-    "startup": Benchmark.startup,
-    "growth": Benchmark.sizes,
-}

@@ -12,6 +12,7 @@ import torch
 
 from asim_cvae.base.files import atomic_write, write_json
 from asim_cvae.base.markdown import markdown_table
+from asim_cvae.studies.speed.cases import Measurement
 from asim_cvae.studies.speed.measure import Result
 
 
@@ -23,6 +24,10 @@ class Table:
     note: str
     columns: Sequence[str]
     rows: Sequence[Sequence[str]]
+
+
+Report = tuple[list[Table], list[Result] | list[Measurement]]
+"""Tables to show, and what was measured for them."""
 
 
 def ratio_table(title: str, note: str, results: Sequence[Result], unit: str, amount: float = 1.0) -> Table:
@@ -61,10 +66,12 @@ def as_markdown(tables: Sequence[Table], where: str) -> str:
     return "\n".join(lines)
 
 
-def write_report(folder: Path, tables: Sequence[Table], results: Mapping[str, Sequence[Result]]) -> None:
+def write_report(folder: Path, tables: Sequence[Table], results: Mapping[str, Sequence[Result | Measurement]]) -> None:
     """Write ``bench.md`` and, with every single measurement, ``bench.json`` into ``folder``."""
     where = machine()
     with atomic_write(folder / "bench.md") as partial:
         partial.write_text(as_markdown(tables, where), encoding="utf-8")
-    measured: dict[str, Any] = {part: [asdict(result) for result in found] for part, found in results.items()}
+    measured: dict[str, Any] = {
+        part: [asdict(one) if isinstance(one, Result) else one for one in found] for part, found in results.items()
+    }
     write_json(folder / "bench.json", {"machine": where, "measurements": measured})

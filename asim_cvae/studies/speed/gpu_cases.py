@@ -1,0 +1,270 @@
+"""What the GPU suite measures in processes of their own; each case yields measurements as it makes them."""
+
+import statistics
+import time
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from asim_cvae.base.allocator import keep_large_blocks
+from asim_cvae.model.module import CVAEModule
+from asim_cvae.model.objective import frame_log_likelihood, gaussian_kl
+from asim_cvae.nn import ThesisNetwork
+from asim_cvae.runs.thesis import load_thesis_weights
+from asim_cvae.studies.speed.cases import Measurement
+from asim_cvae.studies.speed.networks import simulated_frames
+from asim_cvae.studies.speed.plain import LayerNetwork, PlainNetwork
+
+_DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+_ON_GPU = _DEVICE.type == "cuda"
+_WARM_UP = 3  # steps
+_COPIED = 2**30 if _ON_GPU else 2**24  # bytes
+_COMPILED_WAYS = (("default", True), ("reduce-overhead", False)) if _ON_GPU else (("default", False),)
+_BATCHES_HELD = 4  # which steps take in turn, so that no cache holds the only one
+
+NETWORKS: dict[str, Callable[[], ThesisNetwork]] = {
+    "plain": PlainNetwork,
+    "layers": LayerNetwork,
+    "blocks": ThesisNetwork,
+}
+
+
+def parity(reference: str) -> Iterator[Measurement]:
+    """Published networks beside what the thesis's program computed: largest errors, relative to the largest value."""
+    published = np.load(Path(reference) / "thesis_parity.npz")
+    for path in sorted((Path(reference) / "thesis_weights").glob("*.pth")):
+        for precision in (torch.float64, torch.float32):
+            module = load_thesis_weights(path).to(_DEVICE, precision)
+            x = torch.from_numpy(published["x"]).to(_DEVICE, precision)
+            with torch.no_grad():
+                mu, log_sigma = module.encode(x)
+                p_x = module.decode(mu)
+                found = {
+                    "mu": mu,
+                    "log_beta": p_x.concentration0.log().flatten(1)[:, ::25],  # type: ignore[attr-defined]
+                    "log_px": frame_log_likelihood(p_x, x),
+                    "kl": gaussian_kl(mu, log_sigma),
+                }
+            errors = {name: _error(value, published[f"{path.stem}/{name}_f64"]) for name, value in found.items()}
+            yield {"network": path.stem, "precision": str(precision).removeprefix("torch."), **errors}
+
+
+def gradients(batch: int) -> Iterator[Measurement]:
+    """Gradients of a training step beside float64 on the CPU: norm of the difference over norm, of the worst weight."""
+    x = simulated_frames(batch).double()
+    noise = torch.randn(batch, 50, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    expected = _gradients(ThesisNetwork(), x, noise)
+    for name, network in NETWORKS.items():
+        for device in {torch.device("cpu"), _DEVICE}:
+            for precision in (torch.float64, torch.float32):
+                found = _gradients(network(), x.to(device, precision), noise.to(device, precision))
+                errors = [
+                    float((ours.double().cpu() - theirs).norm() / theirs.norm())
+                    for ours, theirs in zip(found, expected, strict=True)
+                ]
+                yield {
+                    "network": name,
+                    "device": device.type,
+                    "precision": str(precision).removeprefix("torch."),
+                    "worst": max(errors),
+                    "median": statistics.median(errors),
+                }
+
+
+def bandwidth() -> Iterator[Measurement]:
+    """A copy within the device's memory, in bytes read and written each second; and what a step has to move."""
+    source = torch.rand(_COPIED // 4, device=_DEVICE)
+    target = torch.empty_like(source)
+    seconds = _median_time(lambda _: target.copy_(source), 0.5)
+    yield {"bytes_a_second": 2 * source.numel() * 4 / seconds, "bytes_a_frame": least_bytes(ThesisNetwork())}
+
+
+def steps(
+    networks: Sequence[str], batches: Sequence[int], tf32: Sequence[bool], seconds: float
+) -> Iterator[Measurement]:
+    """Training steps, forward, backward and Adam: as they are, and as one CUDA graph."""
+    for products in tf32:
+        _use_tf32(products)
+        for batch in batches:
+            for name in networks:
+                for graphed in (False, True) if _ON_GPU else (False,):
+                    described = {"network": name, "batch": batch, "tf32": products, "graph": graphed, "compiled": False}
+                    yield described | _step_measurement(CVAEModule(NETWORKS[name]()), batch, graphed, seconds)
+
+
+def compiled_steps(
+    networks: Sequence[str], batches: Sequence[int], tf32: Sequence[bool], seconds: float
+) -> Iterator[Measurement]:
+    """Training steps compiled by Inductor, as one CUDA graph; and as ``model.compile`` has them."""
+    for batch in batches:
+        for products in tf32:
+            _use_tf32(products)
+            for name in networks:
+                torch.compiler.reset()
+                for mode, graphed in (
+                    (("default", True), ("reduce-overhead", False)) if _ON_GPU else (("default", False),)
+                ):
+                    module = CVAEModule(NETWORKS[name](), compile={"mode": mode})
+                    described = {"network": name, "batch": batch, "tf32": products, "graph": graphed, "compiled": mode}
+                    yield described | _step_measurement(module, batch, graphed, seconds)
+
+
+def kernels(networks: Sequence[str], batch: int, count: int) -> Iterator[Measurement]:
+    """The operations in which a step's time is spent, the longest first."""
+    for name in networks:
+        step = _step(CVAEModule(NETWORKS[name]()).to(_DEVICE).train())
+        x = simulated_frames(batch).to(_DEVICE)
+        for _ in range(_WARM_UP):
+            step(x)
+        _wait()
+        activities = [torch.profiler.ProfilerActivity.CPU, *([torch.profiler.ProfilerActivity.CUDA] if _ON_GPU else [])]
+        with torch.profiler.profile(activities=activities) as profile:
+            step(x)
+            _wait()
+        times = {e.key: _own_time(e) for e in profile.key_averages()}
+        whole = sum(times.values())
+        for key, own in sorted(times.items(), key=lambda item: -item[1])[:count]:
+            yield {"network": name, "batch": batch, "operation": key[:90], "share": own / whole, "ms": own / 1e3}
+
+
+def encodings(networks: Sequence[str], batches: Sequence[int], seconds: float) -> Iterator[Measurement]:
+    """Latents in eval mode."""
+    for batch in batches:
+        frames = simulated_frames(batch).to(_DEVICE)
+        for name in networks:
+            module = CVAEModule(NETWORKS[name]()).to(_DEVICE).eval()
+            with torch.inference_mode():
+                taken = _median_time(partial(_encode, module, frames), seconds)
+            yield {"network": name, "batch": batch, "seconds": taken}
+
+
+def least_bytes(network: ThesisNetwork) -> float:
+    """Bytes of a frame that a training step has to move where everything that can be merged is.
+
+    What pooled, last, linear and transposed convolutions give is written once and read twice, its gradient written and
+    read once; the frame is read twice. Activations, normalisation, upsampling and density go along.
+    """
+    sizes: list[int] = []
+    kept = (nn.MaxPool1d, nn.ConvTranspose1d, nn.Linear)
+    last = network.encoder.layers[12]
+    hooks = [
+        layer.register_forward_hook(lambda _, __, output: sizes.append(output.numel()))
+        for layer in network.modules()
+        if isinstance(layer, kept) or layer is last
+    ]
+    with torch.no_grad():
+        mu = network.eval().encoder.layers(torch.zeros(1, 1, 15_000)).chunk(2, dim=1)[0]
+        network.decoder.layers(mu)
+    for hook in hooks:
+        hook.remove()
+    return 4.0 * (5 * sum(sizes) + 2 * 15_000)
+
+
+def _encode(module: CVAEModule, frames: Tensor, turn: int) -> None:
+    module.encode(frames)
+
+
+def _gradients(network: ThesisNetwork, x: Tensor, noise: Tensor) -> list[Tensor]:
+    _initialise(network)
+    network.to(x.device, x.dtype).train()
+    mu, log_sigma = network.encode(x)
+    p_x = network.decode(mu + log_sigma.exp() * noise)
+    (gaussian_kl(mu, log_sigma) - frame_log_likelihood(p_x, x)).mean().backward()  # type: ignore[no-untyped-call]
+    return [p.grad for p in network.parameters() if p.grad is not None]
+
+
+def _initialise(network: ThesisNetwork) -> None:
+    """The same weights for each, of an encoder that is alive."""
+    torch.manual_seed(0)
+    fresh = ThesisNetwork()
+    nn.init.constant_(fresh.encoder.layers[0].bias, 0.1)  # type: ignore[arg-type]
+    network.load_state_dict(fresh.state_dict())
+
+
+def _step_measurement(module: CVAEModule, batch: int, graphed: bool, seconds: float) -> Measurement:
+    """Median time of a step and the memory that it takes, or why there is none."""
+    keep_large_blocks()
+    begin = time.perf_counter()
+    try:
+        _initialise(module.network)
+        module = module.to(_DEVICE).train()
+        held = [simulated_frames(batch).to(_DEVICE)]
+        held += [held[0].roll(i, 0) for i in range(1, _BATCHES_HELD)]
+        if _ON_GPU:
+            torch.cuda.reset_peak_memory_stats()
+        step = _step(module, capturable=graphed)
+        work = _as_graph(step, held[0]) if graphed else step
+        taken = _median_time(lambda i: work(held[i % _BATCHES_HELD]), seconds)
+    except Exception as error:  # no memory, no compiler: the next way may do
+        return {"error": f"{type(error).__name__}: {error}"[:300]}
+    peak = torch.cuda.max_memory_allocated() / 1e6 if _ON_GPU else 0.0
+    return {"seconds": taken, "peak_mb": peak, "ready_s": time.perf_counter() - begin}
+
+
+def _step(module: CVAEModule, capturable: bool = False) -> Callable[[Tensor], Any]:
+    how: dict[str, Any] = {} if isinstance(module.network, PlainNetwork) else {"fused": True}
+    optimizer = torch.optim.Adam(module.parameters(), 1e-4, capturable=capturable, **how)
+
+    def step(x: Tensor) -> None:
+        optimizer.zero_grad()
+        module.training_elbo(x, 1.0).loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+
+    return step
+
+
+def _as_graph(step: Callable[[Tensor], Any], x: Tensor) -> Callable[[Tensor], Any]:
+    """The step recorded once, whose replays cost one launch."""
+    place = x.clone()
+    aside = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+    aside.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(aside):
+        for _ in range(_WARM_UP):
+            step(place)
+    torch.cuda.current_stream().wait_stream(aside)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        step(place)
+
+    def replay(batch: Tensor) -> None:
+        place.copy_(batch)
+        graph.replay()
+
+    return replay
+
+
+def _median_time(work: Callable[[int], Any], seconds: float) -> float:
+    """Median over as many calls as fit, five at least."""
+    for i in range(_WARM_UP):
+        work(i)
+    _wait()
+    times: list[float] = []
+    while sum(times) < seconds or len(times) < 5:
+        begin = time.perf_counter()
+        work(len(times))
+        _wait()
+        times.append(time.perf_counter() - begin)
+    return statistics.median(times)
+
+
+def _use_tf32(wanted: bool) -> None:
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = wanted
+
+
+def _wait() -> None:
+    if _ON_GPU:
+        torch.cuda.synchronize()
+
+
+def _own_time(event: Any) -> float:
+    """Microseconds in the operation itself: on a GPU of its kernels."""
+    return float(event.self_device_time_total if _ON_GPU else event.self_cpu_time_total)
+
+
+def _error(found: Tensor, expected: np.ndarray[Any, Any]) -> float:
+    return float(np.abs(found.double().cpu().numpy() - expected).max() / np.abs(expected).max())
