@@ -13,13 +13,16 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.loggers import TensorBoardLogger
 from pytorch_lightning.utilities import rank_zero_only
+from tqdm.contrib.logging import logging_redirect_tqdm
 
 from asim_cvae.base.errors import InputError
+from asim_cvae.base.progress import on_terminal
 from asim_cvae.base.seeds import derived_seed
 from asim_cvae.callbacks.checkpoints import RunCheckpoints, StoppedError, StopSignal
 from asim_cvae.callbacks.ground_truth import GroundTruthScoring
 from asim_cvae.callbacks.health import FailedTrainingError, TrainingHealth
 from asim_cvae.callbacks.metrics import EpochMetrics
+from asim_cvae.callbacks.progress import EpochLines
 from asim_cvae.callbacks.randomness import StepSeeds
 from asim_cvae.cli import make_data, provide_archive
 from asim_cvae.runs.folder import CHECKPOINTS
@@ -38,8 +41,6 @@ def train(config: DictConfig, folder: Path) -> None:
 
     A run that the folder holds is gone on with; one that is finished is left as it is.
     """
-    if config.seed < 0:
-        raise InputError(f"seed={config.seed}: a seed is 0 or more")
     data = make_data(config.data, scaling=instantiate(config.scaling), seed=config.seed)
     is_first = rank_zero_only.rank == 0  # type: ignore[attr-defined]  # of the processes of several devices
     if is_first:
@@ -104,6 +105,7 @@ def _fit(
         TrainingHealth(),
         StepSeeds(seed),
         EpochMetrics(),
+        EpochLines(),
         GroundTruthScoring(instantiate(config.scoring), run_info, settings, config.figures),
         RunCheckpoints(folder / CHECKPOINTS, "val/elbo", stop),
     ]
@@ -111,9 +113,11 @@ def _fit(
         config.trainer,
         default_root_dir=str(folder),
         enable_checkpointing=False,  # RunCheckpoints does it
+        enable_progress_bar=on_terminal() and config.trainer.get("enable_progress_bar", True),
         callbacks=callbacks,
         logger=TensorBoardLogger(folder, name="", version=""),
     )
     if trainer.world_size > 1 and HydraConfig.get().mode == RunMode.MULTIRUN:
         raise InputError("trainer=ddp: not in a sweep, whose command the processes of other devices would begin again")
-    trainer.fit(module, data, ckpt_path=checkpoint, weights_only=True)
+    with logging_redirect_tqdm():  # lines stand above the bar
+        trainer.fit(module, data, ckpt_path=checkpoint, weights_only=True)

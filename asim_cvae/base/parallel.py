@@ -1,4 +1,4 @@
-"""Work on many items in several processes, with a progress bar."""
+"""Work on many items in several processes, which says how far it has come."""
 
 import multiprocessing
 import os
@@ -7,9 +7,8 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from typing import TypeVar
 
-from tqdm import tqdm
-
 from asim_cvae.base.allocator import keep_large_blocks
+from asim_cvae.base.progress import progress
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -38,15 +37,15 @@ def map_batches(
         items: picklable.
         batch: items a batch.
         workers: processes; as many as there are cores where None, none but this one where 1 or one batch is all.
-        doing: what the progress bar says.
+        doing: what is said of the work, as "reading files".
     """
     batches = [items[i : i + batch] for i in range(0, len(items), batch)]
     workers = min(workers or os.cpu_count() or 1, len(batches))
-    with tqdm(total=len(items), desc=doing, unit="file", disable=not items) as bar:
+    with progress(len(items), doing, "file") as advance:
         if workers <= 1:
             for part in batches:
                 yield work(part)
-                bar.update(len(part))
+                advance(len(part))
             return
         # Not forked: torch's and HDF5's threads do not survive a fork.
         context = multiprocessing.get_context("spawn")
@@ -55,7 +54,7 @@ def map_batches(
             try:
                 for done in as_completed(sizes):
                     yield done.result()
-                    bar.update(sizes[done])
+                    advance(sizes[done])
             except BaseException:
                 pool.shutdown(cancel_futures=True)  # an error or Ctrl-C: finish what is under way, begin no more
                 raise

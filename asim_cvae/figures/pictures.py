@@ -12,6 +12,7 @@ from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE
 
 from asim_cvae.base.files import atomic_write
+from asim_cvae.base.progress import track
 from asim_cvae.figures.panels import (
     Groups,
     LatentMap,
@@ -68,7 +69,8 @@ class Pictures:
         """
         for path in (folder / FIGURES).glob("*.png"):
             path.unlink()
-        return [_save(folder / FIGURES / f"{self.prefix}{name}.png", draw()) for name, draw in self._figures(most)]
+        figures = track(list(self._figures(most)), "drawing", "picture")
+        return [_save(folder / FIGURES / f"{self.prefix}{name}.png", draw()) for name, draw in figures]
 
     def write_training_curves(self, folder: Path) -> list[Path]:
         """Draw ``training.png`` from ``metrics.csv``; nothing where there is none."""

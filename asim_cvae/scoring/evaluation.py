@@ -1,5 +1,6 @@
 """Encode frames with a trained module and score what comes out."""
 
+import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -21,6 +22,8 @@ from asim_cvae.scoring.clusters import (
     probe_macro_f1,
     score_clusters,
 )
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -92,6 +95,7 @@ def evaluate(module: CVAEModule, datamodule: MMIADataModule, protocol: Clusterin
     network that diverged, are not clustered, and every score is None.
     """
     frames = datamodule.scored_frames()
+    log.info("encoding and scoring: %d frames", len(frames.file))
     posterior = encode_frames(module, datamodule.frames_loader(frames.dataset))
     latents = _latents(posterior.mu, posterior.log_sigma, protocol)
     labels = frames.labels

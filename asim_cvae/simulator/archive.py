@@ -108,7 +108,7 @@ def make_archive(root: Path, simulation: Simulation, workers: int | None = None)
         write_json(root / SETTINGS_NAME, {**settings, "complete": False})
         numbers = range(simulation.labelled + simulation.observations)
         work = partial(_make_part, root=root, simulation=simulation)
-        parts = sorted(map_batches(work, numbers, _BATCH, workers, "simulating files"))
+        parts = sorted(map_batches(work, numbers, _BATCH, workers, "simulating"))
         digest = _write_tables(root, parts, simulation.labelled)
         found = {"benchmark": BENCHMARKS.get(digest), "sha256": digest}
         write_json(root / SETTINGS_NAME, {**settings, **found, "complete": True})

@@ -7,8 +7,8 @@ from numpy.typing import NDArray
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.metrics import confusion_matrix, f1_score
 from sklearn.model_selection import GroupKFold, cross_val_predict
-from tqdm import tqdm
 
+from asim_cvae.base.progress import track
 from asim_cvae.instrument.classes import CLASSES
 from asim_cvae.simulator.labelling import LabelRule
 from asim_cvae.studies.realism.samples import SimulatedFrames
@@ -37,7 +37,7 @@ class Separability:
 def separability(frames: SimulatedFrames, rule: LabelRule) -> Separability:
     """Cross-validate a random forest on statistics and peak counts of frames of two observations or more."""
     plain, of_rule = [], []
-    for counts in tqdm(frames.counts, desc="features", unit="frame"):
+    for counts in track(frames.counts, "computing features", "frame"):
         plain.append([*frame_statistics(counts).values(), *detection_features(counts)])
         of_rule.append(rule_features(counts, rule))
     without_rule = _predict(frames, np.array(plain))

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
+from asim_cvae.base.progress import track
 from asim_cvae.studies.realism.recovery import as_published
 from asim_cvae.studies.realism.samples import SimulatedFrames
 from asim_cvae.studies.realism.statistics import frame_statistics
@@ -75,7 +75,7 @@ def compare_frames(real: Mapping[str, NDArray[np.int64]], simulated: SimulatedFr
     """Each statistic of each real frame among simulated frames of its class, read off a figure as it was."""
     statistics: dict[int, dict[str, float]] = {}
     chosen = {name: _of_classes(simulated, CLASSES_OF_FRAMES[name]) for name in real}
-    for row in tqdm(sorted({int(i) for rows in chosen.values() for i in rows}), desc="statistics", unit="frame"):
+    for row in track(sorted({int(i) for rows in chosen.values() for i in rows}), "computing statistics", "frame"):
         statistics[row] = frame_statistics(as_published(simulated.counts[row].astype(np.int64)))
     comparisons = []
     for name, counts in real.items():

@@ -1,12 +1,12 @@
 """Labelled simulated frames without files, to compare with."""
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
+from asim_cvae.base.progress import track
 from asim_cvae.frames.slicing import slice_frames
 from asim_cvae.instrument.photometers import counts_to_flux
 from asim_cvae.simulator.labelling import LabelRule, frame_peaks
@@ -32,10 +32,10 @@ class SimulatedFrames:
         return SimulatedFrames(*(getattr(self, field.name)[chosen] for field in fields(self)))
 
 
-def simulated_frames(seed: int, observations: Iterable[int], rule: LabelRule, missing_rows: float) -> SimulatedFrames:
+def simulated_frames(seed: int, observations: Sequence[int], rule: LabelRule, missing_rows: float) -> SimulatedFrames:
     """All frames of some observations of an archive of ``seed``, as its files would hold them."""
     counts, flux, labels, numbers, ambiguous = [], [], [], [], []
-    for number in tqdm(observations, desc=f"simulating, seed {seed}", unit="file"):
+    for number in track(observations, f"simulating, seed {seed}", "observation"):
         made = simulate_observation(seed, number, missing_rows)
         light = counts_to_flux(made.counts, made.flux_per_count).astype(np.float32)
         found, hanging = rule.label_frames(frame_peaks(made.light, made.scene.background))

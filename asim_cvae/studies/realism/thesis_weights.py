@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from tqdm import tqdm
 
+from asim_cvae.base.progress import track
 from asim_cvae.runs.thesis import THESIS_SCALING, load_thesis_weights
 from asim_cvae.scoring.clusters import ClusteringProtocol, ClusterScore, cluster_latents, score_clusters
 from asim_cvae.scoring.evaluation import encode_latents
@@ -89,7 +89,7 @@ def compare_weights(reference: Path, samples: Mapping[int, SimulatedFrames]) -> 
     agreements = []
     published = read_published(reference / PUBLISHED_TABLE)
     rows = [row for row in published if _weights_path(reference, row).is_file()]
-    for row in tqdm(rows, desc="thesis's weights", unit="file"):
+    for row in track(rows, "scoring the thesis's weights", "network"):
         module = load_thesis_weights(_weights_path(reference, row))
         outcomes = []
         for seed, frames in samples.items():

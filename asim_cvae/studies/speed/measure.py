@@ -9,8 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tqdm import tqdm
-
+from asim_cvae.base.progress import progress
 from asim_cvae.studies.speed.cases import Measurement
 
 
@@ -43,11 +42,11 @@ def measure(subjects: Sequence[Subject], rounds: int, doing: str) -> list[Result
         subprocess.CalledProcessError: a case failed; what it said stands on the terminal.
     """
     found: list[list[Measurement]] = [[] for _ in subjects]
-    with tqdm(total=rounds * len(subjects), desc=doing, unit="run") as bar:
+    with progress(rounds * len(subjects), f"measuring {doing}", "run") as advance:
         for _ in range(rounds):
             for subject, measurements in zip(subjects, found, strict=True):
                 measurements.append(_run(subject))
-                bar.update()
+                advance(1)
     reference = [measurement["seconds"] for measurement in found[0]]
     return [
         Result(

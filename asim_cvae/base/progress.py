@@ -1,0 +1,80 @@
+"""How far long work has come: a bar on a terminal, else a line now and then, so that log files stay short."""
+
+import logging
+import sys
+import time
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
+from typing import TypeVar
+
+from tqdm import tqdm
+from tqdm.contrib.logging import logging_redirect_tqdm
+
+Item = TypeVar("Item")
+
+_SECONDS = 30.0  # from one line to the next
+
+log = logging.getLogger(__name__)
+
+
+def on_terminal() -> bool:
+    """Whether somebody watches: standard output and standard error are a terminal."""
+    return sys.stdout.isatty() and sys.stderr.isatty()
+
+
+@contextmanager
+def progress(total: int, doing: str, unit: str) -> Iterator[Callable[[int], None]]:
+    """A function to call with the number of ``unit`` just done, within a context in which ``total`` of them are done.
+
+    Begin and end are logged in any case; nothing is where ``total`` is 0.
+    """
+    if not total:
+        yield lambda count: None
+        return
+    begin = time.monotonic()
+    log.info("%s: %s", doing, _counted(total, unit))
+    with _bar(total, doing, unit) if on_terminal() else _lines(total, doing, unit, begin) as advance:
+        yield advance
+    log.info("%s: done in %s", doing, duration(time.monotonic() - begin))
+
+
+def track(items: Collection[Item], doing: str, unit: str) -> Iterator[Item]:
+    """``items`` in turn, with their progress."""
+    with progress(len(items), doing, unit) as advance:
+        for item in items:
+            yield item
+            advance(1)
+
+
+def duration(seconds: float) -> str:
+    """A time as people say it: '8.2 s', '48 s', '12 min', '3 h 05 min'."""
+    if seconds < 100:
+        return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
+    hours, minutes = divmod(round(seconds / 60), 60)
+    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min"
+
+
+@contextmanager
+def _bar(total: int, doing: str, unit: str) -> Iterator[Callable[[int], None]]:
+    with logging_redirect_tqdm(), tqdm(total=total, desc=doing, unit=unit, leave=False) as bar:
+        yield bar.update
+
+
+@contextmanager
+def _lines(total: int, doing: str, unit: str, begin: float) -> Iterator[Callable[[int], None]]:
+    done, told = 0, begin
+
+    def advance(count: int) -> None:
+        nonlocal done, told
+        done += count
+        now = time.monotonic()
+        if done < total and now - told >= _SECONDS:
+            told = now
+            left = (now - begin) * (total - done) / done
+            log.info("%s: %d of %s, about %s left", doing, done, _counted(total, unit), duration(left))
+
+    yield advance
+
+
+def _counted(number: int, unit: str) -> str:
+    return f"{number} {unit}{'' if number == 1 else 's'}"
