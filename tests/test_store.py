@@ -1,5 +1,6 @@
 """Archive -> store: labels, gaps, growth, kills."""
 
+import csv
 import os
 import shutil
 import subprocess
@@ -69,11 +70,38 @@ def test_frames_stand_with_their_origin(folder: Path, tmp_path: Path) -> None:
             start = np.datetime64("2019-01-03T14:08:00.250000", "us").astype(int)
             assert file["time"][row] == start + 50_000 * k
     assert (report.observations, report.frames, report.files_read) == (4, 11, 7)
-    assert report.excluded == [f"frame 1 of {_name(3)}.cdf: touches a gap in PHOT3"]
+    assert report.excluded == [(f"{_name(3)}.cdf", 1, "touches a gap in PHOT3")]
     reasons = {entry.file: entry.reason for entry in report.rejected}
     assert reasons[f"{_name(4)}.fits"] == "neither FITS nor CDF by its content"
     assert reasons[f"{_name(5)}.fits"] == "shorter than one frame, 4200 of 5000 samples"
     assert "No such file" in reasons["gone.fits"]
+
+
+def test_what_is_left_out_is_listed_beside_the_store_and_told_once(folder: Path, tmp_path: Path) -> None:
+    for number in range(6, 10):
+        (folder / f"{_name(number)}.fits").write_text("broken")
+    store = tmp_path / "s.h5"
+    told = list(build_store(store, folder).lines())
+    rejected, excluded = (tmp_path / f"s.h5.{what}.csv" for what in ("rejected", "excluded"))
+    with rejected.open(newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    assert {row["file"]: row["reason"] for row in rows[1:]} == {
+        **{f"{_name(number)}.fits": "neither FITS nor CDF by its content" for number in (4, 6, 7, 8, 9)},
+        f"{_name(5)}.fits": "shorter than one frame, 4200 of 5000 samples",
+    }
+    assert rows[0]["file"] == "gone.fits"
+    assert excluded.read_text() == f"file,frame,reason\n{_name(3)}.cdf,1,touches a gap in PHOT3\n"
+    assert [line.split()[0] for line in told] == ["rejected"] * 3 + ["and", "excluded", f"{store}:"]
+    assert told[3] == f"and 4 more: {rejected} lists all 7"
+    assert "7 rejected, 1 frames excluded" in told[-1]
+    (folder / "gone.fits").unlink()
+    build_store(store, folder)
+    with rejected.open(newline="") as stream:
+        assert list(csv.DictReader(stream)) == rows[1:]
+    rejected.unlink()
+    assert list(build_store(store, folder).lines()) == [f"{store}: 11 frames of 4 observations, 0 labelled; "
+                                                        "0 files read now, 6 rejected, 1 frames excluded"]  # fmt: skip
+    assert rejected.exists()
 
 
 def test_labels_and_where_they_cannot_go(folder: Path, tmp_path: Path) -> None:
@@ -247,4 +275,4 @@ def test_a_killed_build_goes_on_where_it_was(tmp_path: Path) -> None:
     build_store(whole, root, workers=1)
     assert _content(store) == _content(whole)
     left = sorted(path.name for path in tmp_path.iterdir() if path.name.startswith(("s.h5", ".partial")))
-    assert left == ["s.h5", "s.h5.lock"]
+    assert left == ["s.h5", "s.h5.excluded.csv", "s.h5.lock", "s.h5.rejected.csv"]

@@ -24,6 +24,7 @@ from asim_cvae.archive.layout import FileName
 from asim_cvae.archive.reader import read_observation
 from asim_cvae.base.errors import InputError
 from asim_cvae.base.parallel import map_batches
+from asim_cvae.frames.report import BuildReport, ExcludedFrame
 from asim_cvae.frames.slicing import FRAME_SAMPLES, slice_frames
 from asim_cvae.frames.store import (
     FORMAT,
@@ -45,33 +46,6 @@ _SECONDS = 60  # a file
 _BATCH = 32  # files a part: what a kill loses at most, and some 30 MB of a worker's memory
 _SLAB = 50  # frames copied at a time, 3 MB
 _FILES_A_WORKER = 300  # are read in the time in which another process starts
-
-
-@dataclass(frozen=True)
-class BuildReport:
-    """What :func:`build_store` did, and what a user has to know of the result."""
-
-    store: Path
-    files_read: int
-    observations: int
-    frames: int
-    labelled_frames: int
-    rejected: Sequence[RejectedEntry] = ()
-    excluded: Sequence[str] = ()
-    label_problems: Sequence[str] = ()
-
-    def lines(self) -> Iterator[str]:
-        """The report as text."""
-        for entry in self.rejected:
-            yield f"rejected {entry.file}: {entry.reason}"
-        for line in self.excluded:
-            yield f"excluded {line}"
-        for line in self.label_problems:
-            yield f"label ignored, {line}"
-        yield (
-            f"{self.store}: {self.frames} frames of {self.observations} observations, {self.labelled_frames} labelled; "
-            f"{self.files_read} files read now, {len(self.rejected)} rejected, {len(self.excluded)} frames excluded"
-        )
 
 
 @dataclass(frozen=True)
@@ -118,13 +92,16 @@ def build_store(
         known = _known(store, parts)
         new = [plan.files[name] for name in sorted(plan.files) if fingerprints[name] != known.get(name)]
         workers = workers or min(os.cpu_count() or 1, 1 + len(new) // _FILES_A_WORKER)
-        for _ in map_batches(partial(_write_part, parts=parts), new, _BATCH, workers, "reading files"):
+        for _ in map_batches(partial(_write_part, parts=parts), new, _BATCH, workers, "reading"):
             pass  # each batch has left its part
         digest = _digest(plan, fingerprints)
-        if new or not (is_store(store) and FrameStore(store).digest == digest):
+        is_new = bool(new) or not (is_store(store) and FrameStore(store).digest == digest)
+        if is_new:
             _merge([store, *sorted(parts.glob(_PARTS))], store, plan, fingerprints, digest)
         shutil.rmtree(parts, ignore_errors=True)
-        return _report(FrameStore(store), plan, len(new))
+        report = _report(FrameStore(store), plan, is_new, len(new))
+        report.write_tables()
+        return report
 
 
 def _refuse_other_file(store: Path) -> None:
@@ -302,16 +279,17 @@ def _frames_from(places: Sequence[tuple[ObservationEntry, Path, int]]) -> Iterat
             stores.pop(path).file.close()
 
 
-def _report(store: FrameStore, plan: _Plan, files_read: int) -> BuildReport:
+def _report(store: FrameStore, plan: _Plan, is_new: bool, files_read: int) -> BuildReport:
     table = store.table()
     report = BuildReport(
         store=store.path,
+        is_new=is_new,
         files_read=files_read,
         observations=len(table.observations),
         frames=len(table.frame),
         labelled_frames=int((table.label != "").sum()),
         rejected=store.rejected,
-        excluded=[f"frame {k} of {e.file}: {why}" for e in table.observations for k, why in e.excluded.items()],
+        excluded=[ExcludedFrame(e.file, k, why) for e in table.observations for k, why in e.excluded.items()],
         label_problems=[*plan.label_problems, *_unplaced_labels(plan, table.observations, store.rejected)],
     )
     store.file.close()
