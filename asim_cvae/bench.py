@@ -6,7 +6,7 @@ from pathlib import Path
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
-from asim_cvae.base.errors import InputError
+from asim_cvae.base.errors import InputError, did_you_mean
 from asim_cvae.cli import command
 
 log = logging.getLogger(__name__)
@@ -21,9 +21,10 @@ def main(config: DictConfig) -> None:
     out.mkdir(parents=True, exist_ok=True)
     suite = instantiate(config.suite, folder=out)
     wanted = list(suite.parts) if config.parts is None else list(config.parts)
-    unknown = [part for part in wanted if part not in suite.parts]
-    if unknown or not wanted:
-        raise InputError(f"parts={config.parts}: some of {', '.join(suite.parts)}, as parts=[training,encoding]")
+    for part in wanted:
+        if part not in suite.parts:
+            near = did_you_mean(part, suite.parts)
+            raise InputError(f"parts={config.parts}: {part} is not one of {', '.join(suite.parts)}{near}")
     tables, measured = [], {}
     for part in wanted:
         found, measured[part] = suite.parts[part]()

@@ -5,12 +5,14 @@ import logging
 import os
 import sys
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import hydra
+from hydra import compose, initialize_config_dir
+from hydra._internal.utils import get_args_parser
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException, InstantiationException
 from hydra.types import RunMode
@@ -19,13 +21,28 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from asim_cvae.base.allocator import keep_large_blocks
-from asim_cvae.base.errors import InputError
+from asim_cvae.base.errors import InputError, first_line
 from asim_cvae.runs.sweeps import swept_settings
+from asim_cvae.settings.mistakes import explain
+from asim_cvae.settings.pages import help_text
+from asim_cvae.settings.schema import Section, check_config, read_commands
 
 CONF = Path(__file__).resolve().parent.parent / "conf"
 
 OUTPUTS = Path("outputs")
 """Where commands write, unless told otherwise."""
+
+
+@functools.cache
+def declared_settings() -> dict[str, Section]:
+    """The settings of each command."""
+    return read_commands(CONF / "settings.yaml")
+
+
+def plain_config(config: DictConfig, resolve: bool = True) -> dict[str, Any]:
+    """A configuration as plain values; of those to be given still, '???'."""
+    return OmegaConf.to_container(config, resolve=resolve)  # type: ignore[return-value]
+
 
 OmegaConf.register_new_resolver("first", lambda *values: next((v for v in values if v is not None), None))
 OmegaConf.register_new_resolver("unless", lambda condition, value: value if condition is None else None)
@@ -53,14 +70,18 @@ def command(name: str) -> Callable[[Callable[[DictConfig], None]], Callable[[], 
     """
 
     def decorate(task: Callable[[DictConfig], None]) -> Callable[[], None]:
+        def checked(config: DictConfig) -> None:
+            check_config(declared_settings()[name], plain_config(config))
+            task(config)
+
         @functools.wraps(task)
         def job(config: DictConfig) -> None:
             if HydraConfig.get().mode != RunMode.MULTIRUN:
                 with _errors_as_lines(name):
-                    task(config)
+                    checked(config)
                 return
             try:
-                task(config)
+                checked(config)
             except Exception as error:  # the sweep goes on, and raises it at its end
                 found = _cause(error)
                 log.error("%s failed: %s", HydraConfig.get().runtime.output_dir, found)
@@ -74,6 +95,10 @@ def command(name: str) -> Callable[[Callable[[DictConfig], None]], Callable[[], 
             for message in _NO_NEWS:
                 warnings.filterwarnings("ignore", message=message)
             with _errors_as_lines(name):
+                given = get_args_parser().parse_args()
+                if given.help:  # Hydra's own lists groups of all commands, and is slow
+                    print(_help(name, given.overrides, given.config_dir))
+                    return
                 hydra.main(version_base="1.3", config_path=str(CONF), config_name=name)(job)()
 
         return entry
@@ -81,10 +106,26 @@ def command(name: str) -> Callable[[Callable[[DictConfig], None]], Callable[[], 
     return decorate
 
 
+def _help(name: str, overrides: Sequence[str], more: str | None) -> str:
+    """What ``--help`` prints; ``more`` is a folder of configurations beside ours."""
+    searched = [] if more is None else [f"hydra.searchpath=[file://{Path(more).absolute()}]"]
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        config = compose(name, [*overrides, *searched], return_hydra_config=True)
+    section = declared_settings()[name]
+    settings = plain_config(OmegaConf.masked_copy(config, list(section.entries)), resolve=False)
+    folders = [CONF, *([] if more is None else [Path(more)])]
+    return help_text(name, section, settings, dict(config.hydra.runtime.choices), folders)
+
+
 def _cause(error: Exception) -> Exception:
     """The error of the input behind one of instantiation: a launcher's processes would lose it on the way."""
     cause = error.__cause__
-    return cause if isinstance(error, InstantiationException) and isinstance(cause, _OF_THE_INPUT) else error
+    if not isinstance(error, InstantiationException) or cause is None:
+        return error
+    if isinstance(cause, TypeError) and "unexpected keyword argument" in str(cause):
+        place = str(error).rpartition("full_key: ")[2]
+        return InputError(f"{place}: {first_line(cause)}")
+    return cause if isinstance(cause, _OF_THE_INPUT) else error
 
 
 @contextmanager
@@ -95,7 +136,7 @@ def _errors_as_lines(name: str) -> Iterator[None]:
         cause = _cause(error)
         if not isinstance(cause, _OF_THE_INPUT) or isinstance(cause, InstantiationException):
             raise
-        sys.exit(f"{name}: {cause}")
+        sys.exit(f"{name}: {explain(cause, declared_settings()[name])}")
     except KeyboardInterrupt:
         sys.exit(130)  # what a shell makes of SIGINT
 

@@ -8,7 +8,6 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from asim_cvae.cli import command
-from asim_cvae.simulator.archive import Simulation, make_archive
 
 log = logging.getLogger(__name__)
 
@@ -16,6 +15,8 @@ log = logging.getLogger(__name__)
 @command("simulate")
 def main(config: DictConfig) -> None:
     """Write the archive, or say that it is there."""
+    from asim_cvae.simulator.archive import Simulation, make_archive  # scipy takes its time to import
+
     root = Path(config.root)
     settings = OmegaConf.masked_copy(config, ["_target_", *(field.name for field in fields(Simulation))])
     made = make_archive(root, instantiate(settings), config.workers)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path, PureWindowsPath
 from typing import Any
 
-from asim_cvae.base.errors import InputError
+from asim_cvae.base.errors import InputError, did_you_mean
 from asim_cvae.instrument.classes import CLASSES
 
 COLUMNS = ("File Name", "Frame Number", "Classification")
@@ -87,7 +87,8 @@ def _collect(rows: list[Sequence[Any]], columns: Sequence[int], table: str) -> L
         elif frame is None:
             problems.append(f"{where}: the frame number is no whole number from 0")
         elif class_cell not in CLASSES:
-            problems.append(f"{where}: unknown class '{class_cell}', not one of {', '.join(CLASSES)}")
+            near = did_you_mean(class_cell.upper(), CLASSES)
+            problems.append(f"{where}: unknown class '{class_cell}', not one of {', '.join(CLASSES)}{near}")
         elif labels.setdefault((file, frame), class_cell) != class_cell:
             problems.append(
                 f"{where}: labelled {class_cell}, but {labels[file, frame]} in an earlier row, which is kept"

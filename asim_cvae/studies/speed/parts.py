@@ -8,7 +8,6 @@ from typing import Any
 
 import torch
 
-from asim_cvae.base.errors import InputError
 from asim_cvae.frames.build import build_store
 from asim_cvae.simulator.archive import Simulation, make_archive
 from asim_cvae.studies.speed.measure import Result, Subject, measure
@@ -38,9 +37,6 @@ class Benchmark:
         files: of an archive.
         growth: sizes.
         folder: for archives and stores.
-
-    Raises:
-        InputError: a number is below 1.
     """
 
     archive: Simulation
@@ -50,10 +46,6 @@ class Benchmark:
     files: int
     growth: Growth
     folder: Path
-
-    def __post_init__(self) -> None:
-        if min(self.rounds, self.repeats, self.batch, self.files) < 1:
-            raise InputError("rounds, repeats, batch and files must be 1 or more")
 
     @property
     def parts(self) -> Mapping[str, Callable[[], Report]]:

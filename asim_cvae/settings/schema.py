@@ -1,0 +1,221 @@
+"""What each setting may be, as ``conf/settings.yaml`` declares it, and checks of configurations against that."""
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from asim_cvae.base.errors import InputError, did_you_mean
+
+_MISSING = "???"
+"""Hydra's mark of a setting that has to be given."""
+
+_MISSPELT = 0.8
+"""Similarity from which an unknown name is taken for a known one misspelt, not for a user's own."""
+
+
+@dataclass(frozen=True)
+class _Type:
+    name: str
+    plural: str
+    holds: Callable[[Any], bool]
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+_TYPES = {
+    "int": _Type("a whole number", "whole numbers", _is_whole),
+    "float": _Type("a number", "numbers", lambda v: _is_whole(v) or (isinstance(v, float) and math.isfinite(v))),
+    "bool": _Type("true or false", "true or false", lambda value: isinstance(value, bool)),
+    "str": _Type("text", "texts", lambda value: isinstance(value, str)),
+    "path": _Type("a path", "paths", lambda value: isinstance(value, str) and value != ""),
+    "mapping": _Type("a mapping", "mappings", lambda value: isinstance(value, Mapping)),
+    "any": _Type("anything", "anything", lambda value: value is not None),
+}
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One setting: a type and a line of description, and what of the type's values are allowed.
+
+    ``min`` and ``max`` may be reached, ``above`` and ``below`` may not. A list's elements are what is ranged.
+    """
+
+    type: str
+    help: str
+    min: float | None = None
+    max: float | None = None
+    above: float | None = None
+    below: float | None = None
+    choices: tuple[Any, ...] = ()
+    optional: bool = False
+
+    def takes(self, value: Any) -> bool:
+        """Whether ``value`` is allowed."""
+        if value is None:
+            return self.optional
+        if self._is_list:
+            return isinstance(value, list) and value != [] and all(map(self._takes_one, value))
+        return self._takes_one(value)
+
+    @property
+    def allowed(self) -> str:
+        """What is allowed, in words."""
+        one = f"one of {', '.join(map(str, self.choices))}" if self.choices else self._kind + self._range()
+        return one + (", or null" if self.optional else "")
+
+    @property
+    def _is_list(self) -> bool:
+        return self.type.startswith("list[")
+
+    @property
+    def _element(self) -> _Type:
+        return _TYPES[self.type.removeprefix("list[").removesuffix("]")]
+
+    @property
+    def _kind(self) -> str:
+        return f"a list of {self._element.plural}" if self._is_list else self._element.name
+
+    def _takes_one(self, value: Any) -> bool:
+        if not self._element.holds(value) or (self.choices and value not in self.choices):
+            return False
+        return not (
+            (self.min is not None and value < self.min)
+            or (self.max is not None and value > self.max)
+            or (self.above is not None and value <= self.above)
+            or (self.below is not None and value >= self.below)
+        )
+
+    def _range(self) -> str:
+        if self.min is not None and self.max is not None:
+            return f" from {self.min:g} to {self.max:g}"
+        ends = {"{:g} or more": self.min, "above {:g}": self.above, "{:g} at most": self.max, "below {:g}": self.below}
+        told = " and ".join(end.format(value) for end, value in ends.items() if value is not None)
+        return f", {told}" if told else ""
+
+
+@dataclass(frozen=True)
+class Section:
+    """A group of settings, or all of a command, by name.
+
+    Args:
+        entries: settings and sections.
+        help: what it is for.
+        groups: of a command, the config groups that it chooses from.
+        optional: whether it may be null.
+        varies: whether the class in its ``_target_`` decides which of the settings there are.
+    """
+
+    entries: Mapping[str, "Setting | Section"]
+    help: str = ""
+    groups: tuple[str, ...] = ()
+    optional: bool = False
+    varies: bool = False
+
+    def settings(self, prefix: str = "") -> Iterator[tuple[str, Setting]]:
+        """All settings by dotted name."""
+        for name, entry in self.entries.items():
+            if isinstance(entry, Section):
+                yield from entry.settings(f"{prefix}{name}.")
+            else:
+                yield f"{prefix}{name}", entry
+
+    def sections(self, prefix: str = "") -> Iterator[tuple[str, "Section"]]:
+        """The section itself, as '', and all within it by dotted name."""
+        yield prefix, self
+        for name, entry in self.entries.items():
+            if isinstance(entry, Section):
+                yield from entry.sections(f"{prefix}.{name}".lstrip("."))
+
+    def names(self) -> list[str]:
+        """Names of settings, sections and groups: all that may stand before the ``=`` of an override."""
+        sections = (name for name, _ in self.sections() if name)
+        return [*(name for name, _ in self.settings()), *sections, *self.groups]
+
+
+def read_commands(path: Path) -> dict[str, Section]:
+    """The settings of each command, as the file at ``path`` declares them."""
+    declared: Any = OmegaConf.to_container(OmegaConf.load(path))
+    return {name: _section(entries) for name, entries in declared["commands"].items()}
+
+
+def _section(declared: Mapping[str, Any]) -> Section:
+    entries = {name: _entry(entry) for name, entry in declared.items() if name != "_"}
+    about = dict(declared.get("_", {}))
+    return Section(entries, **{**about, "groups": tuple(about.get("groups", ()))})
+
+
+def _entry(declared: Mapping[str, Any]) -> Setting | Section:
+    if "type" not in declared:
+        return _section(declared)
+    return Setting(**{**declared, "choices": tuple(declared.get("choices", ()))})
+
+
+def check_config(section: Section, config: Mapping[str, Any], prefix: str = "") -> None:
+    """Make sure that each setting is what its declaration allows. Names that are not declared are let through.
+
+    Args:
+        section: the declaration.
+        config: values, resolved; nested as in Hydra's configuration.
+        prefix: of names within a larger configuration.
+
+    Raises:
+        InputError: a setting is not allowed, has to be given, or seems to be misspelt.
+    """
+    for key, value in config.items():
+        name = f"{prefix}{key}"
+        entry = section.entries.get(key)
+        if entry is None:
+            if not _is_hydras(key) and not _is_foreign(config):
+                _refuse_misspelt(name, key, section)
+        elif value == _MISSING:
+            raise InputError(f"{name} has to be given: {entry.help}")
+        elif isinstance(entry, Setting):
+            if not entry.takes(value):
+                raise InputError(f"{name}={value}: has to be {entry.allowed}{_hint(name, entry, value)}")
+        elif isinstance(value, Mapping):
+            check_config(entry, value, f"{name}.")
+        elif not (value is None and entry.optional):
+            raise InputError(
+                f"{name}={value}: has to be a group of settings, such as {name}.{next(iter(entry.entries))}"
+            )
+
+
+def lacking_names(section: Section, config: Mapping[str, Any]) -> list[str]:
+    """Settings that a complete configuration has and ``config`` lacks."""
+    lacking = []
+    for key, entry in section.entries.items():
+        value = config.get(key)
+        if key not in config and not section.varies and not _is_foreign(config):
+            lacking.append(key)
+        elif isinstance(entry, Section) and isinstance(value, Mapping):
+            lacking += [f"{key}.{name}" for name in lacking_names(entry, value)]
+    return lacking
+
+
+def _hint(name: str, setting: Setting, value: Any) -> str:
+    if setting.type in ("str", "path") and not setting.choices and isinstance(value, int | float):
+        return f"; quote it, as {name}='\"{value}\"'"
+    return did_you_mean(str(value), map(str, setting.choices))
+
+
+def _refuse_misspelt(name: str, key: str, section: Section) -> None:
+    near = did_you_mean(str(key), [*section.entries, *section.groups], _MISSPELT)
+    if near:
+        raise InputError(f"{name}: no such setting{near}")
+
+
+def _is_hydras(key: str) -> bool:
+    """Whether a key is Hydra's own, as ``_target_``."""
+    return key.startswith("_") and key.endswith("_")
+
+
+def _is_foreign(config: Mapping[str, Any]) -> bool:
+    """Whether settings are arguments of a class of another package, of which nothing is known."""
+    target = config.get("_target_")
+    return target is not None and not str(target).startswith("asim_cvae.")
