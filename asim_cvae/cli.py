@@ -21,6 +21,7 @@ from omegaconf.errors import OmegaConfBaseException
 from asim_cvae.base.allocator import keep_large_blocks
 from asim_cvae.base.errors import InputError
 from asim_cvae.runs.sweeps import swept_settings
+from asim_cvae.targets import check_targets
 
 CONF = Path(__file__).resolve().parent.parent / "conf"
 
@@ -57,9 +58,11 @@ def command(name: str) -> Callable[[Callable[[DictConfig], None]], Callable[[], 
         def job(config: DictConfig) -> None:
             if HydraConfig.get().mode != RunMode.MULTIRUN:
                 with _errors_as_lines(name):
+                    check_targets(config, config.get("trust", ()))
                     task(config)
                 return
             try:
+                check_targets(config, config.get("trust", ()))
                 task(config)
             except Exception as error:  # the sweep goes on, and raises it at its end
                 found = _cause(error)

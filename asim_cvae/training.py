@@ -16,12 +16,12 @@ from pytorch_lightning.utilities import rank_zero_only
 
 from asim_cvae.base.errors import InputError
 from asim_cvae.base.seeds import derived_seed
-from asim_cvae.callbacks.checkpoints import RunCheckpoints, StoppedError, StopSignal
-from asim_cvae.callbacks.ground_truth import GroundTruthScoring
-from asim_cvae.callbacks.health import FailedTrainingError, TrainingHealth
-from asim_cvae.callbacks.metrics import EpochMetrics
-from asim_cvae.callbacks.randomness import StepSeeds
+from asim_cvae.callbacks.health import FailedTrainingError
+from asim_cvae.callbacks.run import Run, RunCallback
+from asim_cvae.callbacks.signals import StoppedError, StopSignal
 from asim_cvae.cli import make_data, provide_archive
+from asim_cvae.data.datamodule import MMIADataModule
+from asim_cvae.runs.contract import check_model
 from asim_cvae.runs.folder import CHECKPOINTS
 from asim_cvae.runs.resume import check_config, is_finished, resume_point, write_config
 from asim_cvae.runs.settings import experiment_settings, named_settings
@@ -40,7 +40,7 @@ def train(config: DictConfig, folder: Path) -> None:
     """
     if config.seed < 0:
         raise InputError(f"seed={config.seed}: a seed is 0 or more")
-    data = make_data(config.data, scaling=instantiate(config.scaling), seed=config.seed)
+    data = make_data(config.data, representation=instantiate(config.representation), seed=config.seed)
     is_first = rank_zero_only.rank == 0  # type: ignore[attr-defined]  # of the processes of several devices
     if is_first:
         _check_space(folder)
@@ -87,7 +87,7 @@ def _forget(folder: Path) -> None:
 
 def _fit(
     config: DictConfig,
-    data: pl.LightningDataModule,
+    data: MMIADataModule,
     folder: Path,
     restart: int,
     checkpoint: Path | None,
@@ -98,22 +98,25 @@ def _fit(
     seed = config.seed if restart == 0 else derived_seed(config.seed, restart)
     pl.seed_everything(seed, workers=True, verbose=False)
     module = instantiate(config.model)
-    run_info = {"experiment": config.name, "seed": config.seed, "restarts": restart}
+    if not checkpoint:
+        check_model(module, data.representation, config.trust)
     settings = named_settings(experiment_settings(OmegaConf.to_container(config, resolve=True)))  # type: ignore[arg-type]
-    callbacks = [
-        TrainingHealth(),
-        StepSeeds(seed),
-        EpochMetrics(),
-        GroundTruthScoring(instantiate(config.scoring), run_info, settings, config.figures),
-        RunCheckpoints(folder / CHECKPOINTS, "val/elbo", stop),
-    ]
+    info = {"experiment": config.name, "seed": config.seed, "restarts": restart}
+    run = Run(folder, seed, info, settings, instantiate(config.scoring), config.figures, stop)
     trainer = instantiate(
         config.trainer,
         default_root_dir=str(folder),
-        enable_checkpointing=False,  # RunCheckpoints does it
-        callbacks=callbacks,
+        callbacks=_callbacks(config.callbacks, run),
         logger=TensorBoardLogger(folder, name="", version=""),
     )
     if trainer.world_size > 1 and HydraConfig.get().mode == RunMode.MULTIRUN:
         raise InputError("trainer=ddp: not in a sweep, whose command the processes of other devices would begin again")
     trainer.fit(module, data, ckpt_path=checkpoint, weights_only=True)
+
+
+def _callbacks(group: DictConfig, run: Run) -> list[pl.Callback]:
+    callbacks = [instantiate(callback) for callback in group.values() if callback is not None]
+    for callback in callbacks:
+        if isinstance(callback, RunCallback):
+            callback.run = run
+    return callbacks

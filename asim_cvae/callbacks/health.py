@@ -76,5 +76,5 @@ def _tells_apart(module: CVAEModule, frames: torch.Tensor) -> bool:
     for layer in network.modules():
         if isinstance(layer, torch.nn.Dropout):
             layer.eval()
-    mu, _ = network.encode(frames.to(module.device))
+    mu = network.encode(frames.to(module.device)).mu
     return bool(mu.std(0).max() > _INDISTINCT * mu.abs().max())

@@ -2,6 +2,7 @@
 
 import hashlib
 import logging
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,9 +19,9 @@ from asim_cvae.base.errors import InputError
 from asim_cvae.data.dataset import FrameDataset
 from asim_cvae.data.sampler import EpochShuffle
 from asim_cvae.frames.build import build_store
-from asim_cvae.frames.scaling import Scaling
+from asim_cvae.frames.representation import Representation
 from asim_cvae.frames.split import validation_observations
-from asim_cvae.frames.store import FRAME_BYTES, FrameStore, FrameTable
+from asim_cvae.frames.store import FrameStore, FrameTable
 
 log = logging.getLogger(__name__)
 
@@ -56,7 +57,7 @@ class MMIADataModule(pl.LightningDataModule):
     """Serves sliced, scaled frames (B, 3, 5000) of an archive of MMIA files.
 
     Args:
-        scaling: what the network is to see of a flux.
+        representation: what the network is to see of a flux.
         root: folder of the files to train on.
         ground_truth: ``root`` and ``table`` of the files to score on; see :func:`asim_cvae.frames.build.build_store`.
         store: HDF5 file of the frames; one below ``outputs/stores`` named after the folders where not given. Given
@@ -74,7 +75,7 @@ class MMIADataModule(pl.LightningDataModule):
 
     def __init__(
         self,
-        scaling: Scaling,
+        representation: Representation,
         root: str | Path | None = None,
         ground_truth: Mapping[str, Any] | None = None,
         store: str | Path | None = None,
@@ -92,7 +93,7 @@ class MMIADataModule(pl.LightningDataModule):
             raise InputError(f"data.batch_size must be 1 or more, not {batch_size}")
         if cache not in _CACHES:
             raise InputError(f"data.cache={cache}: one of {', '.join(_CACHES)}")
-        self.scaling = scaling
+        self.representation = representation
         self.root = _path(root)
         self.ground_truth_root = _path((ground_truth or {}).get("root"))
         self.ground_truth_table = _path((ground_truth or {}).get("table"))
@@ -179,6 +180,10 @@ class MMIADataModule(pl.LightningDataModule):
         """All validation frames, on every device."""
         return self.frames_loader(self._dataset(self.validation_rows, self._device()))
 
+    def training_frames(self) -> DataLoader[Tensor]:
+        """All training frames in order, read from the store as they are asked for."""
+        return self.frames_loader(FrameDataset(self.store, self.train_rows, self.representation, None))
+
     def frames_loader(self, dataset: FrameDataset) -> DataLoader[Tensor]:
         """All frames of ``dataset`` in order."""
         return self._loader(dataset, _ENCODING_BATCH)
@@ -228,10 +233,10 @@ class MMIADataModule(pl.LightningDataModule):
         return self.trainer.strategy.root_device if self.trainer else _CPU
 
     def _dataset(self, rows: NDArray[np.int64], device: torch.device) -> FrameDataset:
-        size = len(rows) * FRAME_BYTES
+        size = 4 * len(rows) * math.prod(self.representation.shape)
         fits = {"device": size <= _room(device), "memory": size <= self.memory_gb * 1e9, "store": True}
         place = next(name for name, room in fits.items() if room) if self.cache == "auto" else self.cache
-        return FrameDataset(self.store, rows, self.scaling, {"device": device, "memory": _CPU}.get(place))
+        return FrameDataset(self.store, rows, self.representation, {"device": device, "memory": _CPU}.get(place))
 
     def _default_store(self) -> Path:
         places = [self.root, self.ground_truth_root, self.ground_truth_table]
