@@ -30,7 +30,7 @@ _SPACE = 100_000_000  # bytes: checkpoints of 12 MB each, the export, figures
 
 log = logging.getLogger(__name__)
 for _library in ("pytorch_lightning", "lightning_fabric"):
-    logging.getLogger(_library).setLevel(logging.WARNING)  # which importing them sets to INFO
+    logging.getLogger(_library).setLevel(logging.WARNING)  # their import sets it to INFO
 
 
 def train(config: DictConfig, folder: Path) -> None:
@@ -41,7 +41,7 @@ def train(config: DictConfig, folder: Path) -> None:
     if config.seed < 0:
         raise InputError(f"seed={config.seed}: a seed is 0 or more")
     data = make_data(config.data, representation=instantiate(config.representation), seed=config.seed)
-    is_first = rank_zero_only.rank == 0  # type: ignore[attr-defined]  # of the processes of several devices
+    is_first = rank_zero_only.rank == 0  # type: ignore[attr-defined]  # each device has a process
     if is_first:
         _check_space(folder)
         check_config(folder, config)

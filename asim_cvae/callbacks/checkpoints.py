@@ -15,7 +15,7 @@ from asim_cvae.data.sampler import EpochShuffle
 from asim_cvae.runs.checkpoints import BEST, LAST, PREVIOUS
 from asim_cvae.runs.folder import CHECKPOINTS
 
-_STEPS = 20  # of several devices from one look for signals to the next
+_STEPS = 20  # between two looks for signals where there are several devices
 
 
 class RunCheckpoints(RunCallback, Checkpoint):
@@ -57,7 +57,7 @@ class RunCheckpoints(RunCallback, Checkpoint):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Save and stop where a signal came; the last step of an epoch is left to the epoch's end."""
-        several = trainer.world_size > 1  # which have to agree, and wait for each other to
+        several = trainer.world_size > 1  # they wait for each other to agree, which costs time
         if (
             batch_idx + 1 < trainer.num_training_batches
             and not (several and batch_idx % _STEPS)
@@ -77,7 +77,7 @@ class RunCheckpoints(RunCallback, Checkpoint):
             self.run.stop.raise_if_asked()
 
     def _is_asked(self, trainer: pl.Trainer) -> bool:
-        """Whether a signal came, to the process of any device."""
+        """Tell whether a signal came to the process of any device."""
         asked = self.run.stop.number is not None
         if trainer.world_size > 1:  # all end, or none
             asked = trainer.strategy.reduce_boolean_decision(asked, all=False)
@@ -88,7 +88,7 @@ class RunCheckpoints(RunCallback, Checkpoint):
     def _save(self, trainer: pl.Trainer, is_best: bool = False) -> None:
         last = self.folder / LAST
         if not trainer.is_global_zero:
-            trainer.save_checkpoint(last)  # which only the first process writes, when all are there
+            trainer.save_checkpoint(last)  # every process has to call it; only the first one writes
             return
         with atomic_write(last) as partial:
             trainer.save_checkpoint(partial)

@@ -1,4 +1,4 @@
-"""What a callback of this program may know of the run that it belongs to."""
+"""The run that a callback belongs to, as far as callbacks may know it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

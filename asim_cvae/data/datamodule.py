@@ -26,7 +26,7 @@ from asim_cvae.frames.store import FrameStore, FrameTable
 log = logging.getLogger(__name__)
 
 STORES = Path("outputs/stores")
-"""Where stores go that are given no place."""
+"""Folder of the stores that are given no place."""
 
 _ENCODING_BATCH = 100  # not the training batch: scores must not depend on it, in the last digit either
 _CPU = torch.device("cpu")
@@ -54,23 +54,24 @@ class ScoredFrames:
 
 
 class MMIADataModule(pl.LightningDataModule):
-    """Serves sliced, scaled frames (B, 3, 5000) of an archive of MMIA files.
+    """Serves sliced frames of an archive of MMIA files, (B, 3, T) as a representation gives them.
 
     Args:
-        representation: what the network is to see of a flux.
+        representation: makes what the network sees of a frame's flux.
         root: folder of the files to train on.
         ground_truth: ``root`` and ``table`` of the files to score on; see :func:`asim_cvae.frames.build.build_store`.
-        store: HDF5 file of the frames; one below ``outputs/stores`` named after the folders where not given. Given
-            alone, it is used as it is.
-        batch_size: frames, of each device; shrunk to what there is.
-        validation_fraction: share of the observations, one at least.
-        split_seed: draws them.
-        cache: where frames are held: 'device' (of the training), 'memory', 'store' (read when asked for), or 'auto':
-            on the device where they fill half of its free memory at most, else in memory, else in the store.
-        memory_gb: frames of a split are held in memory up to this size, by each device's process.
-        num_workers: processes that read frames ahead where they are not held; 0: none but this one.
-        file_workers: processes that read files; where not given as many as there are cores, fewer for few files.
-        seed: of the order of training frames.
+        store: HDF5 file of the frames, by default one below ``outputs/stores`` named after the folders. A store that
+            is given alone is used as it is.
+        batch_size: frames a step on each device; fewer where there are no more.
+        validation_fraction: share of the observations to validate on; one observation at least.
+        split_seed: seed by which these observations are drawn.
+        cache: place where frames are kept: 'device' (that trains), 'memory', 'store' (frames are read when they are
+            asked for), or 'auto': the device where they fill half of its free memory at most, else memory up to
+            ``memory_gb``, else the store.
+        memory_gb: size in GB up to which 'auto' keeps the frames of a split in memory, in each device's process.
+        num_workers: processes that read frames ahead where none are cached; 0 reads them in this process.
+        file_workers: processes that read files, by default as many as there are cores, fewer for few files.
+        seed: seed of the order of training frames.
     """
 
     def __init__(
@@ -149,7 +150,7 @@ class MMIADataModule(pl.LightningDataModule):
             log.info("batches of %d frames, not %d: there are no more", len(self.train_rows), self.batch_size)
 
     def state_dict(self) -> dict[str, Any]:
-        """Which frames are trained and validated on, for checkpoints."""
+        """Digest of the frames that are trained and validated on, for checkpoints."""
         return {"frames": self._split_digest}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -229,7 +230,7 @@ class MMIADataModule(pl.LightningDataModule):
         )
 
     def _device(self) -> torch.device:
-        """Of the training."""
+        """Device that trains."""
         return self.trainer.strategy.root_device if self.trainer else _CPU
 
     def _dataset(self, rows: NDArray[np.int64], device: torch.device) -> FrameDataset:

@@ -29,7 +29,7 @@ class FrameDataset(Dataset[Tensor]):
 
     @property
     def is_cached(self) -> bool:
-        """Whether frames are cached, not read when asked for."""
+        """True where frames are cached, false where each is read when it is asked for."""
         return self._cached is not None
 
     def __len__(self) -> int:
@@ -43,7 +43,7 @@ class FrameDataset(Dataset[Tensor]):
         return self._read(self.rows[indices], _CPU) if self._cached is None else self._cached[indices]
 
     def prefetch(self, index: int) -> None:
-        """Have a frame read meanwhile that will be asked for."""
+        """Have the system read a frame that will be asked for soon."""
         self.store.prefetch(self.rows[[index]])
 
     def flux(self, index: int) -> NDArray[np.float32]:

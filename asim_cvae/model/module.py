@@ -50,24 +50,24 @@ class CVAEModule(pl.LightningModule):
         self._validation_means: list[Tensor] = []
 
     def encode(self, x: Tensor) -> Posterior:
-        """Frames (B, 3, T) as the representation gives them -> q(z|x)."""
+        """Encode frames (B, 3, T), as the representation gives them, to q(z|x)."""
         return self.network.encode(x)
 
     def decode(self, z: Tensor) -> Distribution:
-        """Latents (B, ...) -> p(x|z) with batch shape (B, 3, T)."""
+        """Decode latents (B, ...) to p(x|z) with batch shape (B, 3, T)."""
         p_x: Distribution = self.likelihood(*self.network.decode(z))
         return p_x
 
     def describe(self, x: Tensor) -> Tensor:
-        """Frames (B, 3, T) -> vectors (B, D), which are clustered and probed."""
+        """Describe frames (B, 3, T) by vectors (B, D), the array that is clustered and probed."""
         return self.network.describe(x)
 
     def forward(self, x: Tensor) -> Distribution:
-        """Reconstruction of frames at the posterior mean."""
+        """Reconstruct frames (B, 3, T): p(x|z) at the posterior mean."""
         return self.decode(self.encode(x).mu)
 
     def elbo(self, x: Tensor, beta: float = 1.0) -> ElboTerms:
-        """ELBO terms of frames (B, 3, T) with one sample of z per frame."""
+        """Compute the terms of the ELBO of frames (B, 3, T), with one sample of z a frame."""
         return self._terms(x, self.encode(x), beta)
 
     def _terms(self, x: Tensor, posterior: Posterior, beta: float) -> ElboTerms:
@@ -75,15 +75,15 @@ class CVAEModule(pl.LightningModule):
         return ElboTerms(frame_log_likelihood(p_x, x), posterior.kl, beta)
 
     def on_fit_start(self) -> None:
-        """The warm-up is a share of the epochs first asked for: a run that is made longer goes on at its beta."""
+        """Remember the epochs first asked for: a run that is made longer later keeps its schedules."""
         self.scheduled_epochs = self.scheduled_epochs or self.trainer.max_epochs
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep the epochs first asked for."""
+        """Save the epochs first asked for."""
         checkpoint["scheduled_epochs"] = self.scheduled_epochs
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Restore them."""
+        """Restore the epochs first asked for."""
         self.scheduled_epochs = checkpoint["scheduled_epochs"]
 
     def training_step(self, batch: Tensor, batch_idx: int) -> Tensor:
@@ -101,7 +101,7 @@ class CVAEModule(pl.LightningModule):
         return terms.loss
 
     def _progress(self, batch_idx: int) -> Progress:
-        """Where the training stands; what it was first asked for counts, see :meth:`on_fit_start`."""
+        """Say where the training stands, as a share of the epochs that it was first asked for."""
         epochs = self.scheduled_epochs or 1
         steps = self.trainer.num_training_batches
         return Progress(self.current_epoch, epochs, min((self.current_epoch + batch_idx / steps) / epochs, 1.0))

@@ -6,7 +6,7 @@ from torch import Tensor
 from torch.distributions import Distribution
 
 ACTIVE_VARIANCE = 0.01
-"""Of a posterior mean over frames: from here on a latent is active."""
+"""Variance of a posterior mean over frames from which its latent counts as active."""
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from asim_cvae.base.errors import InputError
 
 @dataclass(frozen=True)
 class Progress:
-    """Where a training stands: in ``epoch`` (from 0) of ``epochs``, with the share ``done`` of all its steps behind."""
+    """A point of a training: the epoch, from 0, the number of epochs, and the share of all steps that is done."""
 
     epoch: int
     epochs: int
@@ -29,7 +29,7 @@ class Schedule(ABC):
 
 @dataclass(frozen=True)
 class EpochWarmup(Schedule):
-    """0 to 1 in equal steps, one an epoch, over the first ``round(share * epochs)`` epochs; then 1.
+    """A rise from 0 to 1 in equal steps, one an epoch, over the first ``round(share * epochs)`` epochs, then 1.
 
     The thesis's weight of the KL term (Joergensen 2021, 3.3, after Soenderby et al. 2016, arXiv:1602.02282). A share of
     0 gives 1 throughout.
@@ -47,7 +47,7 @@ class EpochWarmup(Schedule):
 
 @dataclass(frozen=True)
 class Ramp(Schedule):
-    """From ``start`` to ``end`` in a straight line over the first ``share`` of all steps; then ``end``."""
+    """A straight line from ``start`` to ``end`` over the first ``share`` of all steps, then ``end``."""
 
     start: float = 0.0
     end: float = 1.0
@@ -63,7 +63,7 @@ class Ramp(Schedule):
 
 @dataclass(frozen=True)
 class OneCycle(Schedule):
-    """Up from ``start`` to 1 over ``rise`` of all steps and down to ``end``, each by half a cosine.
+    """A rise from ``start`` to 1 over the share ``rise`` of all steps and a fall to ``end``, each half a cosine.
 
     As a factor of the learning rate: the one-cycle policy (Smith and Topin 2019, arXiv:1708.07120).
     """

@@ -61,7 +61,7 @@ def _resolved(config: DictConfig) -> DictConfig:
 
 
 def _fixed(config: object) -> object:
-    """All of a configuration that has to stay in a resumed run."""
+    """The part of a configuration that has to stay the same in a resumed run."""
     assert isinstance(config, DictConfig)
     fixed = config.copy()
     for key in (*CHANGEABLE, "resume", "trust"):
@@ -71,7 +71,7 @@ def _fixed(config: object) -> object:
 
 
 def is_finished(folder: Path, max_epochs: int) -> bool:
-    """Whether the folder's run was scored after ``max_epochs`` or more."""
+    """Tell whether the folder's run was scored after ``max_epochs`` or more."""
     path = folder / SCORES
     return path.is_file() and int(json.loads(path.read_text(encoding="utf-8"))["epochs"]) >= max_epochs
 

@@ -12,7 +12,7 @@ from asim_cvae.nn.likelihoods.beta import BetaLikelihood
 from asim_cvae.nn.thesis import ThesisNetwork
 
 THESIS_REPRESENTATION = LinearScaling(time_reversed=True)
-"""What the thesis's program did to a frame before its network saw it; its loader reversed each slice in time."""
+"""Representation of the thesis's program, whose loader reversed each slice in time."""
 
 _BASELINE_DROPOUT = 0.3
 _PREFIXES = {"Encode.": "encoder.layers.", "Decode.": "decoder.layers."}
