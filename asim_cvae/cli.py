@@ -26,6 +26,7 @@ from asim_cvae.runs.sweeps import swept_settings
 from asim_cvae.settings.mistakes import explain
 from asim_cvae.settings.pages import help_text
 from asim_cvae.settings.schema import Section, check_config, read_commands
+from asim_cvae.targets import check_targets
 
 CONF = Path(__file__).resolve().parent.parent / "conf"
 
@@ -72,6 +73,7 @@ def command(name: str) -> Callable[[Callable[[DictConfig], None]], Callable[[], 
     def decorate(task: Callable[[DictConfig], None]) -> Callable[[], None]:
         def checked(config: DictConfig) -> None:
             check_config(declared_settings()[name], plain_config(config))
+            check_targets(config, config.get("trust", ()))
             task(config)
 
         @functools.wraps(task)

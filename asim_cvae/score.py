@@ -25,9 +25,9 @@ def main(config: DictConfig) -> None:
     out = Path(config.out)
     if (out / CONFIG).exists():
         raise InputError(f"out={out}: is a run folder, whose own scores would be written over; choose another folder")
-    model = load_model(Path(config.weights).expanduser())
+    model = load_model(Path(config.weights).expanduser(), config.trust)
     provide_archive(config.data)
-    data = make_data(config.data, scaling=model.scaling)
+    data = make_data(config.data, representation=model.representation)
     data.prepare_data()
     data.setup("predict")
     evaluation = evaluate(model.module, data, instantiate(config.scoring))
@@ -35,7 +35,7 @@ def main(config: DictConfig) -> None:
         raise InputError("no frames to score; what was rejected or excluded is said above")
     scores = write_results(out, evaluation, model.run_info)
     if config.figures is not None:
-        pictures = Pictures(evaluation, model.module, model.scaling, str(model.run_info["experiment"]))
+        pictures = Pictures(evaluation, model.module, model.representation, str(model.run_info["experiment"]))
         pictures.write(out, config.figures)
     log.info("%s\nscores, latents and figures are in %s", format_scores(scores), out)
 

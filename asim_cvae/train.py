@@ -6,6 +6,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from asim_cvae.cli import command
+from asim_cvae.targets import check_targets
 
 
 @command("train")
@@ -21,6 +22,7 @@ def main(config: DictConfig) -> None:
         config.name = hydra.runtime.choices.get("experiment") or config.name
     else:
         config = resumed_config(folder, config, hydra.overrides.task)
+        check_targets(config, config.trust)
     train(config, folder)
 
 

@@ -18,13 +18,12 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 from asim_cvae.base.errors import InputError
 from asim_cvae.base.progress import on_terminal
 from asim_cvae.base.seeds import derived_seed
-from asim_cvae.callbacks.checkpoints import RunCheckpoints, StoppedError, StopSignal
-from asim_cvae.callbacks.ground_truth import GroundTruthScoring
-from asim_cvae.callbacks.health import FailedTrainingError, TrainingHealth
-from asim_cvae.callbacks.metrics import EpochMetrics
-from asim_cvae.callbacks.progress import EpochLines
-from asim_cvae.callbacks.randomness import StepSeeds
+from asim_cvae.callbacks.health import FailedTrainingError
+from asim_cvae.callbacks.run import Run, RunCallback
+from asim_cvae.callbacks.signals import StoppedError, StopSignal
 from asim_cvae.cli import make_data, provide_archive
+from asim_cvae.data.datamodule import MMIADataModule
+from asim_cvae.runs.contract import check_model
 from asim_cvae.runs.folder import CHECKPOINTS
 from asim_cvae.runs.resume import check_config, is_finished, resume_point, write_config
 from asim_cvae.runs.settings import experiment_settings, named_settings
@@ -33,7 +32,7 @@ _SPACE = 100_000_000  # bytes: checkpoints of 12 MB each, the export, figures
 
 log = logging.getLogger(__name__)
 for _library in ("pytorch_lightning", "lightning_fabric"):
-    logging.getLogger(_library).setLevel(logging.WARNING)  # which importing them sets to INFO
+    logging.getLogger(_library).setLevel(logging.WARNING)  # their import sets it to INFO
 
 
 def train(config: DictConfig, folder: Path) -> None:
@@ -41,8 +40,8 @@ def train(config: DictConfig, folder: Path) -> None:
 
     A run that the folder holds is gone on with; one that is finished is left as it is.
     """
-    data = make_data(config.data, scaling=instantiate(config.scaling), seed=config.seed)
-    is_first = rank_zero_only.rank == 0  # type: ignore[attr-defined]  # of the processes of several devices
+    data = make_data(config.data, representation=instantiate(config.representation), seed=config.seed)
+    is_first = rank_zero_only.rank == 0  # type: ignore[attr-defined]  # each device has a process
     if is_first:
         _check_space(folder)
         check_config(folder, config)
@@ -88,7 +87,7 @@ def _forget(folder: Path) -> None:
 
 def _fit(
     config: DictConfig,
-    data: pl.LightningDataModule,
+    data: MMIADataModule,
     folder: Path,
     restart: int,
     checkpoint: Path | None,
@@ -99,25 +98,27 @@ def _fit(
     seed = config.seed if restart == 0 else derived_seed(config.seed, restart)
     pl.seed_everything(seed, workers=True, verbose=False)
     module = instantiate(config.model)
-    run_info = {"experiment": config.name, "seed": config.seed, "restarts": restart}
+    if not checkpoint:
+        check_model(module, data.representation, config.trust)
     settings = named_settings(experiment_settings(OmegaConf.to_container(config, resolve=True)))  # type: ignore[arg-type]
-    callbacks = [
-        TrainingHealth(),
-        StepSeeds(seed),
-        EpochMetrics(),
-        EpochLines(),
-        GroundTruthScoring(instantiate(config.scoring), run_info, settings, config.figures),
-        RunCheckpoints(folder / CHECKPOINTS, "val/elbo", stop),
-    ]
+    info = {"experiment": config.name, "seed": config.seed, "restarts": restart}
+    run = Run(folder, seed, info, settings, instantiate(config.scoring), config.figures, stop)
     trainer = instantiate(
         config.trainer,
         default_root_dir=str(folder),
-        enable_checkpointing=False,  # RunCheckpoints does it
         enable_progress_bar=on_terminal() and config.trainer.get("enable_progress_bar", True),
-        callbacks=callbacks,
+        callbacks=_callbacks(config.callbacks, run),
         logger=TensorBoardLogger(folder, name="", version=""),
     )
     if trainer.world_size > 1 and HydraConfig.get().mode == RunMode.MULTIRUN:
         raise InputError("trainer=ddp: not in a sweep, whose command the processes of other devices would begin again")
     with logging_redirect_tqdm():  # lines stand above the bar
         trainer.fit(module, data, ckpt_path=checkpoint, weights_only=True)
+
+
+def _callbacks(group: DictConfig, run: Run) -> list[pl.Callback]:
+    callbacks = [instantiate(callback) for callback in group.values() if callback is not None]
+    for callback in callbacks:
+        if isinstance(callback, RunCallback):
+            callback.run = run
+    return callbacks

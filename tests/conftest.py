@@ -17,11 +17,14 @@ EPOCHS = 3
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
-def _run(command: str, *overrides: object, check: bool = True) -> subprocess.CompletedProcess[str]:
-    """Run a command as a user does, from the project's folder."""
+def _run(
+    command: str, *overrides: object, check: bool = True, path: Path | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run a command as a user does, from the project's folder; modules in the folder ``path`` can be imported."""
     done = subprocess.run(
         [sys.executable, "-m", f"asim_cvae.{command}", *map(str, overrides)],
         cwd=PROJECT,
+        env=os.environ if path is None else {**os.environ, "PYTHONPATH": str(path)},
         capture_output=True,
         text=True,
         timeout=600,

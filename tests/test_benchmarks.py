@@ -9,9 +9,10 @@ import pytest
 import torch
 
 from asim_cvae.model.module import CVAEModule
-from asim_cvae.nn import ThesisNetwork
+from asim_cvae.nn.likelihoods.beta import BetaLikelihood
+from asim_cvae.nn.thesis import ThesisNetwork
 from asim_cvae.studies.speed.cases import run_case
-from asim_cvae.studies.speed.plain import PlainNetwork
+from asim_cvae.studies.speed.plain import MODELS
 
 
 def test_plain_and_shipped_networks_train_alike() -> None:
@@ -20,11 +21,11 @@ def test_plain_and_shipped_networks_train_alike() -> None:
     frames = (0.02 * torch.rand(6, 20, 3, 5000)).clamp(min=1e-6)
     shipped = ThesisNetwork()
     torch.nn.init.constant_(shipped.encoder.layers[0].bias, 0.1)
-    plain = PlainNetwork()
+    plain, plain_likelihood = MODELS["plain"]()
     plain.load_state_dict(shipped.state_dict())
     losses = []
-    for network in (shipped, plain):
-        module = CVAEModule(copy.deepcopy(network)).train()
+    for network, likelihood in ((shipped, BetaLikelihood()), (plain, plain_likelihood)):
+        module = CVAEModule(copy.deepcopy(network), likelihood).train()
         optimizer = torch.optim.Adam(module.parameters(), 1e-4)
         losses.append([])
         for step, x in enumerate(frames):
@@ -46,7 +47,7 @@ def test_compiled_steps_compute_the_same() -> None:
     x = (0.02 * torch.rand(2, 3, 5000)).clamp(min=1e-6)
     found = []
     for compile in (None, {"backend": "eager", "fullgraph": True}):  # traced whole, without a compiler
-        module = CVAEModule(copy.deepcopy(network), compile=compile).train()
+        module = CVAEModule(copy.deepcopy(network), BetaLikelihood(bounded=False), compile=compile).train()
         torch.manual_seed(1)
         loss = module.training_elbo(x, 0.5).loss
         loss.backward()
@@ -57,7 +58,8 @@ def test_compiled_steps_compute_the_same() -> None:
 
 def test_the_command_reports_ratios_to_the_first(run, tmp_path: Path) -> None:
     out = tmp_path / "bench"
-    told = run("bench", "parts=[encoding,files]", "rounds=1", "repeats=1", "batch=3", "files=4", f"out={out}").stdout
+    small = [f"suite.{name}" for name in ("rounds=1", "repeats=1", "batch=3", "files=4")]
+    told = run("bench", "parts=[encoding,files]", *small, f"out={out}").stdout
     report = json.loads((out / "bench.json").read_text())
     encoding, files = report["measurements"]["encoding"], report["measurements"]["files"]
     assert [subject["name"] for subject in encoding] == ["plain, allocator kept", "plain", "shipped"]

@@ -178,7 +178,7 @@ def test_the_export_is_all_that_inference_needs(trained: Path) -> None:
     weights = load_file(trained / "model.safetensors")
     checkpoint = torch.load(trained / "checkpoints" / "last.ckpt", weights_only=True)
     assert all(torch.equal(weights[name], checkpoint["state_dict"][f"network.{name}"]) for name in weights)
-    assert description["scaling"]["time_reversed"]
+    assert description["representation"]["time_reversed"]
     clusters = description["clusters"]
     latents = np.load(trained / "latents.npz")
     distances = np.linalg.norm(latents["mu"][:, None] - np.array(clusters["centres"]), axis=2)
@@ -194,7 +194,7 @@ def test_same_seed_same_run(run, trained: Path, small: list[str], tmp_path: Path
     assert _scores(tmp_path / "same") == _scores(trained)
     ours, theirs, other = (load_file(f / "model.safetensors") for f in (tmp_path / "same", trained, tmp_path / "other"))
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
-    assert not torch.equal(other["encoder.layers.16.weight"], theirs["encoder.layers.16.weight"])
+    assert not torch.equal(other["network.encoder.layers.16.weight"], theirs["network.encoder.layers.16.weight"])
 
 
 def test_a_damaged_model_is_refused_in_one_line(run, trained: Path, small: list[str], tmp_path: Path) -> None:

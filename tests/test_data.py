@@ -15,7 +15,7 @@ from asim_cvae.base.errors import InputError
 from asim_cvae.cli import CONF, make_data, provide_archive
 from asim_cvae.data.datamodule import MMIADataModule
 from asim_cvae.data.sampler import EpochShuffle
-from asim_cvae.frames.scaling import LinearScaling
+from asim_cvae.frames.representation import LinearScaling
 from tests.conftest import interrupt
 from tests.mmia_files import NAME, level1, light, write_fits
 
@@ -74,7 +74,7 @@ def test_archives_are_made_below_outputs_and_nowhere_else(tmp_path: Path, monkey
     made[0].unlink()
     provide_archive(data)
     assert made[0].exists()
-    module = make_data(data, scaling=LinearScaling())
+    module = make_data(data, representation=LinearScaling())
     module.prepare_data()
     module.setup("predict")
     assert not module.table.is_labelled

@@ -28,7 +28,7 @@ def test_all_ten_are_there_with_the_published_settings(reference: Path) -> None:
     for row in published:
         config = _config(row["experiment"])
         assert config.trainer.max_epochs == int(row["max_epochs"]), row
-        assert config.model.warmup == pytest.approx(float(Fraction(row["warmup"]))), row
+        assert config.model.beta.share == pytest.approx(float(Fraction(row["warmup"]))), row
         assert config.model.network.activation == row["activation"], row
         assert config.model.optimizer.lr == pytest.approx(float(row["lr"])), row
 
@@ -57,6 +57,6 @@ def test_experiments_say_only_what_differs(experiment: str) -> None:
     with initialize_config_dir(str(CONF), version_base="1.3"):
         default = compose("train")
     ours = _config(experiment)
-    for section in ("data", "scaling", "scoring"):
+    for section in ("data", "representation", "scoring"):
         assert ours[section] == default[section]
     assert len([line for line in text.splitlines() if not line.startswith("#")]) <= 2

@@ -2,10 +2,11 @@ import numpy as np
 import pytest
 
 from asim_cvae.base.errors import InputError
-from asim_cvae.frames.scaling import LinearScaling, LogScaling, build_scaling, scaling_settings
+from asim_cvae.base.targets import build_target, target_of
+from asim_cvae.frames.representation import BinnedCounts, LinearScaling, LogScaling, Representation
 from asim_cvae.frames.slicing import frame_start, slice_frames
 from asim_cvae.frames.split import validation_observations
-from asim_cvae.instrument.photometers import FLUX_PER_COUNT
+from asim_cvae.instrument.photometers import FLUX_PER_COUNT, counts_to_flux
 
 
 def test_frames_are_whole_slices_in_order() -> None:
@@ -25,7 +26,7 @@ def test_frames_start_50_ms_apart() -> None:
 
 def test_the_thesis_scaling() -> None:
     flux = np.array([[0.0, 105.0, 300.0]] * 3, dtype=np.float32)
-    scaled = LinearScaling(time_reversed=True).scale(flux)
+    scaled = LinearScaling(time_reversed=True).apply(flux)
     np.testing.assert_array_equal(scaled[0], np.float32([0.99999, 0.5, 1e-6]))
     assert scaled.dtype == np.float32
 
@@ -33,21 +34,33 @@ def test_the_thesis_scaling() -> None:
 def test_log_scaling_puts_counts_at_logarithms() -> None:
     flux = (FLUX_PER_COUNT[:, None] * [0, 1, 7]).astype(np.float32)
     full = np.log1p(210 / FLUX_PER_COUNT)[:, None]
-    np.testing.assert_allclose(LogScaling().scale(flux), np.log([1 + 1e-9, 2, 8]) / full, rtol=1e-5, atol=1.1e-6)
+    np.testing.assert_allclose(LogScaling().apply(flux), np.log([1 + 1e-9, 2, 8]) / full, rtol=1e-5, atol=1.1e-6)
+
+
+def test_binned_counts_are_whole_photons() -> None:
+    counts = np.random.default_rng(0).poisson(3.0, (2, 3, 5000)).astype(np.float64)
+    flux = np.stack([counts_to_flux(frame) for frame in counts]).astype(np.float32)
+    seen = BinnedCounts(width=20).apply(flux)
+    assert seen.dtype == np.float32
+    np.testing.assert_array_equal(seen, counts.reshape(2, 3, 250, 20).sum(-1))
+    backwards = BinnedCounts(width=20, time_reversed=True).apply(flux)
+    np.testing.assert_array_equal(backwards, seen[..., ::-1])
+    with pytest.raises(InputError, match="bins have to divide"):
+        BinnedCounts(width=7)
 
 
 @pytest.mark.parametrize(
-    "scaling", [LinearScaling(), LinearScaling(time_reversed=True), LogScaling(time_reversed=True)]
+    "representation",
+    [LinearScaling(), LinearScaling(time_reversed=True), LogScaling(time_reversed=True), BinnedCounts(width=1)],
 )
-def test_scalings_invert_and_describe_themselves(scaling) -> None:
-    flux = np.random.default_rng(0).uniform(0.01, 200, (2, 3, 50)).astype(np.float32)
-    np.testing.assert_allclose(scaling.unscale(scaling.scale(flux)), flux, rtol=2e-4)
-    assert build_scaling(scaling_settings(scaling)) == scaling
-
-
-def test_scalings_of_strangers_are_not_built() -> None:
-    with pytest.raises(ValueError, match="unknown scaling"):
-        build_scaling({"name": "os.system"})
+def test_representations_invert_and_describe_themselves(representation: Representation) -> None:
+    counts = np.random.default_rng(0).integers(1, 60, (2, 3, 5000))
+    flux = np.stack([counts_to_flux(frame) for frame in counts]).astype(np.float32)
+    values = representation.apply(flux)
+    assert values.shape[1:] == representation.shape
+    np.testing.assert_allclose(representation.invert(values), flux, rtol=2e-4)
+    settings = {"_target_": target_of(representation), **representation.settings}
+    assert build_target(settings, Representation) == representation
 
 
 @pytest.mark.parametrize("count", [2, 3, 10, 57])

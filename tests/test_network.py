@@ -9,11 +9,14 @@ import pytest
 import torch
 
 from asim_cvae.base.errors import InputError
+from asim_cvae.base.targets import build_target, target_of
 from asim_cvae.callbacks.health import _tells_apart
 from asim_cvae.model.module import CVAEModule
-from asim_cvae.model.objective import frame_log_likelihood, gaussian_kl
-from asim_cvae.nn import BetaLikelihood, ThesisNetwork, build_network, network_settings
+from asim_cvae.model.objective import frame_log_likelihood
+from asim_cvae.nn.contract import Network, gaussian_kl
 from asim_cvae.nn.kernels.bounds import LOG_CONCENTRATION, soft_clamp
+from asim_cvae.nn.likelihoods.beta import BetaLikelihood, StableBeta
+from asim_cvae.nn.thesis import ThesisNetwork
 from asim_cvae.runs.thesis import load_thesis_weights
 
 WEIGHTS = (
@@ -39,7 +42,7 @@ def test_parity(reference: Path, name: str, precision: torch.dtype) -> None:
     assert not module.training
     x = torch.from_numpy(parity["x"]).to(precision)
     with torch.no_grad():
-        mu, log_sigma = module.encode(x)
+        mu, log_sigma, kl = module.encode(x)
         p_x = module.decode(mu)
         ours = {
             "mu": mu,
@@ -47,7 +50,7 @@ def test_parity(reference: Path, name: str, precision: torch.dtype) -> None:
             "log_alpha": p_x.concentration1.log().flatten(1)[:, ::25],
             "log_beta": p_x.concentration0.log().flatten(1)[:, ::25],
             "log_px": frame_log_likelihood(p_x, x),
-            "kl": gaussian_kl(mu, log_sigma),
+            "kl": kl,
         }
     assert isinstance(p_x, torch.distributions.Beta)
     assert p_x.batch_shape == (4, 3, 5000)
@@ -86,22 +89,19 @@ def test_other_weights_are_refused(tmp_path: Path) -> None:
         assert "\n" not in str(error.value)
 
 
-def test_networks_describe_themselves() -> None:
+def test_networks_name_their_settings() -> None:
     network = ThesisNetwork(latent_dim=7, activation="leaky_relu", dropout=0.3)
-    same = build_network(network_settings(network))
+    same = build_target({"_target_": target_of(network), **network.settings}, Network)
     same.load_state_dict(network.state_dict())
     x = torch.rand(2, 3, 5000)
     torch.testing.assert_close(same.eval().encode(x), network.eval().encode(x), rtol=0, atol=0)
-    with pytest.raises(ValueError, match="unknown network"):
-        build_network({"name": "subprocess.Popen"})
     with pytest.raises(ValueError, match="unknown activation 'tanh'"):
         ThesisNetwork(activation="tanh")
 
 
 def _plain(network: ThesisNetwork, x: torch.Tensor, z: torch.Tensor) -> list[torch.Tensor]:
     """mu, log sigma of x, log alpha and log beta of z, by torch's own layers."""
-    encoded = network.encoder.layers(x.reshape(len(x), 1, -1)).chunk(2, dim=1)
-    return [*encoded, *network.decoder.layers(z).reshape(len(z), 2, 3, -1).unbind(1)]
+    return [*network.encoder.plain(x), *network.decoder.plain(z)]
 
 
 @pytest.mark.parametrize("training", [True, False])
@@ -136,10 +136,10 @@ def test_convolutions_may_give_any_layout(monkeypatch: pytest.MonkeyPatch) -> No
     convolve = torch.nn.functional.conv2d
     for training in (True, False):
         network.train(training)
-        expected = [*network.encode(x), *network.decoder(z)]
+        expected = [*network.encoder(x), *network.decoder(z)]
         with monkeypatch.context() as patch:
             patch.setattr(torch.nn.functional, "conv2d", lambda *args: convolve(*args).contiguous())
-            found = [*network.encode(x), *network.decoder(z)]
+            found = [*network.encoder(x), *network.decoder(z)]
         for ours, theirs in zip(found, expected, strict=True):
             torch.testing.assert_close(ours, theirs)
             ours.sum().backward(retain_graph=True)
@@ -157,9 +157,7 @@ def test_float32_gradients_are_as_near_to_float64_as_the_layers() -> None:
         mu, log_sigma, log_alpha, log_beta = (
             [*module.encoder(frames), *module.decoder(latents)] if blocks else _plain(module, frames, latents)
         )
-        p_x = (
-            BetaLikelihood(log_alpha, log_beta) if blocks else torch.distributions.Beta(log_alpha.exp(), log_beta.exp())
-        )
+        p_x = StableBeta(log_alpha, log_beta) if blocks else torch.distributions.Beta(log_alpha.exp(), log_beta.exp())
         loss = (gaussian_kl(mu, log_sigma) - frame_log_likelihood(p_x, frames)).mean()
         loss.backward()
         return loss.detach(), [p.grad.double() for p in module.parameters()]
@@ -178,7 +176,7 @@ def test_float32_gradients_are_as_near_to_float64_as_the_layers() -> None:
 def _density(x: torch.Tensor, log_alpha: torch.Tensor, log_beta: torch.Tensor, kind: type) -> list[torch.Tensor]:
     """Log density and its derivatives by log alpha and log beta, in float64, from values in their own precision."""
     a, b = log_alpha.clone().requires_grad_(), log_beta.clone().requires_grad_()
-    p_x = kind(a, b) if kind is BetaLikelihood else kind(a.exp(), b.exp(), validate_args=False)
+    p_x = kind(a, b) if kind is StableBeta else kind(a.exp(), b.exp(), validate_args=False)
     value = p_x.log_prob(x)
     return [tensor.detach().double() for tensor in (value, *torch.autograd.grad(value.sum(), (a, b)))]
 
@@ -204,7 +202,7 @@ def test_beta_density_in_float32(edge: float | None, swapped: bool) -> None:
         x = torch.full_like(log_alpha, edge)
     plain = torch.distributions.Beta
     expected = _density(x.double(), log_alpha.double(), log_beta.double(), plain)
-    assert _worst(_density(x, log_alpha, log_beta, BetaLikelihood), expected) < 1e-4
+    assert _worst(_density(x, log_alpha, log_beta, StableBeta), expected) < 1e-4
     if edge is None and not swapped:  # which torch's own density is not
         assert _worst(_density(x, log_alpha, log_beta, plain), expected) > 1
 
@@ -215,7 +213,7 @@ def test_beta_density_of_small_parameters() -> None:
     log_alpha, log_beta = torch.rand(2, 50_000, generator=generator) * 12 - 10  # 4.5e-5 to 7.4
     x = torch.rand(50_000, generator=generator).clamp(1e-6, 0.99999)
     expected = _density(x.double(), log_alpha.double(), log_beta.double(), torch.distributions.Beta)
-    assert _worst(_density(x, log_alpha, log_beta, BetaLikelihood), expected) < 1e-5
+    assert _worst(_density(x, log_alpha, log_beta, StableBeta), expected) < 1e-5
 
 
 @pytest.mark.parametrize("log_large", [22.0, 24.0, 27.0, 30.0, 50.0])
@@ -224,7 +222,7 @@ def test_beta_density_of_diverging_networks(log_large: float, dtype: torch.dtype
     """Beta(1, b): log density (b - 1) log(1 - x) + log b, far beyond what trained networks give."""
     log_beta = torch.full((3,), log_large, dtype=dtype)
     x = torch.tensor([0.3, 1.0, 3.0], dtype=dtype) / log_beta.exp()
-    value, grad_log_alpha, grad_log_beta = _density(x, torch.zeros_like(x), log_beta, BetaLikelihood)
+    value, grad_log_alpha, grad_log_beta = _density(x, torch.zeros_like(x), log_beta, StableBeta)
     b, x = log_beta.double().exp(), x.double()
     euler = 0.5772156649015329  # -digamma(1)
     torch.testing.assert_close(value, (b - 1) * torch.log1p(-x) + b.log(), rtol=1e-4, atol=1e-4)
@@ -234,26 +232,26 @@ def test_beta_density_of_diverging_networks(log_large: float, dtype: torch.dtype
 
 def test_beta_density_of_nothing() -> None:
     nothing = torch.zeros(0, 3, 4)
-    assert BetaLikelihood(nothing, nothing).log_prob(nothing).shape == (0, 3, 4)
+    assert StableBeta(nothing, nothing).log_prob(nothing).shape == (0, 3, 4)
 
 
 def test_beta_density_in_float64() -> None:
     log_alpha, log_beta = torch.randn(2, 50, 40, dtype=torch.float64, generator=torch.Generator().manual_seed(0)) * 2
     x = torch.rand(50, 40, dtype=torch.float64).clamp(1e-6, 0.99999)
-    ours, theirs = (_density(x, log_alpha, log_beta, kind) for kind in (BetaLikelihood, torch.distributions.Beta))
+    ours, theirs = (_density(x, log_alpha, log_beta, kind) for kind in (StableBeta, torch.distributions.Beta))
     assert _worst(ours, theirs) < 1e-12
     inputs = tuple(t[:2, :3].clone().requires_grad_() for t in (x, log_alpha, log_beta))
-    assert torch.autograd.gradcheck(lambda v, a, b: BetaLikelihood(a, b).log_prob(v), inputs)
+    assert torch.autograd.gradcheck(lambda v, a, b: StableBeta(a, b).log_prob(v), inputs)
 
 
 def test_beta_density_of_other_shapes_and_half_precision() -> None:
-    p_x = BetaLikelihood(torch.zeros(3, 1), torch.ones(1, 4))
+    p_x = StableBeta(torch.zeros(3, 1), torch.ones(1, 4))
     plain = torch.distributions.Beta(torch.ones(3, 1), torch.ones(1, 4).exp())
     samples = plain.sample((5,))
     torch.testing.assert_close(p_x.log_prob(samples), plain.log_prob(samples))
     wide = p_x.expand((2, 3, 4))
     torch.testing.assert_close(wide.log_prob(samples[:2]), plain.log_prob(samples[:2]))
-    half = BetaLikelihood(torch.zeros(4, dtype=torch.float16), torch.full((4,), 8.0, dtype=torch.float16))
+    half = StableBeta(torch.zeros(4, dtype=torch.float16), torch.full((4,), 8.0, dtype=torch.float16))
     x = torch.full((4,), 1e-3)
     exact = torch.distributions.Beta(torch.ones(4).double(), torch.full((4,), 8.0).double().exp())
     torch.testing.assert_close(half.log_prob(x), exact.log_prob(x.double()).float(), rtol=1e-4, atol=1e-4)
@@ -275,8 +273,8 @@ def test_bounds_change_nothing_in_the_ordinary_range_and_keep_the_rest_finite() 
     network = ThesisNetwork().eval()
     with torch.no_grad():
         frames = 1e6 * torch.rand(2, 3, 5000)  # far from anything trained on
-        mu, log_sigma = network.encode(frames)
-        density = network.decode(1e6 * mu).log_prob(torch.full((2, 3, 5000), 0.3))
+        mu, log_sigma, _ = network.encode(frames)
+        density = BetaLikelihood()(*network.decode(1e6 * mu)).log_prob(torch.full((2, 3, 5000), 0.3))
     assert log_sigma.exp().isfinite().all()
     assert density.isfinite().all()
 
@@ -288,6 +286,6 @@ def test_a_dead_encoder_is_noticed(dropout: float | None) -> None:
     frames = 0.01 * torch.rand(8, 3, 5000)
     bias = network.encoder.layers[0].bias
     torch.nn.init.constant_(bias, 0.5)
-    assert _tells_apart(CVAEModule(network), frames)
+    assert _tells_apart(CVAEModule(network, BetaLikelihood()), frames)
     torch.nn.init.constant_(bias, -0.5)  # no ReLU opens
-    assert not _tells_apart(CVAEModule(network), frames)
+    assert not _tells_apart(CVAEModule(network, BetaLikelihood()), frames)

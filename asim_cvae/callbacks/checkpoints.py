@@ -3,75 +3,39 @@
 import shutil
 import signal
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.callbacks import Checkpoint
 
 from asim_cvae.base.files import atomic_write
+from asim_cvae.callbacks.run import RunCallback
 from asim_cvae.data.sampler import EpochShuffle
 from asim_cvae.runs.checkpoints import BEST, LAST, PREVIOUS
+from asim_cvae.runs.folder import CHECKPOINTS
 
-_STEPS = 20  # of several devices from one look for signals to the next
-
-
-class StoppedError(Exception):
-    """A signal ended the training, after its state was saved."""
-
-    def __init__(self, number: int) -> None:
-        self.exit_status = 128 + number
-        super().__init__(f"stopped by {signal.Signals(number).name}")
+_STEPS = 20  # between two looks for signals where there are several devices
 
 
-class StopSignal:
-    """Within this context the first SIGTERM or Ctrl-C is kept in ``number``; a second one has its usual effect."""
-
-    def __init__(self) -> None:
-        self.number: int | None = None
-
-    def __enter__(self) -> "StopSignal":
-        self._usual = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
-        self.listen()
-        return self
-
-    def listen(self) -> None:
-        """Keep the first signal, whatever else has begun to handle signals since."""
-        if self.number is None:
-            for number in self._usual:
-                signal.signal(number, self._keep)
-
-    def __exit__(self, *_: object) -> None:
-        for number, handler in self._usual.items():
-            signal.signal(number, handler)
-
-    def _keep(self, number: int, frame: FrameType | None) -> None:
-        self.number = number
-        self.__exit__()
-
-    def raise_if_asked(self) -> None:
-        """StoppedError where a signal came."""
-        if self.number is not None:
-            raise StoppedError(self.number)
-
-
-class RunCheckpoints(pl.Callback):
+class RunCheckpoints(RunCallback, Checkpoint):
     """Saves after each epoch, and after the step in which SIGTERM or Ctrl-C comes, which then ends the training.
 
     Each file appears whole or not at all, and one whole checkpoint is there at any moment. Resumed within an epoch, the
     frames that it has seen are passed over.
 
     Args:
-        folder: for the checkpoints.
         monitor: the logged value whose largest marks ``best.ckpt``.
-        stop: says whether a signal came.
     """
 
-    def __init__(self, folder: Path, monitor: str, stop: StopSignal) -> None:
-        self.folder = folder
+    def __init__(self, monitor: str) -> None:
         self.monitor = monitor
-        self.stop = stop
         self.best = float("-inf")
+
+    @property
+    def folder(self) -> Path:
+        """Folder of the checkpoints."""
+        return self.run.folder / CHECKPOINTS
 
     def state_dict(self) -> dict[str, Any]:
         """The best value so far."""
@@ -83,7 +47,7 @@ class RunCheckpoints(pl.Callback):
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Pass over the frames that an interrupted epoch has seen."""
-        self.stop.listen()  # Lightning's own handler would have several processes wait for each other in mid-step
+        self.run.stop.listen()  # Lightning's own handler would have several processes wait for each other in mid-step
         loader = trainer.train_dataloader
         done = trainer.fit_loop.epoch_loop.batch_progress.state_dict()["current"]["processed"]
         if loader is not None and isinstance(loader.sampler, EpochShuffle) and done < len(loader):
@@ -93,14 +57,14 @@ class RunCheckpoints(pl.Callback):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Save and stop where a signal came; the last step of an epoch is left to the epoch's end."""
-        several = trainer.world_size > 1  # which have to agree, and wait for each other to
+        several = trainer.world_size > 1  # they wait for each other to agree, which costs time
         if (
             batch_idx + 1 < trainer.num_training_batches
             and not (several and batch_idx % _STEPS)
             and self._is_asked(trainer)
         ):
             self._save(trainer)
-            self.stop.raise_if_asked()
+            self.run.stop.raise_if_asked()
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Save, and copy to the best where this epoch is."""
@@ -110,21 +74,21 @@ class RunCheckpoints(pl.Callback):
             self.best = value
         self._save(trainer, is_best)
         if self._is_asked(trainer):
-            self.stop.raise_if_asked()
+            self.run.stop.raise_if_asked()
 
     def _is_asked(self, trainer: pl.Trainer) -> bool:
-        """Whether a signal came, to the process of any device."""
-        asked = self.stop.number is not None
+        """Tell whether a signal came to the process of any device."""
+        asked = self.run.stop.number is not None
         if trainer.world_size > 1:  # all end, or none
             asked = trainer.strategy.reduce_boolean_decision(asked, all=False)
         if asked:
-            self.stop.number = self.stop.number or signal.SIGTERM
+            self.run.stop.number = self.run.stop.number or signal.SIGTERM
         return asked
 
     def _save(self, trainer: pl.Trainer, is_best: bool = False) -> None:
         last = self.folder / LAST
         if not trainer.is_global_zero:
-            trainer.save_checkpoint(last)  # which only the first process writes, when all are there
+            trainer.save_checkpoint(last)  # every process has to call it; only the first one writes
             return
         with atomic_write(last) as partial:
             trainer.save_checkpoint(partial)

@@ -8,48 +8,30 @@ from typing import Any
 import pytorch_lightning as pl
 from pytorch_lightning.loggers import TensorBoardLogger
 
+from asim_cvae.callbacks.run import RunCallback
 from asim_cvae.data.datamodule import MMIADataModule
 from asim_cvae.figures.dashboard import add_layout, add_pictures, add_projector, add_scores
 from asim_cvae.figures.pictures import Pictures
 from asim_cvae.model.module import CVAEModule
 from asim_cvae.runs.checkpoints import CHECKPOINT_KEY
 from asim_cvae.runs.export import describe_model, export_model, write_results
-from asim_cvae.scoring.clusters import ClusteringProtocol
-from asim_cvae.scoring.evaluation import Evaluation, evaluate
+from asim_cvae.scoring.evaluation import Evaluation, evaluate, fit_description
 from asim_cvae.scoring.table import format_scores
 
 log = logging.getLogger(__name__)
 
 
-class GroundTruthScoring(pl.Callback):
+class GroundTruthScoring(RunCallback):
     """Writes scores.json, latents.npz, model.safetensors, model.json and figures/ into the run folder.
 
     And scores, figures and latents into TensorBoard.
-
-    Args:
-        protocol: how to score.
-        run_info: what is known of the run: experiment, seed, restarts.
-        settings: of the run, by name, to sort scores by.
-        figures: frames to draw where there are no labelled clusters; None: no figures at all.
     """
-
-    def __init__(
-        self,
-        protocol: ClusteringProtocol,
-        run_info: Mapping[str, Any],
-        settings: Mapping[str, Any],
-        figures: int | None,
-    ) -> None:
-        self.protocol = protocol
-        self.run_info = run_info
-        self.settings = settings
-        self.figures = figures
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Lay out TensorBoard's charts."""
         if isinstance(trainer.logger, TensorBoardLogger):
             add_layout(trainer.logger.experiment)
-            trainer.logger.hparams.update(self.settings)  # Lightning writes them into hparams.yaml
+            trainer.logger.hparams.update(self.run.settings)  # Lightning writes them into hparams.yaml
 
     def on_save_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
@@ -57,22 +39,23 @@ class GroundTruthScoring(pl.Callback):
         """Put into each checkpoint what is needed to build its model."""
         module, data = _ours(trainer, pl_module)
         epochs = trainer.fit_loop.epoch_progress.state_dict()["current"]["processed"]  # with the one that ends
-        checkpoint[CHECKPOINT_KEY] = describe_model(module, data.scaling, self._run_info(epochs))
+        checkpoint[CHECKPOINT_KEY] = describe_model(module, data.representation, self._run_info(epochs))
 
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Score the module as it is when training ends."""
         if not trainer.is_global_zero:
             return
         module, data = _ours(trainer, pl_module)
-        folder = Path(trainer.default_root_dir)
+        folder = self.run.folder
         run_info = self._run_info(trainer.current_epoch)
         experiment = str(run_info["experiment"])
-        evaluation = evaluate(module, data, self.protocol)
-        export_model(folder, describe_model(module, data.scaling, run_info), module, evaluation)
+        fit_description(module, data)
+        evaluation = evaluate(module, data, self.run.protocol)
+        export_model(folder, describe_model(module, data.representation, run_info), module, evaluation)
         drawn: list[Path] = []
-        if self.figures is not None:
-            pictures = Pictures(evaluation, module, data.scaling, experiment)
-            drawn = [*pictures.write(folder, self.figures), *pictures.write_training_curves(folder)]
+        if self.run.figures is not None:
+            pictures = Pictures(evaluation, module, data.representation, experiment)
+            drawn = [*pictures.write(folder, self.run.figures), *pictures.write_training_curves(folder)]
         self._show(trainer, evaluation, {**run_info, **evaluation.scores}, drawn)
         scores = write_results(folder, evaluation, run_info)  # last: where it is, the run is finished
         log.info("%s\nscores, latents and figures are in %s", format_scores(scores), folder)
@@ -84,13 +67,13 @@ class GroundTruthScoring(pl.Callback):
         if not isinstance(logger, TensorBoardLogger):
             return
         named = {name: scores[name] for name in ("experiment", "seed")}
-        add_scores(logger, {**named, **self.settings}, scores)
+        add_scores(logger, {**named, **self.run.settings}, scores)
         add_pictures(logger.experiment, pictures, trainer.global_step)
         add_projector(logger.experiment, evaluation)
         logger.experiment.flush()
 
     def _run_info(self, epochs: int) -> Mapping[str, Any]:
-        return {**self.run_info, "epochs": epochs}
+        return {**self.run.info, "epochs": epochs}
 
 
 def _ours(trainer: pl.Trainer, pl_module: pl.LightningModule) -> tuple[CVAEModule, MMIADataModule]:

@@ -8,10 +8,8 @@ from torch.nn.utils import get_total_norm
 
 from asim_cvae.model.module import CVAEModule
 
-_INDISTINCT = 1e-5  # of the largest latent: less variation over frames than this is rounding
-
-
-_STEPS = 50  # of a GPU from one look to the next, for which it has to wait
+_INDISTINCT = 1e-5  # variation over frames, relative to the largest latent, below which it is rounding
+_STEPS = 50  # between two looks on a GPU: each look has to wait for it
 
 
 class FailedTrainingError(Exception):
@@ -59,7 +57,7 @@ class TrainingHealth(pl.Callback):
         self._look(trainer)
 
     def _look(self, trainer: pl.Trainer) -> None:
-        """Of several devices none goes on where one fails."""
+        """Raise where a loss or gradient was not finite, on all devices where it was so on one."""
         if not trainer.strategy.reduce_boolean_decision(bool(self._finite), all=True):
             raise FailedTrainingError(
                 f"loss {self._loss.item()}, gradient's norm {self._norm.item()} in epoch {trainer.current_epoch}"
@@ -68,13 +66,13 @@ class TrainingHealth(pl.Callback):
 
 @torch.inference_mode()
 def _tells_apart(module: CVAEModule, frames: torch.Tensor) -> bool:
-    """Whether latents vary over frames; with normalisation by batch, as in training, on a copy that keeps no trace.
+    """Tell whether latents vary over frames, on a copy that normalises by batch, as in training, and is thrown away.
 
-    Without dropout, which makes latents vary whatever the frames.
+    Dropout is left out: it makes latents vary whatever the frames.
     """
     network = copy.deepcopy(module.network).train()
     for layer in network.modules():
         if isinstance(layer, torch.nn.Dropout):
             layer.eval()
-    mu, _ = network.encode(frames.to(module.device))
+    mu = network.encode(frames.to(module.device)).mu
     return bool(mu.std(0).max() > _INDISTINCT * mu.abs().max())

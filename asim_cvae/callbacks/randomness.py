@@ -6,24 +6,22 @@ import pytorch_lightning as pl
 import torch
 
 from asim_cvae.base.seeds import derived_seed
+from asim_cvae.callbacks.run import RunCallback
 
 _TRAINING, _VALIDATION = 0, 1
 
 
-class StepSeeds(pl.Callback):
-    """Seeds torch before each step: for the sample of z, and for dropout."""
-
-    def __init__(self, seed: int) -> None:
-        self.seed = seed
+class StepSeeds(RunCallback):
+    """Seeds torch before each step: for the sample of z, for dropout and augmentations."""
 
     def on_train_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
     ) -> None:
         """Before a training step."""
-        torch.manual_seed(derived_seed(self.seed, trainer.current_epoch, _TRAINING, batch_idx, trainer.global_rank))
+        torch.manual_seed(derived_seed(self.run.seed, trainer.current_epoch, _TRAINING, batch_idx, trainer.global_rank))
 
     def on_validation_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int, dataloader_idx: int = 0
     ) -> None:
         """Before a validation step, which every device makes alike."""
-        torch.manual_seed(derived_seed(self.seed, trainer.current_epoch, _VALIDATION, batch_idx, 0))
+        torch.manual_seed(derived_seed(self.run.seed, trainer.current_epoch, _VALIDATION, batch_idx, 0))

@@ -2,6 +2,7 @@
 
 import hashlib
 import logging
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,14 +19,14 @@ from asim_cvae.base.errors import InputError
 from asim_cvae.data.dataset import FrameDataset
 from asim_cvae.data.sampler import EpochShuffle
 from asim_cvae.frames.build import build_store
-from asim_cvae.frames.scaling import Scaling
+from asim_cvae.frames.representation import Representation
 from asim_cvae.frames.split import validation_observations
-from asim_cvae.frames.store import FRAME_BYTES, FrameStore, FrameTable
+from asim_cvae.frames.store import FrameStore, FrameTable
 
 log = logging.getLogger(__name__)
 
 STORES = Path("outputs/stores")
-"""Where stores go that are given no place."""
+"""Folder of the stores that are given no place."""
 
 _ENCODING_BATCH = 100  # not the training batch: scores must not depend on it, in the last digit either
 _CPU = torch.device("cpu")
@@ -53,28 +54,29 @@ class ScoredFrames:
 
 
 class MMIADataModule(pl.LightningDataModule):
-    """Serves sliced, scaled frames (B, 3, 5000) of an archive of MMIA files.
+    """Serves sliced frames of an archive of MMIA files, (B, 3, T) as a representation gives them.
 
     Args:
-        scaling: what the network is to see of a flux.
+        representation: makes what the network sees of a frame's flux.
         root: folder of the files to train on.
         ground_truth: ``root`` and ``table`` of the files to score on; see :func:`asim_cvae.frames.build.build_store`.
-        store: HDF5 file of the frames; one below ``outputs/stores`` named after the folders where not given. Given
-            alone, it is used as it is.
-        batch_size: frames, of each device; shrunk to what there is.
-        validation_fraction: share of the observations, one at least.
-        split_seed: draws them.
-        cache: where frames are held: 'device' (of the training), 'memory', 'store' (read when asked for), or 'auto':
-            on the device where they fill half of its free memory at most, else in memory, else in the store.
-        memory_gb: frames of a split are held in memory up to this size, by each device's process.
-        num_workers: processes that read frames ahead where they are not held; 0: none but this one.
-        file_workers: processes that read files; where not given as many as there are cores, fewer for few files.
-        seed: of the order of training frames.
+        store: HDF5 file of the frames, by default one below ``outputs/stores`` named after the folders. A store that
+            is given alone is used as it is.
+        batch_size: frames a step on each device; fewer where there are no more.
+        validation_fraction: share of the observations to validate on; one observation at least.
+        split_seed: seed by which these observations are drawn.
+        cache: place where frames are kept: 'device' (that trains), 'memory', 'store' (frames are read when they are
+            asked for), or 'auto': the device where they fill half of its free memory at most, else memory up to
+            ``memory_gb``, else the store.
+        memory_gb: size in GB up to which 'auto' keeps the frames of a split in memory, in each device's process.
+        num_workers: processes that read frames ahead where none are cached; 0 reads them in this process.
+        file_workers: processes that read files, by default as many as there are cores, fewer for few files.
+        seed: seed of the order of training frames.
     """
 
     def __init__(
         self,
-        scaling: Scaling,
+        representation: Representation,
         root: str | Path | None = None,
         ground_truth: Mapping[str, Any] | None = None,
         store: str | Path | None = None,
@@ -92,7 +94,7 @@ class MMIADataModule(pl.LightningDataModule):
             raise InputError(f"data.batch_size must be 1 or more, not {batch_size}")
         if cache not in _CACHES:
             raise InputError(f"data.cache={cache}: one of {', '.join(_CACHES)}")
-        self.scaling = scaling
+        self.representation = representation
         self.root = _path(root)
         self.ground_truth_root = _path((ground_truth or {}).get("root"))
         self.ground_truth_table = _path((ground_truth or {}).get("table"))
@@ -148,7 +150,7 @@ class MMIADataModule(pl.LightningDataModule):
             log.info("batches of %d frames, not %d: there are no more", len(self.train_rows), self.batch_size)
 
     def state_dict(self) -> dict[str, Any]:
-        """Which frames are trained and validated on, for checkpoints."""
+        """Digest of the frames that are trained and validated on, for checkpoints."""
         return {"frames": self._split_digest}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -178,6 +180,10 @@ class MMIADataModule(pl.LightningDataModule):
     def val_dataloader(self) -> DataLoader[Tensor]:
         """All validation frames, on every device."""
         return self.frames_loader(self._dataset(self.validation_rows, self._device()))
+
+    def training_frames(self) -> DataLoader[Tensor]:
+        """All training frames in order, read from the store as they are asked for."""
+        return self.frames_loader(FrameDataset(self.store, self.train_rows, self.representation, None))
 
     def frames_loader(self, dataset: FrameDataset) -> DataLoader[Tensor]:
         """All frames of ``dataset`` in order."""
@@ -224,14 +230,14 @@ class MMIADataModule(pl.LightningDataModule):
         )
 
     def _device(self) -> torch.device:
-        """Of the training."""
+        """Device that trains."""
         return self.trainer.strategy.root_device if self.trainer else _CPU
 
     def _dataset(self, rows: NDArray[np.int64], device: torch.device) -> FrameDataset:
-        size = len(rows) * FRAME_BYTES
+        size = 4 * len(rows) * math.prod(self.representation.shape)
         fits = {"device": size <= _room(device), "memory": size <= self.memory_gb * 1e9, "store": True}
         place = next(name for name, room in fits.items() if room) if self.cache == "auto" else self.cache
-        return FrameDataset(self.store, rows, self.scaling, {"device": device, "memory": _CPU}.get(place))
+        return FrameDataset(self.store, rows, self.representation, {"device": device, "memory": _CPU}.get(place))
 
     def _default_store(self) -> Path:
         places = [self.root, self.ground_truth_root, self.ground_truth_table]

@@ -23,7 +23,7 @@ from asim_cvae.figures.panels import (
     reconstruction_figure,
     training_figure,
 )
-from asim_cvae.frames.scaling import Scaling
+from asim_cvae.frames.representation import Representation
 from asim_cvae.frames.slicing import FRAME_SAMPLES
 from asim_cvae.instrument.classes import CLASS_NAMES, CLASSES
 from asim_cvae.instrument.photometers import PHOTOMETERS
@@ -48,15 +48,17 @@ class Pictures:
     Args:
         evaluation: scored frames.
         module: what they were scored by.
-        scaling: of its input.
+        representation: of its input.
         experiment: its name, for the titles.
     """
 
-    def __init__(self, evaluation: Evaluation, module: CVAEModule, scaling: Scaling, experiment: str) -> None:
+    def __init__(
+        self, evaluation: Evaluation, module: CVAEModule, representation: Representation, experiment: str
+    ) -> None:
         self.evaluation = evaluation
         self.frames = evaluation.frames
         self.module = module
-        self.scaling = scaling
+        self.representation = representation
         simulated = is_simulated(self.frames.data)
         self.kind = "simulated" if simulated else "measured"
         self.prefix = "simulated_" if simulated else ""
@@ -151,13 +153,13 @@ class Pictures:
     def _edges(self) -> Figure:
         """A reconstruction with and without its edges (fig. 6)."""
         row = next(iter(self._typical().values()), 0)
-        edges = [(last, first) if self.scaling.time_reversed else (first, last) for first, last in _EDGES]
-        shown = reconstruct(self.module, self.frames.dataset[row], self.scaling)
+        edges = [(last, first) if self.representation.time_reversed else (first, last) for first, last in _EDGES]
+        shown = reconstruct(self.module, self.frames.dataset[row], self.representation)
         return edges_figure(self.frames.dataset.flux(row), shown, edges, self.kind, self._title(row))
 
     def _reconstruction(self, row: int) -> Figure:
         """A frame beside its reconstruction (fig. 7)."""
-        shown = reconstruct(self.module, self.frames.dataset[row], self.scaling)
+        shown = reconstruct(self.module, self.frames.dataset[row], self.representation)
         return reconstruction_figure(self.frames.dataset.flux(row), shown, self.kind, self._title(row))
 
     def _title(self, row: int) -> str:

@@ -70,6 +70,18 @@ class ThesisDecoder(nn.Module):
             ]
         )
 
+    def plain(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        """Decode layer by layer, as published; :meth:`forward` is its fast twin, which computes the same in blocks."""
+        first = next(i for i, layer in enumerate(self.layers) if isinstance(layer, nn.ConvTranspose1d))
+        y = self.layers[:first](z)  # (B, 3, 233)
+        y = self.layers[first : first + 4](y)  # (B, 9, 936)
+        y = self.layers[first + 4 : first + 8](y)  # (B, 15, 3748)
+        y = self.layers[first + 8 : first + 12](y)  # (B, 3, 14997)
+        y = self.layers[first + 12 : first + 15](y)  # (B, 3, 29997)
+        y = self.layers[first + 15 :](y)  # (B, 1, 30000)
+        log_alpha, log_beta = y.reshape(len(z), 2, 3, 5000).unbind(1)
+        return log_alpha, log_beta
+
     def forward(self, z: Tensor) -> tuple[Tensor, Tensor]:
         """Latents (B, latent_dim) -> log alpha and log beta, (B, 3, 5000) each."""
         layers = list(self.layers)

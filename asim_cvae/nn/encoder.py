@@ -51,6 +51,17 @@ class ThesisEncoder(nn.Module):
         self.pooled: Any = nn.ModuleList([_pooled(1, 4), _pooled(2, 1), _pooled(2, 1)])
         self.last: Any = BlockConvolution(4, 1, 2, lambda q, k: k)
 
+    def plain(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Encode layer by layer, as published; :meth:`forward` is its fast twin, which computes the same in blocks."""
+        y = x.reshape(len(x), 1, 15_000)  # photometers end to end
+        y = self.layers[0:4](y)  # (B, 3, 7498)
+        y = self.layers[4:8](y)  # (B, 15, 1874)
+        y = self.layers[8:12](y)  # (B, 9, 468)
+        y = self.layers[12:15](y)  # (B, 3, 233)
+        y = self.layers[15:](y)  # (B, 2 latent_dim)
+        mu, log_sigma = y.chunk(2, dim=1)
+        return mu, log_sigma
+
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Scaled frames (B, 3, 5000) -> mu and log sigma, (B, latent_dim) each."""
         sequences = x.flatten(1)

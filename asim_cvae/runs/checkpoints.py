@@ -12,7 +12,7 @@ log = logging.getLogger(__name__)
 LAST, PREVIOUS, BEST = "last.ckpt", "previous.ckpt", "best.ckpt"
 
 CHECKPOINT_KEY = "asim_cvae"
-"""Where a checkpoint keeps the description of its model, beside what Lightning puts there."""
+"""Key under which a checkpoint describes its model, beside Lightning's own keys."""
 
 
 def latest_checkpoint(folder: Path) -> tuple[Path, dict[str, Any]] | None:

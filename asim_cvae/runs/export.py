@@ -3,7 +3,7 @@
 import json
 import logging
 import pickle
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,12 +14,13 @@ from safetensors.torch import load_file, save_file
 
 from asim_cvae.base.errors import InputError, first_line
 from asim_cvae.base.files import atomic_write, write_json, write_npz
-from asim_cvae.frames.scaling import Scaling, build_scaling, scaling_settings
+from asim_cvae.base.targets import TARGET, build_target, target_of
+from asim_cvae.frames.representation import Representation
 from asim_cvae.model.module import CVAEModule
-from asim_cvae.nn import build_network, network_settings
+from asim_cvae.nn.contract import Likelihood, Network
 from asim_cvae.runs.checkpoints import CHECKPOINT_KEY
 from asim_cvae.runs.folder import LATENTS, SCORES
-from asim_cvae.runs.thesis import THESIS_SCALING, load_thesis_weights
+from asim_cvae.runs.thesis import THESIS_REPRESENTATION, load_thesis_weights
 from asim_cvae.scoring.evaluation import Evaluation
 
 log = logging.getLogger(__name__)
@@ -27,32 +28,41 @@ log = logging.getLogger(__name__)
 WEIGHTS = "model.safetensors"
 DESCRIPTION = "model.json"
 
-_FORMAT = 2
+_FORMAT = 3
 
 
 @dataclass(frozen=True)
 class TrainedModel:
-    """Weights in their module, in eval mode, the scaling of its input, and what is known of its run."""
+    """Weights in their module, in eval mode, the representation of its input, and what is known of its run."""
 
     module: CVAEModule
-    scaling: Scaling
+    representation: Representation
     run_info: Mapping[str, Any]
 
 
-def describe_model(module: CVAEModule, scaling: Scaling, run_info: Mapping[str, Any]) -> dict[str, Any]:
-    """All but the weights, as plain values; ``run_info`` has experiment, seed, epochs, restarts."""
+def describe_model(module: CVAEModule, representation: Representation, run_info: Mapping[str, Any]) -> dict[str, Any]:
+    """All but the weights, as plain values; ``run_info`` has experiment, seed, epochs, restarts.
+
+    Raises:
+        InputError: a part cannot be named, see :func:`asim_cvae.base.targets.target_of`.
+    """
     return {
         "format": _FORMAT,
-        "network": network_settings(module.network),
-        "scaling": scaling_settings(scaling),
+        "network": _named(module.network),
+        "likelihood": _named(module.likelihood),
+        "representation": _named(representation),
         "run_info": dict(run_info),
     }
+
+
+def _named(part: Network | Likelihood | Representation) -> dict[str, Any]:
+    return {TARGET: target_of(part), **part.settings}
 
 
 def export_model(folder: Path, description: Mapping[str, Any], module: CVAEModule, evaluation: Evaluation) -> None:
     """Write ``model.safetensors`` and ``model.json``: all that inference needs."""
     with atomic_write(folder / WEIGHTS) as partial:
-        save_file({name: value.contiguous().cpu() for name, value in module.network.state_dict().items()}, partial)
+        save_file({name: value.contiguous().cpu() for name, value in module.state_dict().items()}, partial)
     clustering = evaluation.clustering
     clusters = {
         "latent": evaluation.scores["protocol"]["latent"],
@@ -62,11 +72,15 @@ def export_model(folder: Path, description: Mapping[str, Any], module: CVAEModul
     write_json(folder / DESCRIPTION, {**description, "clusters": clusters})
 
 
-def load_model(path: Path) -> TrainedModel:
+def load_model(path: Path, trust: Collection[str] = ()) -> TrainedModel:
     """The model of a run folder, an exported ``model.safetensors``, a checkpoint, or a published ``.pth``.
 
+    Args:
+        path: of the folder or file.
+        trust: packages, beside this one, whose classes the file may name.
+
     Raises:
-        InputError: there is no such file, or no model of this program in it.
+        InputError: there is no such file, no model of this program in it, or it names what is not trusted.
     """
     if path.is_dir():
         path = path / WEIGHTS
@@ -75,14 +89,24 @@ def load_model(path: Path) -> TrainedModel:
     if path.suffix == ".pth":
         name, epochs = path.stem, path.stem.removeprefix("Epoch").split("_")[0]
         known = {"experiment": name, "seed": None, "epochs": int(epochs) if epochs.isdigit() else None, "restarts": 0}
-        return TrainedModel(load_thesis_weights(path), THESIS_SCALING, known)
+        return TrainedModel(load_thesis_weights(path), THESIS_REPRESENTATION, known)
     try:
         state, description = _read_checkpoint(path) if path.suffix == ".ckpt" else _read_export(path)
-        network = build_network(description["network"])
-        network.load_state_dict(state)
-        return TrainedModel(CVAEModule(network).eval(), build_scaling(description["scaling"]), description["run_info"])
+        return _build(state, description, trust)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
     except (OSError, KeyError, TypeError, ValueError, RuntimeError, SafetensorError, pickle.UnpicklingError) as error:
         raise InputError(f"{path}: no model of this program ({first_line(error)})") from error
+
+
+def _build(state: Mapping[str, torch.Tensor], description: Mapping[str, Any], trust: Collection[str]) -> TrainedModel:
+    module = CVAEModule(
+        build_target(description["network"], Network, trust),  # type: ignore[type-abstract]
+        build_target(description["likelihood"], Likelihood, trust),  # type: ignore[type-abstract]
+    )
+    module.load_state_dict(state)
+    representation = build_target(description["representation"], Representation, trust)  # type: ignore[type-abstract]
+    return TrainedModel(module.eval(), representation, description["run_info"])
 
 
 def _read_export(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
@@ -94,9 +118,7 @@ def _read_export(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
 
 def _read_checkpoint(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
     checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-    prefix = "network."
-    state = {key.removeprefix(prefix): value for key, value in checkpoint["state_dict"].items()}
-    return state, checkpoint[CHECKPOINT_KEY]
+    return checkpoint["state_dict"], checkpoint[CHECKPOINT_KEY]
 
 
 def write_results(folder: Path, evaluation: Evaluation, run_info: Mapping[str, Any]) -> dict[str, Any]:

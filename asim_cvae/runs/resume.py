@@ -31,8 +31,9 @@ def resumed_config(folder: Path, config: DictConfig, overrides: Sequence[str]) -
         key = override.split("=", 1)[0].lstrip("+~")
         if key in CHANGEABLE:
             OmegaConf.update(ours, key, OmegaConf.select(config, key))
-        elif key != "resume":
+        elif key not in ("resume", "trust"):
             raise InputError(f"{override} cannot be changed in a resumed run; only {', '.join(CHANGEABLE)} can")
+    ours.trust = config.trust  # the user's own word, never the folder's
     return ours
 
 
@@ -49,8 +50,10 @@ def check_config(folder: Path, config: DictConfig) -> None:
 
 def write_config(folder: Path, config: DictConfig) -> None:
     """Write ``config.yaml``, resolved."""
+    saved = _resolved(config)
+    saved.trust = []  # whoever resumes the run says anew whom to trust
     with atomic_write(folder / CONFIG) as partial:
-        OmegaConf.save(_resolved(config), partial)
+        OmegaConf.save(saved, partial)
 
 
 def _resolved(config: DictConfig) -> DictConfig:
@@ -58,17 +61,17 @@ def _resolved(config: DictConfig) -> DictConfig:
 
 
 def _fixed(config: object) -> object:
-    """All of a configuration that has to stay in a resumed run."""
+    """The part of a configuration that has to stay the same in a resumed run."""
     assert isinstance(config, DictConfig)
     fixed = config.copy()
-    for key in (*CHANGEABLE, "resume"):
+    for key in (*CHANGEABLE, "resume", "trust"):
         if OmegaConf.select(fixed, key) is not None:
             OmegaConf.update(fixed, key, None)
     return OmegaConf.to_container(fixed)
 
 
 def is_finished(folder: Path, max_epochs: int) -> bool:
-    """Whether the folder's run was scored after ``max_epochs`` or more."""
+    """Tell whether the folder's run was scored after ``max_epochs`` or more."""
     path = folder / SCORES
     return path.is_file() and int(json.loads(path.read_text(encoding="utf-8"))["epochs"]) >= max_epochs
 

@@ -11,7 +11,7 @@ CHANGEABLE = (
 
 INCIDENTAL = (
     *CHANGEABLE,
-    *("name", "seed", "resume", "figures", "max_restarts", "data.store", "model.optimizer.fused"),
+    *("name", "seed", "resume", "figures", "max_restarts", "trust", "data.store", "model.optimizer.fused"),
     *("trainer.strategy", "trainer.use_distributed_sampler", "trainer.enable_model_summary"),
     *("trainer.log_every_n_steps", "trainer.num_sanity_val_steps", "trainer._target_"),
 )

@@ -6,19 +6,22 @@ import torch
 from torch import Tensor
 
 from asim_cvae.base.errors import InputError, first_line
-from asim_cvae.frames.scaling import LinearScaling
+from asim_cvae.frames.representation import LinearScaling
 from asim_cvae.model.module import CVAEModule
-from asim_cvae.nn import ThesisNetwork
+from asim_cvae.nn.likelihoods.beta import BetaLikelihood
+from asim_cvae.nn.thesis import ThesisNetwork
 
-THESIS_SCALING = LinearScaling(time_reversed=True)
-"""What the thesis's program did to a frame before its network saw it; its loader reversed each slice in time."""
+THESIS_REPRESENTATION = LinearScaling(time_reversed=True)
+"""Representation of the thesis's program, whose loader reversed each slice in time."""
 
 _BASELINE_DROPOUT = 0.3
 _PREFIXES = {"Encode.": "encoder.layers.", "Decode.": "decoder.layers."}
 
 
 def load_thesis_weights(path: str | Path, activation: str | None = None) -> CVAEModule:
-    """The network of a published state dict, float32, on the CPU, in eval mode; its input is :data:`THESIS_SCALING`'s.
+    """The network of a published state dict, float32, on the CPU, in eval mode.
+
+    Its input is what :data:`THESIS_REPRESENTATION` makes of flux.
 
     Args:
         path: a ``.pth`` file.
@@ -41,7 +44,7 @@ def load_thesis_weights(path: str | Path, activation: str | None = None) -> CVAE
         network.load_state_dict({_rename(key): value for key, value in published.items() if key != "prior_params"})
     except Exception as error:  # torch.load raises anything on what is no state dict
         raise InputError(f"{path}: no weights of the thesis's network ({first_line(error)})") from error
-    return CVAEModule(network).eval()
+    return CVAEModule(network, BetaLikelihood()).eval()
 
 
 def _rename(key: str) -> str:

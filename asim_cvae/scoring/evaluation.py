@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from asim_cvae.data.datamodule import MMIADataModule, ScoredFrames
-from asim_cvae.frames.scaling import Scaling
+from asim_cvae.frames.representation import Representation
 from asim_cvae.model.module import CVAEModule
-from asim_cvae.model.objective import active_units, frame_log_likelihood, gaussian_kl, sample_latent
+from asim_cvae.model.objective import active_units, frame_log_likelihood
+from asim_cvae.nn.contract import standard_posterior
 from asim_cvae.scoring.clusters import (
     Clustering,
     ClusteringProtocol,
@@ -27,11 +28,15 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Posterior:
-    """Posteriors of N frames: ``mu`` and ``log_sigma`` (N, latent_dim), log p(x|z) at z = mu and the KL term, (N,)."""
+class FramePosteriors:
+    """Posteriors of N frames, latents of any shape flattened to L values.
+
+    ``mu`` and ``log_sigma`` (N, L), the network's ``description`` (N, D), log p(x|z) at z = mu and the KL term, (N,).
+    """
 
     mu: NDArray[np.float32]
     log_sigma: NDArray[np.float32]
+    description: NDArray[np.float32]
     log_px: NDArray[np.float32]
     kl: NDArray[np.float32]
 
@@ -41,7 +46,7 @@ class Evaluation:
     """Scored frames, what they were encoded to, and the scores."""
 
     frames: ScoredFrames
-    posterior: Posterior
+    posterior: FramePosteriors
     latents: NDArray[np.float32]
     clustering: Clustering | None
     clusters: ClusterScore
@@ -54,38 +59,53 @@ class Evaluation:
 
 
 @torch.inference_mode()
-def encode_frames(module: CVAEModule, batches: Iterable[Tensor]) -> Posterior:
-    """Encode batches of scaled frames on the module's device, in eval mode."""
+def encode_frames(module: CVAEModule, batches: Iterable[Tensor]) -> FramePosteriors:
+    """Encode batches of frames, as the representation gives them, on the module's device and in eval mode."""
     was_training = module.training
     module.eval()
     parts = []
     for batch in batches:
         x = batch.to(module.device)
-        mu, log_sigma = module.encode(x)
+        mu, log_sigma, kl = module.encode(x)
         log_px = frame_log_likelihood(module.decode(mu), x)
-        parts.append([t.float().cpu() for t in (mu, log_sigma, log_px, gaussian_kl(mu, log_sigma))])
+        columns = (mu.flatten(1), log_sigma.flatten(1), module.describe(x), log_px, kl)
+        parts.append([column.float().cpu() for column in columns])
     module.train(was_training)
     if not parts:
-        none = np.zeros((0, 0), dtype=np.float32)
-        return Posterior(none, none, none[:, 0:0].ravel(), none[:, 0:0].ravel())
-    return Posterior(*(torch.cat(column).numpy() for column in zip(*parts, strict=True)))
+        matrix = np.zeros((0, 0), dtype=np.float32)
+        return FramePosteriors(matrix, matrix, matrix, matrix.ravel(), matrix.ravel())
+    return FramePosteriors(*(torch.cat(column).numpy() for column in zip(*parts, strict=True)))
 
 
 @torch.inference_mode()
-def encode_latents(module: CVAEModule, batches: Iterable[Tensor], protocol: ClusteringProtocol) -> NDArray[np.float32]:
-    """Latents (N, latent_dim) of batches of scaled frames, as the protocol scores them, by a module in eval mode."""
-    mu, log_sigma = zip(*(module.encode(batch.to(module.device)) for batch in batches), strict=True)
-    return _latents(torch.cat(mu).float().cpu().numpy(), torch.cat(log_sigma).float().cpu().numpy(), protocol)
+def describe_frames(module: CVAEModule, batches: Iterable[Tensor], protocol: ClusteringProtocol) -> NDArray[np.float32]:
+    """Encode batches of frames to the array (N, D) that the protocol clusters, by a module in eval mode."""
+    on_device = (batch.to(module.device) for batch in batches)
+    if protocol.latent == "mean":
+        return torch.cat([module.describe(x) for x in on_device]).float().cpu().numpy()
+    posteriors = [module.encode(x) for x in on_device]
+    mu, log_sigma = (torch.cat(values).flatten(1).float().cpu() for values in list(zip(*posteriors, strict=True))[:2])
+    return _sample(mu, log_sigma, protocol)
 
 
 @torch.inference_mode()
-def reconstruct(module: CVAEModule, x: Tensor, scaling: Scaling) -> NDArray[np.float32]:
-    """Mean of p(x|z) at the posterior mean of a scaled frame (3, 5000), as flux in uW/m^2 in time order."""
+def fit_description(module: CVAEModule, datamodule: MMIADataModule) -> None:
+    """Have the network see all training frames once, for what its descriptions need to know of them."""
+    was_training = module.training
+    module.eval()
+    batches = (batch.to(module.device) for batch in datamodule.training_frames())
+    module.network.fit_description(batches)
+    module.train(was_training)
+
+
+@torch.inference_mode()
+def reconstruct(module: CVAEModule, x: Tensor, representation: Representation) -> NDArray[np.float32]:
+    """Mean of p(x|z) at the posterior mean of a frame (3, T), as flux (3, 5000) in uW/m^2 in time order."""
     was_training = module.training
     module.eval()
     mean = module(x[None].to(module.device)).mean[0]
     module.train(was_training)
-    return scaling.unscale(mean.float().cpu().numpy())
+    return representation.invert(mean.float().cpu().numpy())
 
 
 def evaluate(module: CVAEModule, datamodule: MMIADataModule, protocol: ClusteringProtocol) -> Evaluation:
@@ -97,7 +117,9 @@ def evaluate(module: CVAEModule, datamodule: MMIADataModule, protocol: Clusterin
     frames = datamodule.scored_frames()
     log.info("encoding and scoring: %d frames", len(frames.file))
     posterior = encode_frames(module, datamodule.frames_loader(frames.dataset))
-    latents = _latents(posterior.mu, posterior.log_sigma, protocol)
+    latents = posterior.description
+    if protocol.latent == "sample":
+        latents = _sample(torch.from_numpy(posterior.mu), torch.from_numpy(posterior.log_sigma), protocol)
     labels = frames.labels
     finite = bool(np.isfinite(latents).all())
     clustering = cluster_latents(latents, protocol) if finite and len(latents) else None
@@ -117,13 +139,9 @@ def evaluate(module: CVAEModule, datamodule: MMIADataModule, protocol: Clusterin
     return Evaluation(frames, posterior, latents, clustering, clusters, scores)
 
 
-def _latents(
-    mu: NDArray[np.float32], log_sigma: NDArray[np.float32], protocol: ClusteringProtocol
-) -> NDArray[np.float32]:
-    if protocol.latent == "mean":
-        return mu
-    generator = torch.Generator().manual_seed(protocol.random_state)
-    return sample_latent(torch.from_numpy(mu), torch.from_numpy(log_sigma), generator).numpy()
+def _sample(mu: Tensor, log_sigma: Tensor, protocol: ClusteringProtocol) -> NDArray[np.float32]:
+    """One sample of each posterior, (N, L) on the CPU, the same whenever the protocol is."""
+    return standard_posterior(mu, log_sigma).sample(torch.Generator().manual_seed(protocol.random_state)).numpy()
 
 
 def _mean(values: NDArray[np.float32]) -> float | None:

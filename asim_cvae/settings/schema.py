@@ -43,7 +43,8 @@ _TYPES = {
 class Setting:
     """One setting: a type and a line of description, and what of the type's values are allowed.
 
-    ``min`` and ``max`` may be reached, ``above`` and ``below`` may not. A list's elements are what is ranged.
+    ``min`` and ``max`` may be reached, ``above`` and ``below`` may not. Of a list, each element has to lie between them, and
+    only where ``empty`` is set may there be none.
     """
 
     type: str
@@ -54,13 +55,14 @@ class Setting:
     below: float | None = None
     choices: tuple[Any, ...] = ()
     optional: bool = False
+    empty: bool = False
 
     def takes(self, value: Any) -> bool:
         """Whether ``value`` is allowed."""
         if value is None:
             return self.optional
         if self._is_list:
-            return isinstance(value, list) and value != [] and all(map(self._takes_one, value))
+            return isinstance(value, list) and (self.empty or value != []) and all(map(self._takes_one, value))
         return self._takes_one(value)
 
     @property
@@ -171,7 +173,7 @@ def check_config(section: Section, config: Mapping[str, Any], prefix: str = "") 
         name = f"{prefix}{key}"
         entry = section.entries.get(key)
         if entry is None:
-            if not _is_hydras(key) and not _is_foreign(config):
+            if not _is_hydras(key) and not section.varies:
                 _refuse_misspelt(name, key, section)
         elif value == _MISSING:
             raise InputError(f"{name} has to be given: {entry.help}")
@@ -191,7 +193,7 @@ def lacking_names(section: Section, config: Mapping[str, Any]) -> list[str]:
     lacking = []
     for key, entry in section.entries.items():
         value = config.get(key)
-        if key not in config and not section.varies and not _is_foreign(config):
+        if key not in config and not section.varies:
             lacking.append(key)
         elif isinstance(entry, Section) and isinstance(value, Mapping):
             lacking += [f"{key}.{name}" for name in lacking_names(entry, value)]
@@ -213,9 +215,3 @@ def _refuse_misspelt(name: str, key: str, section: Section) -> None:
 def _is_hydras(key: str) -> bool:
     """Whether a key is Hydra's own, as ``_target_``."""
     return key.startswith("_") and key.endswith("_")
-
-
-def _is_foreign(config: Mapping[str, Any]) -> bool:
-    """Whether settings are arguments of a class of another package, of which nothing is known."""
-    target = config.get("_target_")
-    return target is not None and not str(target).startswith("asim_cvae.")

@@ -8,9 +8,9 @@ import numpy as np
 import torch
 
 from asim_cvae.base.progress import track
-from asim_cvae.runs.thesis import THESIS_SCALING, load_thesis_weights
+from asim_cvae.runs.thesis import THESIS_REPRESENTATION, load_thesis_weights
 from asim_cvae.scoring.clusters import ClusteringProtocol, ClusterScore, cluster_latents, score_clusters
-from asim_cvae.scoring.evaluation import encode_latents
+from asim_cvae.scoring.evaluation import describe_frames
 from asim_cvae.scoring.published import PUBLISHED_TABLE, PublishedRow, read_published
 from asim_cvae.scoring.table import percent
 from asim_cvae.studies.realism.samples import SimulatedFrames
@@ -93,7 +93,7 @@ def compare_weights(reference: Path, samples: Mapping[int, SimulatedFrames]) -> 
         module = load_thesis_weights(_weights_path(reference, row))
         outcomes = []
         for seed, frames in samples.items():
-            latents = encode_latents(module, scaled[seed], PROTOCOL)
+            latents = describe_frames(module, scaled[seed], PROTOCOL)
             clustering = cluster_latents(latents, PROTOCOL)
             mixed = np.random.default_rng(seed).permutation(frames.label)
             outcomes.append([_outcome(score_clusters(latents, clustering, labels)) for labels in (frames.label, mixed)])
@@ -114,7 +114,7 @@ def missing_weights(reference: Path) -> list[str]:
 
 
 def _batches(frames: SimulatedFrames) -> list[torch.Tensor]:
-    scaled = torch.from_numpy(THESIS_SCALING.scale(frames.flux))
+    scaled = torch.from_numpy(THESIS_REPRESENTATION.apply(frames.flux))
     return [scaled[first : first + _BATCH] for first in range(0, len(scaled), _BATCH)]
 
 

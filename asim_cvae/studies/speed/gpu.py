@@ -18,6 +18,7 @@ from asim_cvae.runs.folder import METRICS, read_metrics
 from asim_cvae.studies.speed.cases import Measurement
 from asim_cvae.studies.speed.measure import collect
 from asim_cvae.studies.speed.report import Report, Table
+from asim_cvae.studies.speed.suite import Suite
 
 _NETWORKS = ("plain", "layers", "blocks")
 _RESERVE = 15.0  # seconds, for reports and for a training to save itself
@@ -25,7 +26,7 @@ _SMALL_EPOCHS = 3
 
 
 @dataclass
-class GPUBenchmark:
+class GPUBenchmark(Suite):
     """What is measured, and how much of it.
 
     Args:

@@ -13,12 +13,12 @@ from torch import Tensor, nn
 
 from asim_cvae.base.allocator import keep_large_blocks
 from asim_cvae.model.module import CVAEModule
-from asim_cvae.model.objective import frame_log_likelihood, gaussian_kl
-from asim_cvae.nn import ThesisNetwork
+from asim_cvae.model.objective import frame_log_likelihood
+from asim_cvae.nn.thesis import ThesisNetwork
 from asim_cvae.runs.thesis import load_thesis_weights
 from asim_cvae.studies.speed.cases import Measurement
 from asim_cvae.studies.speed.networks import simulated_frames
-from asim_cvae.studies.speed.plain import LayerNetwork, PlainNetwork
+from asim_cvae.studies.speed.plain import MODELS, PlainLikelihood
 
 _DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 _ON_GPU = _DEVICE.type == "cuda"
@@ -26,12 +26,6 @@ _WARM_UP = 3  # steps
 _COPIED = 2**30 if _ON_GPU else 2**24  # bytes
 _COMPILED_WAYS = (("default", True), ("reduce-overhead", False)) if _ON_GPU else (("default", False),)
 _BATCHES_HELD = 4  # which steps take in turn, so that no cache holds the only one
-
-NETWORKS: dict[str, Callable[[], ThesisNetwork]] = {
-    "plain": PlainNetwork,
-    "layers": LayerNetwork,
-    "blocks": ThesisNetwork,
-}
 
 
 def parity(reference: str) -> Iterator[Measurement]:
@@ -42,13 +36,13 @@ def parity(reference: str) -> Iterator[Measurement]:
             module = load_thesis_weights(path).to(_DEVICE, precision)
             x = torch.from_numpy(published["x"]).to(_DEVICE, precision)
             with torch.no_grad():
-                mu, log_sigma = module.encode(x)
+                mu, _, kl = module.encode(x)
                 p_x = module.decode(mu)
                 found = {
                     "mu": mu,
                     "log_beta": p_x.concentration0.log().flatten(1)[:, ::25],  # type: ignore[attr-defined]
                     "log_px": frame_log_likelihood(p_x, x),
-                    "kl": gaussian_kl(mu, log_sigma),
+                    "kl": kl,
                 }
             errors = {name: _error(value, published[f"{path.stem}/{name}_f64"]) for name, value in found.items()}
             yield {"network": path.stem, "precision": str(precision).removeprefix("torch."), **errors}
@@ -58,11 +52,11 @@ def gradients(batch: int) -> Iterator[Measurement]:
     """Gradients of a training step beside float64 on the CPU: norm of the difference over norm, of the worst weight."""
     x = simulated_frames(batch).double()
     noise = torch.randn(batch, 50, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-    expected = _gradients(ThesisNetwork(), x, noise)
-    for name, network in NETWORKS.items():
+    expected = _gradients(CVAEModule(*MODELS["blocks"]()), x, noise)
+    for name, model in MODELS.items():
         for device in {torch.device("cpu"), _DEVICE}:
             for precision in (torch.float64, torch.float32):
-                found = _gradients(network(), x.to(device, precision), noise.to(device, precision))
+                found = _gradients(CVAEModule(*model()), x.to(device, precision), noise.to(device, precision))
                 errors = [
                     float((ours.double().cpu() - theirs).norm() / theirs.norm())
                     for ours, theirs in zip(found, expected, strict=True)
@@ -94,7 +88,7 @@ def steps(
             for name in networks:
                 for graphed in (False, True) if _ON_GPU else (False,):
                     described = {"network": name, "batch": batch, "tf32": products, "graph": graphed, "compiled": False}
-                    yield described | _step_measurement(CVAEModule(NETWORKS[name]()), batch, graphed, seconds)
+                    yield described | _step_measurement(CVAEModule(*MODELS[name]()), batch, graphed, seconds)
 
 
 def compiled_steps(
@@ -109,7 +103,7 @@ def compiled_steps(
                 for mode, graphed in (
                     (("default", True), ("reduce-overhead", False)) if _ON_GPU else (("default", False),)
                 ):
-                    module = CVAEModule(NETWORKS[name](), compile={"mode": mode})
+                    module = CVAEModule(*MODELS[name](), compile={"mode": mode})
                     described = {"network": name, "batch": batch, "tf32": products, "graph": graphed, "compiled": mode}
                     yield described | _step_measurement(module, batch, graphed, seconds)
 
@@ -117,7 +111,7 @@ def compiled_steps(
 def kernels(networks: Sequence[str], batch: int, count: int) -> Iterator[Measurement]:
     """The operations in which a step's time is spent, the longest first."""
     for name in networks:
-        step = _step(CVAEModule(NETWORKS[name]()).to(_DEVICE).train())
+        step = _step(CVAEModule(*MODELS[name]()).to(_DEVICE).train())
         x = simulated_frames(batch).to(_DEVICE)
         for _ in range(_WARM_UP):
             step(x)
@@ -137,7 +131,7 @@ def encodings(networks: Sequence[str], batches: Sequence[int], seconds: float) -
     for batch in batches:
         frames = simulated_frames(batch).to(_DEVICE)
         for name in networks:
-            module = CVAEModule(NETWORKS[name]()).to(_DEVICE).eval()
+            module = CVAEModule(*MODELS[name]()).to(_DEVICE).eval()
             with torch.inference_mode():
                 taken = _median_time(partial(_encode, module, frames), seconds)
             yield {"network": name, "batch": batch, "seconds": taken}
@@ -158,8 +152,7 @@ def least_bytes(network: ThesisNetwork) -> float:
         if isinstance(layer, kept) or layer is last
     ]
     with torch.no_grad():
-        mu = network.eval().encoder.layers(torch.zeros(1, 1, 15_000)).chunk(2, dim=1)[0]
-        network.decoder.layers(mu)
+        network.eval().decoder.plain(network.encoder.plain(torch.zeros(1, 3, 5000))[0])
     for hook in hooks:
         hook.remove()
     return 4.0 * (5 * sum(sizes) + 2 * 15_000)
@@ -169,16 +162,16 @@ def _encode(module: CVAEModule, frames: Tensor, turn: int) -> None:
     module.encode(frames)
 
 
-def _gradients(network: ThesisNetwork, x: Tensor, noise: Tensor) -> list[Tensor]:
-    _initialise(network)
-    network.to(x.device, x.dtype).train()
-    mu, log_sigma = network.encode(x)
-    p_x = network.decode(mu + log_sigma.exp() * noise)
-    (gaussian_kl(mu, log_sigma) - frame_log_likelihood(p_x, x)).mean().backward()  # type: ignore[no-untyped-call]
-    return [p.grad for p in network.parameters() if p.grad is not None]
+def _gradients(module: CVAEModule, x: Tensor, noise: Tensor) -> list[Tensor]:
+    _initialise(module.network)
+    module.to(x.device, x.dtype).train()
+    mu, log_sigma, kl = module.encode(x)
+    p_x = module.decode(mu + log_sigma.exp() * noise)
+    (kl - frame_log_likelihood(p_x, x)).mean().backward()  # type: ignore[no-untyped-call]
+    return [p.grad for p in module.parameters() if p.grad is not None]
 
 
-def _initialise(network: ThesisNetwork) -> None:
+def _initialise(network: nn.Module) -> None:
     """The same weights for each, of an encoder that is alive."""
     torch.manual_seed(0)
     fresh = ThesisNetwork()
@@ -207,7 +200,7 @@ def _step_measurement(module: CVAEModule, batch: int, graphed: bool, seconds: fl
 
 
 def _step(module: CVAEModule, capturable: bool = False) -> Callable[[Tensor], Any]:
-    how: dict[str, Any] = {} if isinstance(module.network, PlainNetwork) else {"fused": True}
+    how: dict[str, Any] = {} if isinstance(module.likelihood, PlainLikelihood) else {"fused": True}
     optimizer = torch.optim.Adam(module.parameters(), 1e-4, capturable=capturable, **how)
 
     def step(x: Tensor) -> None:

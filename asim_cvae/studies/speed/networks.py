@@ -21,11 +21,10 @@ from asim_cvae.frames.slicing import slice_frames
 from asim_cvae.frames.store import FrameStore
 from asim_cvae.instrument.photometers import counts_to_flux
 from asim_cvae.model.module import CVAEModule
-from asim_cvae.nn import ThesisNetwork
-from asim_cvae.runs.thesis import THESIS_SCALING
+from asim_cvae.runs.thesis import THESIS_REPRESENTATION
 from asim_cvae.simulator.observation import simulate_observation
 from asim_cvae.studies.speed.cases import Measurement
-from asim_cvae.studies.speed.plain import PlainNetwork
+from asim_cvae.studies.speed.plain import MODELS, LayerNetwork
 
 _DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 _WARM_UP = 3  # steps
@@ -58,11 +57,11 @@ def epoch(store: str, cache: str, batch: int, frames: int | None = None) -> Meas
     size = min(opened.file["frames"].shape[0], frames or sys.maxsize)
     batches: Iterable[Tensor]
     if cache == "tensors":
-        held = torch.from_numpy(THESIS_SCALING.scale(opened.frames(np.arange(size))))
+        held = torch.from_numpy(THESIS_REPRESENTATION.apply(opened.frames(np.arange(size))))
         batches = (held[rows] for rows in torch.randperm(size)[: size // batch * batch].view(-1, batch))
     else:
         dataset = FrameDataset(
-            opened, np.arange(size), THESIS_SCALING, None if cache == "store" else torch.device("cpu")
+            opened, np.arange(size), THESIS_REPRESENTATION, None if cache == "store" else torch.device("cpu")
         )
         order = EpochShuffle(size, 0, prefetch=None if dataset.is_cached else dataset.prefetch, ahead=batch)
         batches = DataLoader(dataset, batch, sampler=order, drop_last=True, collate_fn=lambda frames: frames)
@@ -78,12 +77,12 @@ def _module(network: str, compile: dict[str, Any] | None = None) -> CVAEModule:
     if network != "plain":
         keep_large_blocks()
     torch.manual_seed(0)
-    made = ThesisNetwork() if network == "shipped" else PlainNetwork()
-    return CVAEModule(made, compile=compile).to(_DEVICE).train()
+    made, likelihood = MODELS["blocks" if network == "shipped" else "plain"]()
+    return CVAEModule(made, likelihood, compile=compile).to(_DEVICE).train()
 
 
 def _step(module: CVAEModule) -> Callable[[Tensor], None]:
-    optimizer = torch.optim.Adam(module.parameters(), 1e-4, fused=not isinstance(module.network, PlainNetwork))
+    optimizer = torch.optim.Adam(module.parameters(), 1e-4, fused=not isinstance(module.network, LayerNetwork))
 
     def step(x: Tensor) -> None:
         optimizer.zero_grad()
@@ -101,7 +100,7 @@ def simulated_frames(count: int) -> Tensor:
         made = simulate_observation(0, number)
         frames.append(slice_frames(counts_to_flux(made.counts, made.flux_per_count).astype(np.float32)))
         number += 1
-    return torch.from_numpy(THESIS_SCALING.scale(np.concatenate(frames)[:count]))
+    return torch.from_numpy(THESIS_REPRESENTATION.apply(np.concatenate(frames)[:count]))
 
 
 def _median_time(work: Callable[[], Any], repeats: int) -> float:

@@ -12,6 +12,7 @@ from asim_cvae.frames.build import build_store
 from asim_cvae.simulator.archive import Simulation, make_archive
 from asim_cvae.studies.speed.measure import Result, Subject, measure
 from asim_cvae.studies.speed.report import Report, growth_table, ratio_table
+from asim_cvae.studies.speed.suite import Suite
 
 _PLAIN, _ALLOCATOR, _SHIPPED = "plain", "plain, allocator kept", "shipped"
 
@@ -26,7 +27,7 @@ class Growth:
 
 
 @dataclass(frozen=True)
-class Benchmark:
+class Benchmark(Suite):
     """How much to measure, and where archives and stores may be put.
 
     Args:

@@ -1,34 +1,38 @@
 """The thesis's network as it is first written down: the reference that speed is measured against."""
 
+from collections.abc import Callable
+
 from torch import Tensor
 from torch.distributions import Beta
 
-from asim_cvae.nn import BetaLikelihood, ThesisNetwork
-from asim_cvae.nn.kernels.bounds import LOG_CONCENTRATION, LOG_SIGMA, soft_clamp
+from asim_cvae.nn.contract import Likelihood, Posterior, standard_posterior
+from asim_cvae.nn.kernels.bounds import LOG_SIGMA, soft_clamp
+from asim_cvae.nn.likelihoods.beta import BetaLikelihood
+from asim_cvae.nn.thesis import ThesisNetwork
 
 
 class LayerNetwork(ThesisNetwork):
-    """The same weights, computed by ``torch.nn`` layer by layer; bounds and likelihood as shipped."""
+    """The same weights, computed by ``torch.nn`` layer by layer."""
 
-    def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        mu, log_sigma = self.encoder.layers(x.reshape(len(x), 1, -1)).chunk(2, dim=1)
-        return mu, soft_clamp(log_sigma, *LOG_SIGMA)
+    def encode(self, x: Tensor) -> Posterior:
+        mu, log_sigma = self.encoder.plain(x)
+        return standard_posterior(mu, soft_clamp(log_sigma, *LOG_SIGMA) if self.bounded else log_sigma)
 
-    def decode(self, z: Tensor) -> BetaLikelihood:
-        log_alpha, log_beta = self.decoder.layers(z).reshape(len(z), 2, 3, -1).unbind(1)
-        return BetaLikelihood(soft_clamp(log_alpha, *LOG_CONCENTRATION), soft_clamp(log_beta, *LOG_CONCENTRATION))
+    def decode(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        return self.decoder.plain(z)
 
 
-class PlainNetwork(ThesisNetwork):
-    """The same weights, computed by ``torch.nn`` and ``torch.distributions`` layer by layer."""
+class PlainLikelihood(Likelihood):
+    """The Beta density of ``torch.distributions``."""
 
-    def __init__(self) -> None:
-        super().__init__(bounded=False)
-
-    def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        mu, log_sigma = self.encoder.layers(x.reshape(len(x), 1, -1)).chunk(2, dim=1)
-        return mu, log_sigma
-
-    def decode(self, z: Tensor) -> Beta:  # type: ignore[override]
-        log_alpha, log_beta = self.decoder.layers(z).reshape(len(z), 2, 3, -1).unbind(1)
+    def forward(self, *parameters: Tensor) -> Beta:
+        log_alpha, log_beta = parameters
         return Beta(log_alpha.exp(), log_beta.exp(), validate_args=False)
+
+
+MODELS: dict[str, Callable[[], tuple[ThesisNetwork, Likelihood]]] = {
+    "plain": lambda: (LayerNetwork(bounded=False), PlainLikelihood()),
+    "layers": lambda: (LayerNetwork(), BetaLikelihood()),
+    "blocks": lambda: (ThesisNetwork(), BetaLikelihood()),
+}
+"""Network and likelihood: as first written down; by layers, with the likelihood that is shipped; as shipped."""

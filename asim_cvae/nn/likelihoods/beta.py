@@ -10,6 +10,8 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.distributions import Beta, Dirichlet, Distribution
 
+from asim_cvae.nn.contract import Likelihood
+from asim_cvae.nn.kernels.bounds import LOG_CONCENTRATION, soft_clamp
 from asim_cvae.nn.kernels.chunks import cache_chunks
 
 _HALF_LOG_TWO_PI = 0.5 * math.log(2 * math.pi)
@@ -28,11 +30,30 @@ is the smallest, 1.2e-6, where those would err by 2e-5. Derivatives by log alpha
 """
 
 
-class BetaLikelihood(Beta):
-    """p(x|z) = Beta(alpha, beta) on (0, 1), given by log alpha and log beta of any one shape (Joergensen 2021, eq. 12).
+class BetaLikelihood(Likelihood):
+    """p(x|z) = Beta(alpha, beta) of flux scaled to (0, 1), from log alpha and log beta (Joergensen 2021, eq. 12).
+
+    Args:
+        bounded: keep log alpha and log beta where exp() is finite; nothing changes in the ordinary range.
+    """
+
+    def __init__(self, bounded: bool = True) -> None:
+        super().__init__(bounded=bounded)
+        self.bounded = bounded
+
+    def forward(self, *parameters: Tensor) -> "StableBeta":
+        """Log alpha and log beta, (B, 3, T) each -> p(x|z)."""
+        log_alpha, log_beta = parameters
+        if self.bounded:
+            log_alpha, log_beta = (soft_clamp(log_z, *LOG_CONCENTRATION) for log_z in (log_alpha, log_beta))
+        return StableBeta(log_alpha, log_beta)
+
+
+class StableBeta(Beta):
+    """Beta distributions on (0, 1), given by log alpha and log beta of any one shape.
 
     Arguments are not validated: a diverged network gives infinite or NaN log-densities, not an exception. x has to lie
-    inside the open interval, as scalings clamp it. :meth:`log_prob` can be differentiated once, by all three.
+    inside the open interval, as representations clamp it. :meth:`log_prob` can be differentiated once, by all three.
 
     In float32 it and its gradient are right to 1e-4 while the smaller of alpha and beta is 45 or less; the thesis's
     trained networks stay there.
@@ -58,9 +79,9 @@ class BetaLikelihood(Beta):
         log_density: Tensor = _BetaLogProb.apply(*precise)  # type: ignore[no-untyped-call]
         return log_density
 
-    def expand(self, batch_shape: Any, _instance: Any = None) -> "BetaLikelihood":
+    def expand(self, batch_shape: Any, _instance: Any = None) -> "StableBeta":
         """The same distributions with a larger batch shape."""
-        return BetaLikelihood(self.log_alpha.expand(batch_shape), self.log_beta.expand(batch_shape))
+        return StableBeta(self.log_alpha.expand(batch_shape), self.log_beta.expand(batch_shape))
 
 
 class _BetaLogProb(torch.autograd.Function):

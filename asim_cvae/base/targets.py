@@ -1,0 +1,80 @@
+"""Classes named in configurations and exports: found only in trusted packages, and only of the kind that is wanted."""
+
+import importlib
+from collections.abc import Collection, Mapping
+from difflib import get_close_matches
+from typing import Any, TypeVar
+
+from asim_cvae.base.errors import InputError
+
+TRUSTED = ("asim_cvae", "torch.optim", "pytorch_lightning")
+"""Packages whose classes may be named without further ado."""
+
+TARGET = "_target_"
+"""Key under which a configuration or an export names a class."""
+
+Kind = TypeVar("Kind")
+
+
+def resolve_target(target: object, kind: type[Kind], trust: Collection[str] = ()) -> type[Kind]:
+    """Find the class that ``target`` names.
+
+    Nothing outside the trusted packages is imported, and the class is not called.
+
+    Args:
+        target: full name of the class, ``package.module.Class``.
+        kind: class that it has to derive from.
+        trust: packages that the user trusts beside :data:`TRUSTED`.
+
+    Raises:
+        InputError: ``target`` lies outside the trusted packages, does not exist, or is no ``kind``.
+    """
+    trusted = (*TRUSTED, *trust)
+    if not isinstance(target, str) or not _is_inside(target, trusted):
+        raise InputError(
+            f"{TARGET}={target}: lies outside of the trusted packages ({', '.join(trusted)}); "
+            "trust=[PACKAGE] on the command line adds one of your own"
+        )
+    module_name, _, name = target.rpartition(".")
+    try:
+        module = importlib.import_module(module_name)
+    except ImportError as error:
+        raise InputError(f"{TARGET}={target}: cannot import {module_name} ({error})") from error
+    found = getattr(module, name, None)
+    if not isinstance(found, type):
+        nearest = get_close_matches(name, [key for key, value in vars(module).items() if isinstance(value, type)], 1)
+        hint = f"; did you mean {nearest[0]}?" if nearest else ""
+        raise InputError(f"{TARGET}={target}: {module_name} has no class {name}{hint}")
+    if not issubclass(found, kind) or not _is_inside(f"{found.__module__}.{name}", trusted):
+        raise InputError(f"{TARGET}={target}: is no {kind.__name__}")
+    return found
+
+
+def target_of(thing: object) -> str:
+    """Full name of a thing's class, by which :func:`resolve_target` finds it again.
+
+    Raises:
+        InputError: the class stands inside a function or another class, where no name finds it.
+    """
+    cls = type(thing)
+    if cls.__qualname__ != cls.__name__ or cls.__module__ == "__main__":
+        raise InputError(f"{cls.__qualname__}: an export cannot name this class; define it at the top of a module")
+    return f"{cls.__module__}.{cls.__name__}"
+
+
+def build_target(settings: Mapping[str, Any], kind: type[Kind], trust: Collection[str] = ()) -> Kind:
+    """Make what ``settings`` describe: ``_target_`` and the arguments of its constructor.
+
+    Raises:
+        InputError: the class is not to be had, see :func:`resolve_target`, or does not take these arguments.
+    """
+    arguments = dict(settings)
+    cls = resolve_target(arguments.pop(TARGET, None), kind, trust)
+    try:
+        return cls(**arguments)
+    except TypeError as error:
+        raise InputError(f"{cls.__name__}: {error}") from error
+
+
+def _is_inside(name: str, packages: Collection[str]) -> bool:
+    return any(name.startswith(f"{package}.") for package in packages)

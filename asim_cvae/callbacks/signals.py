@@ -1,0 +1,43 @@
+"""SIGTERM and Ctrl-C, kept until the training can save itself."""
+
+import signal
+from types import FrameType
+
+
+class StoppedError(Exception):
+    """A signal ended the training, after its state was saved."""
+
+    def __init__(self, number: int) -> None:
+        self.exit_status = 128 + number
+        super().__init__(f"stopped by {signal.Signals(number).name}")
+
+
+class StopSignal:
+    """Within this context the first SIGTERM or Ctrl-C is kept in ``number``; a second one has its usual effect."""
+
+    def __init__(self) -> None:
+        self.number: int | None = None
+
+    def __enter__(self) -> "StopSignal":
+        self._usual = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+        self.listen()
+        return self
+
+    def listen(self) -> None:
+        """Keep the first signal, whatever else has begun to handle signals since."""
+        if self.number is None:
+            for number in self._usual:
+                signal.signal(number, self._keep)
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._usual.items():
+            signal.signal(number, handler)
+
+    def _keep(self, number: int, frame: FrameType | None) -> None:
+        self.number = number
+        self.__exit__()
+
+    def raise_if_asked(self) -> None:
+        """StoppedError where a signal came."""
+        if self.number is not None:
+            raise StoppedError(self.number)

@@ -1,0 +1,111 @@
+"""Checks, before anything long begins, that a model keeps its contract and that an export could make it again."""
+
+import copy
+import json
+from collections.abc import Callable, Collection
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.distributions import Distribution
+
+from asim_cvae.base.errors import InputError, first_line
+from asim_cvae.base.targets import build_target
+from asim_cvae.frames.representation import Representation
+from asim_cvae.frames.slicing import FRAME_SAMPLES
+from asim_cvae.instrument.photometers import PHOTOMETERS
+from asim_cvae.model.module import CVAEModule
+from asim_cvae.nn.contract import Likelihood, Network, Posterior
+from asim_cvae.runs.export import describe_model
+
+_FRAMES = 2
+
+
+def check_model(module: CVAEModule, representation: Representation, trust: Collection[str] = ()) -> None:
+    """Try a model, as it is and as an export would make it again, on two dark frames.
+
+    Args:
+        module: network and likelihood.
+        representation: of the network's frames.
+        trust: packages, beside this one, whose classes an export may name.
+
+    Raises:
+        InputError: a part of the contract of :mod:`asim_cvae.nn.contract` is not kept, or the model cannot be exported.
+    """
+    _check_export(module, representation, trust)
+    trial = copy.deepcopy(module).eval()
+    x = torch.from_numpy(representation.apply(_dark_frames()))
+    with torch.random.fork_rng(devices=[]), torch.inference_mode():
+        posterior = _tried("encode", module.network, lambda: trial.encode(x))
+        _check_posterior(posterior, module.network)
+        p_x = _tried("decode", module.network, lambda: trial.decode(posterior.sample()))
+        _check_likelihood(p_x, x, module)
+        description = _tried("describe", module.network, lambda: trial.describe(x))
+        if not isinstance(description, Tensor) or description.ndim != 2 or len(description) != _FRAMES:
+            raise InputError(f"{_name(module.network)}.describe: has to give (B, D), not {_shape(description)}")
+
+
+def _check_export(module: CVAEModule, representation: Representation, trust: Collection[str]) -> None:
+    description = describe_model(module, representation, {})
+    for name, part in (("network", module.network), ("likelihood", module.likelihood)):
+        kind = Network if name == "network" else Likelihood
+        try:
+            settings = json.loads(json.dumps(description[name], allow_nan=False))
+        except (TypeError, ValueError) as error:
+            raise InputError(f"{_name(part)}: its settings have to be plain values to be exported ({error})") from error
+        with torch.random.fork_rng(devices=[]):
+            again = build_target(settings, kind, trust)
+        ours, theirs = ({k: v.shape for k, v in p.state_dict().items()} for p in (part, again))
+        if ours != theirs:
+            differing = sorted(ours.items() ^ theirs.items())[0][0]
+            raise InputError(
+                f"{_name(part)}: made again from its settings it has other weights ({differing}); "
+                "hand all arguments of the constructor to super().__init__(name=value, ...)"
+            )
+
+
+def _check_posterior(posterior: object, network: Network) -> None:
+    if not isinstance(posterior, Posterior):
+        raise InputError(f"{_name(network)}.encode: has to give a Posterior, not {type(posterior).__name__}")
+    mu, log_sigma, kl = posterior
+    if mu.shape != log_sigma.shape or mu.ndim < 2 or len(mu) != _FRAMES or kl.shape != (_FRAMES,):
+        raise InputError(
+            f"{_name(network)}.encode: has to give mu and log_sigma (B, ...) and kl (B,) of frames (B, 3, T), "
+            f"not {_shape(mu)}, {_shape(log_sigma)} and {_shape(kl)} of {_FRAMES}"
+        )
+
+
+def _check_likelihood(p_x: object, x: Tensor, module: CVAEModule) -> None:
+    name = _name(module.likelihood)
+    if not isinstance(p_x, Distribution):
+        raise InputError(f"{name}: has to give a torch.distributions.Distribution, not {type(p_x).__name__}")
+    mean = _tried("mean", module.likelihood, lambda: p_x.mean)
+    if mean.shape != x.shape:
+        raise InputError(
+            f"{_name(module.network)}: decodes to {_shape(mean)} where frames are {_shape(x)}; "
+            "choose a representation of the network's length"
+        )
+    log_px = _tried("log_prob", module.likelihood, lambda: p_x.log_prob(x))
+    if log_px.shape != x.shape:
+        raise InputError(f"{name}: log_prob of frames {_shape(x)} has to be of that shape, not {_shape(log_px)}")
+
+
+def _tried(what: str, part: torch.nn.Module, work: Callable[[], Any]) -> Any:
+    try:
+        return work()
+    except Exception as error:  # a stranger's code raises anything
+        raise InputError(f"{_name(part)}: {what} fails on two frames ({first_line(error)})") from error
+
+
+def _dark_frames() -> NDArray[np.float32]:
+    return np.zeros((_FRAMES, len(PHOTOMETERS), FRAME_SAMPLES), dtype=np.float32)
+
+
+def _name(part: object) -> str:
+    return type(part).__name__
+
+
+def _shape(value: object) -> str:
+    return str(tuple(value.shape)) if isinstance(value, Tensor) else type(value).__name__
