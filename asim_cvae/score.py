@@ -1,14 +1,19 @@
 """``python -m asim_cvae.score``: score trained weights on a ground truth."""
 
+import json
 import logging
+from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
-from asim_cvae.base.errors import InputError
+from asim_cvae.base.errors import InputError, first_line
+from asim_cvae.base.files import file_digest
 from asim_cvae.cli import command, make_data, provide_archive
-from asim_cvae.runs.folder import CONFIG
+from asim_cvae.runs.folder import CONFIG, SCORES
 
 log = logging.getLogger(__name__)
 
@@ -18,26 +23,51 @@ def main(config: DictConfig) -> None:
     """Encode the ground truth, or all frames without one, and write scores, latents and figures into ``out``."""
     # These take seconds to import: --help and a mistyped setting do not wait for them.
     from asim_cvae.figures.pictures import Pictures
-    from asim_cvae.runs.export import load_model, write_results
+    from asim_cvae.runs.export import load_model, weights_file, write_results
     from asim_cvae.scoring.evaluation import evaluate
     from asim_cvae.scoring.table import format_scores
 
     out = Path(config.out)
     if (out / CONFIG).exists():
         raise InputError(f"out={out}: is a run folder, whose own scores would be written over; choose another folder")
-    model = load_model(Path(config.weights).expanduser(), config.trust)
+    weights = weights_file(Path(config.weights).expanduser())
+    protocol = instantiate(config.scoring)
+    ours = {"weights": file_digest(weights), "protocol": asdict(protocol)}
+    _refuse_other_scores(out, ours)
+    model = load_model(weights, config.trust)
     provide_archive(config.data)
     data = make_data(config.data, representation=model.representation)
     data.prepare_data()
     data.setup("predict")
-    evaluation = evaluate(model.module, data, instantiate(config.scoring))
+    evaluation = evaluate(model.module, data, protocol)
     if not len(evaluation.latents):
         raise InputError("no frames to score; what was rejected or excluded is said above")
-    scores = write_results(out, evaluation, model.run_info)
+    _refuse_other_scores(out, {**ours, "data": evaluation.scores["data"]})
+    source = {"weights": {"path": str(weights), "sha256": ours["weights"]}, "store": str(data.store_path)}
+    scores = write_results(out, evaluation, {**model.run_info, **source})
     if config.figures is not None:
         pictures = Pictures(evaluation, model.module, model.representation, str(model.run_info["experiment"]))
         pictures.write(out, config.figures)
     log.info("%s\nscores, latents and figures are in %s", format_scores(scores), out)
+
+
+def _refuse_other_scores(out: Path, ours: Mapping[str, Any]) -> None:
+    """Make sure that scores in ``out``, if there are any, are of the same weights (by digest), protocol and data.
+
+    Raises:
+        InputError: they are of others, or cannot be read.
+    """
+    path = out / SCORES
+    if not path.exists():
+        return
+    try:
+        scores = json.loads(path.read_text(encoding="utf-8"))
+        theirs = {**scores, "weights": scores["weights"]["sha256"]}
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{path}: not the scores of weights ({first_line(error)}); choose another folder") from error
+    other = [name for name, value in ours.items() if theirs.get(name) != value]
+    if other:
+        raise InputError(f"out={out}: holds scores of other {' and '.join(other)}; choose another folder")
 
 
 if __name__ == "__main__":

@@ -5,7 +5,9 @@ from pathlib import Path
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from asim_cvae.cli import command
+from asim_cvae.base.errors import InputError
+from asim_cvae.cli import command, declared_settings, plain_config
+from asim_cvae.settings.schema import check_config, lacking_names
 from asim_cvae.targets import check_targets
 
 
@@ -22,8 +24,21 @@ def main(config: DictConfig) -> None:
         config.name = hydra.runtime.choices.get("experiment") or config.name
     else:
         config = resumed_config(folder, config, hydra.overrides.task)
-        check_targets(config, config.trust)
+        _check_saved(folder, config)
     train(config, folder)
+
+
+def _check_saved(folder: Path, config: DictConfig) -> None:
+    """Make sure that this version can go on with a run of ``config``.
+
+    Raises:
+        InputError: the configuration lacks settings, or holds what is not allowed.
+    """
+    section, settings = declared_settings()["train"], plain_config(config)
+    if lacking_names(section, settings):
+        raise InputError(f"{folder}: this run was made by an earlier version; begin another")
+    check_config(section, settings)
+    check_targets(config, config.trust)
 
 
 if __name__ == "__main__":

@@ -72,6 +72,19 @@ def export_model(folder: Path, description: Mapping[str, Any], module: CVAEModul
     write_json(folder / DESCRIPTION, {**description, "clusters": clusters})
 
 
+def weights_file(path: Path) -> Path:
+    """The file of weights at ``path``, which may be a run folder.
+
+    Raises:
+        InputError: there is no such file.
+    """
+    if path.is_dir():
+        path = path / WEIGHTS
+    if not path.is_file():
+        raise InputError(f"{path}: no such weights; give a run folder, model.safetensors, a .ckpt or a thesis .pth")
+    return path
+
+
 def load_model(path: Path, trust: Collection[str] = ()) -> TrainedModel:
     """The model of a run folder, an exported ``model.safetensors``, a checkpoint, or a published ``.pth``.
 
@@ -82,10 +95,7 @@ def load_model(path: Path, trust: Collection[str] = ()) -> TrainedModel:
     Raises:
         InputError: there is no such file, no model of this program in it, or it names what is not trusted.
     """
-    if path.is_dir():
-        path = path / WEIGHTS
-    if not path.is_file():
-        raise InputError(f"{path}: no such weights; give a run folder, model.safetensors, a .ckpt or a thesis .pth")
+    path = weights_file(path)
     if path.suffix == ".pth":
         name, epochs = path.stem, path.stem.removeprefix("Epoch").split("_")[0]
         known = {"experiment": name, "seed": None, "epochs": int(epochs) if epochs.isdigit() else None, "restarts": 0}

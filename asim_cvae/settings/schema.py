@@ -43,8 +43,8 @@ _TYPES = {
 class Setting:
     """One setting: a type and a line of description, and what of the type's values are allowed.
 
-    ``min`` and ``max`` may be reached, ``above`` and ``below`` may not. Of a list, each element has to lie between them, and
-    only where ``empty`` is set may there be none.
+    ``min`` and ``max`` may be reached, ``above`` and ``below`` may not. Of a list, each element has to lie between
+    them, and only where ``empty`` is set may there be none.
     """
 
     type: str
