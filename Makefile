@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: help setup demo table1 table1-full dashboard realism bench test test-ray lint format lock clean
+.PHONY: help setup demo table1 table1-full dashboard realism bench test test-ray lint format settings lock clean
 
 help: ## Show this help
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -55,6 +55,9 @@ lint: $(READY) ## Lint and types
 format: $(READY) ## Format the code
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+settings: $(READY) ## Write docs/settings.md from conf/
+	$(BIN)/python -m asim_cvae.settings.pages conf > docs/settings.md
 
 lock: $(READY) ## Write requirements.lock anew from pyproject.toml
 	$(BIN)/pip install --quiet pip-tools

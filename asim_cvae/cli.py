@@ -5,13 +5,12 @@ import logging
 import os
 import sys
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import hydra
-from hydra import compose, initialize_config_dir
 from hydra._internal.utils import get_args_parser
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException, InstantiationException
@@ -25,7 +24,7 @@ from asim_cvae.base.errors import InputError, first_line
 from asim_cvae.runs.sweeps import swept_settings
 from asim_cvae.settings.mistakes import explain
 from asim_cvae.settings.pages import help_text
-from asim_cvae.settings.schema import Section, check_config, read_commands
+from asim_cvae.settings.schema import DECLARATIONS, Section, check_config, read_commands
 from asim_cvae.targets import check_targets
 
 CONF = Path(__file__).resolve().parent.parent / "conf"
@@ -37,12 +36,12 @@ OUTPUTS = Path("outputs")
 @functools.cache
 def declared_settings() -> dict[str, Section]:
     """The settings of each command."""
-    return read_commands(CONF / "settings.yaml")
+    return read_commands(CONF / DECLARATIONS)
 
 
-def plain_config(config: DictConfig, resolve: bool = True) -> dict[str, Any]:
-    """A configuration as plain values; of those to be given still, '???'."""
-    return OmegaConf.to_container(config, resolve=resolve)  # type: ignore[return-value]
+def plain_config(config: DictConfig) -> dict[str, Any]:
+    """A configuration as plain values, resolved; settings that have to be given still are '???'."""
+    return OmegaConf.to_container(config, resolve=True)  # type: ignore[return-value]
 
 
 OmegaConf.register_new_resolver("first", lambda *values: next((v for v in values if v is not None), None))
@@ -99,24 +98,13 @@ def command(name: str) -> Callable[[Callable[[DictConfig], None]], Callable[[], 
             with _errors_as_lines(name):
                 given = get_args_parser().parse_args()
                 if given.help:  # Hydra's own lists groups of all commands, and is slow
-                    print(_help(name, given.overrides, given.config_dir))
+                    print(help_text(name, declared_settings()[name], CONF, given.overrides, given.config_dir))
                     return
                 hydra.main(version_base="1.3", config_path=str(CONF), config_name=name)(job)()
 
         return entry
 
     return decorate
-
-
-def _help(name: str, overrides: Sequence[str], more: str | None) -> str:
-    """What ``--help`` prints; ``more`` is a folder of configurations beside ours."""
-    searched = [] if more is None else [f"hydra.searchpath=[file://{Path(more).absolute()}]"]
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        config = compose(name, [*overrides, *searched], return_hydra_config=True)
-    section = declared_settings()[name]
-    settings = plain_config(OmegaConf.masked_copy(config, list(section.entries)), resolve=False)
-    folders = [CONF, *([] if more is None else [Path(more)])]
-    return help_text(name, section, settings, dict(config.hydra.runtime.choices), folders)
 
 
 def _cause(error: Exception) -> Exception:

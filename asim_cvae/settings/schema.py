@@ -10,6 +10,9 @@ from omegaconf import OmegaConf
 
 from asim_cvae.base.errors import InputError, did_you_mean
 
+DECLARATIONS = "settings.yaml"
+"""The file of the declarations, among the configurations."""
+
 _MISSING = "???"
 """Hydra's mark of a setting that has to be given."""
 
