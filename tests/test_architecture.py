@@ -11,7 +11,20 @@ PACKAGE = Path(asim_cvae.__file__).parent
 
 ROOMS = (
     *("base", "instrument", "archive", "frames", "simulator"),
-    *("nn", "model", "data", "scoring", "runs", "figures", "callbacks", "studies", "targets", "cli", "training"),
+    *(
+        "nn",
+        "model",
+        "data",
+        "scoring",
+        "runs",
+        "figures",
+        "inference",
+        "callbacks",
+        "studies",
+        "targets",
+        "cli",
+        "training",
+    ),
 )
 """From the ground up: a folder of the package, or a module where one file is the whole room."""
 
