@@ -109,7 +109,7 @@ class Model:
     def _over_batches(self, work: Callable[[Tensor], tuple[Tensor, ...]], rows: Tensor) -> list[Array]:
         module = self.trained.module
         filled = rows if len(rows) else rows.new_zeros(1, *rows.shape[1:])  # no rows: for the shape of what comes out
-        parts = [work(part.to(module.device)) for part in filled.split(_BATCH)]
+        parts = [work(part.to(module.device)) for part in torch.split(filled, _BATCH)]
         columns = (torch.cat([part.float().cpu() for part in column]) for column in zip(*parts, strict=True))
         return [column[: len(rows)].numpy() for column in columns]
 
