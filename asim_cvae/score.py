@@ -19,7 +19,7 @@ def main(config: DictConfig) -> None:
     # These take seconds to import: --help and a mistyped setting do not wait for them.
     from asim_cvae.figures.pictures import Pictures
     from asim_cvae.runs.export import load_model, write_results
-    from asim_cvae.scoring.evaluation import evaluate
+    from asim_cvae.scoring.evaluation import evaluate, score_saved
     from asim_cvae.scoring.table import format_scores
 
     out = Path(config.out)
@@ -30,7 +30,7 @@ def main(config: DictConfig) -> None:
     data = make_data(config.data, representation=model.representation)
     data.prepare_data()
     data.setup("predict")
-    evaluation = evaluate(model.module, data, instantiate(config.scoring))
+    evaluation = score_saved(evaluate(model.module, data, instantiate(config.scoring)), model.clusters)
     if not len(evaluation.latents):
         raise InputError("no frames to score; what was rejected or excluded is said above")
     scores = write_results(out, evaluation, model.run_info)

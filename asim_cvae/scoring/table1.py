@@ -10,16 +10,13 @@ from typing import Any
 from asim_cvae.base.markdown import markdown_table
 from asim_cvae.instrument.classes import NOISE
 from asim_cvae.scoring.published import PublishedRow
-from asim_cvae.scoring.table import describe_data, is_simulated, percent, two_digits
+from asim_cvae.scoring.scores import ScoreColumn, score_columns
+from asim_cvae.scoring.table import cut_digits, describe_data, is_simulated, percent
 
-SCORES = {
-    "noise_certainty": "noise certainty",
-    "noise_recall": "noise recall",
-    "ari": "ARI",
-    "nmi": "NMI",
-    "probe_macro_f1": "probe F1",
-}
-"""What is compared beyond the clusters, as in ``scores.json``, and as headed."""
+
+def table1_columns() -> list[ScoreColumn]:
+    """What is compared beyond the clusters."""
+    return [column for column in score_columns() if column.in_table1]
 
 
 @dataclass(frozen=True)
@@ -38,10 +35,8 @@ class Run:
 
     @property
     def compared(self) -> dict[str, float | None]:
-        """Its ``SCORES``, None where it has no such score."""
-        noise = self.scores["noise"] or {}
-        flat = {"noise_certainty": noise.get("certainty"), "noise_recall": noise.get("recall"), **self.scores}
-        return {name: flat[name] for name in SCORES}
+        """Its scores by the names of :func:`table1_columns`, None where it has no such score."""
+        return {column.name: column.value(self.scores) for column in table1_columns()}
 
 
 @dataclass(frozen=True)
@@ -132,8 +127,7 @@ def _published_line(row: PublishedRow) -> Line:
     cells = [
         Cell(c.label, c.certainty / 100, c.mdcc, c.label == NOISE and c.certainty / 100 == best) for c in row.clusters
     ]
-    scores = {**dict.fromkeys(SCORES), "noise_certainty": best}
-    return Line(row.experiment, "published", row.epochs, "MMIA data of the thesis", cells, scores)
+    return Line(row.experiment, "published", row.epochs, "MMIA data of the thesis", cells, {"noise_certainty": best})
 
 
 def _run_line(name: str, run: Run) -> Line:
@@ -147,7 +141,8 @@ def _run_line(name: str, run: Run) -> Line:
 
 def _mean_line(name: str, runs: Sequence[Run]) -> Line:
     """Means and standard deviations over the seeds that have a score."""
-    values = {key: [v for run in runs if (v := run.compared[key]) is not None] for key in SCORES}
+    compared = [run.compared for run in runs]
+    values = {name: [v for scores in compared if (v := scores[name]) is not None] for name in compared[0]}
     return Line(
         name,
         f"mean of {len(runs)} seeds",
@@ -179,7 +174,7 @@ def _notes(runs: Sequence[Run], published: Sequence[PublishedRow]) -> Iterator[s
 
 def as_markdown(table: Table) -> str:
     """A table in pipes, the best noise clusters bold."""
-    head, rows = _cells(table, lambda text: f"**{text}**", "± ")
+    head, rows = _cells(table, lambda text: f"**{text}**", "± ", lambda text: text.replace("|", r"\|"))
     return "\n".join([*(f"{note}.  " for note in table.notes), "", *markdown_table(head, rows), ""])
 
 
@@ -209,16 +204,17 @@ def _latex(text: str) -> str:
 
 
 def _cells(
-    table: Table, bold: Callable[[str], str], plus_minus: str, escape: Callable[[str], str] = str
+    table: Table, bold: Callable[[str], str], plus_minus: str, escape: Callable[[str], str]
 ) -> tuple[list[str], list[list[str]]]:
     clusters = max((len(line.clusters) for line in table.lines), default=0)
     several = len({line.data for line in table.lines if line.source != "published"}) > 1
+    columns = table1_columns()
     head = ["experiment", "epochs", "source", *(["data"] if several else []),
-            *(f"cluster {k}" for k in range(clusters)), *SCORES.values()]  # fmt: skip
+            *(f"cluster {k}" for k in range(clusters)), *(column.heading for column in columns)]  # fmt: skip
     rows = []
     for line in table.lines:
         cells = [_cluster(cell, bold, escape) for cell in line.clusters] + [""] * (clusters - len(line.clusters))
-        scores = [_score(line, name, plus_minus) for name in SCORES]
+        scores = [_score(line, column, plus_minus) for column in columns]
         told = [line.experiment, str(line.epochs or "-"), line.source, *([line.data] if several else [])]
         rows.append([*map(escape, told), *cells, *scores])
     return [escape(name) for name in head], rows
@@ -230,29 +226,32 @@ def _cluster(cell: Cell, bold: Callable[[str], str], escape: Callable[[str], str
     return bold(text) if cell.best else text
 
 
-def _score(line: Line, name: str, plus_minus: str) -> str:
-    value, spread = line.scores[name], line.spread.get(name)
+def _score(line: Line, column: ScoreColumn, plus_minus: str) -> str:
+    value, spread = line.scores.get(column.name), line.spread.get(column.name)
     if value is None:
         return "-"
-    counted = f" ({line.counted[name]})" if name in line.counted else ""
-    return two_digits(value) + ("" if spread is None else f" {plus_minus}{spread:.2f}") + counted
+    counted = f" ({line.counted[column.name]})" if column.name in line.counted else ""
+    around = "" if spread is None else f" {plus_minus}{spread:.{column.places}f}"
+    return cut_digits(value, column.places) + around + counted
 
 
 def as_csv(table: Table) -> str:
     """Exact fractions: a row a line, the spread of means in columns of its own."""
     clusters = max((len(line.clusters) for line in table.lines), default=0)
+    names = [column.name for column in table1_columns()]
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(
         ["experiment", "epochs", "source", "data",
          *(f"cluster{k}_{what}" for k in range(clusters) for what in ("class", "certainty", "mdcc")),
-         *SCORES, *(f"{name}_sd" for name in SCORES)]
+         *names, *(f"{name}_sd" for name in names)]
     )  # fmt: skip
     for line in table.lines:
+        told = [line.experiment, line.epochs or "", line.source, line.data]
         cells = [value for c in line.clusters for value in (c.label, c.certainty, c.mdcc)]
         cells += [""] * (3 * clusters - len(cells))
-        values = [_known(line.scores.get(name)) for name in SCORES] + [_known(line.spread.get(name)) for name in SCORES]
-        writer.writerow([line.experiment, line.epochs or "", line.source, line.data, *cells, *values])
+        values = [_known(found.get(name)) for found in (line.scores, line.spread) for name in names]
+        writer.writerow([*told, *cells, *values])
     return stream.getvalue()
 
 
