@@ -20,7 +20,7 @@ def main(config: DictConfig) -> None:
     from asim_cvae.figures.pictures import Pictures
     from asim_cvae.runs.export import load_model, write_results
     from asim_cvae.scoring.evaluation import evaluate, score_saved
-    from asim_cvae.scoring.table import format_scores
+    from asim_cvae.scoring.table import closing_line, format_scores
 
     out = Path(config.out)
     if (out / CONFIG).exists():
@@ -37,7 +37,7 @@ def main(config: DictConfig) -> None:
     if config.figures is not None:
         pictures = Pictures(evaluation, model.module, model.representation, str(model.run_info["experiment"]))
         pictures.write(out, config.figures)
-    log.info("%s\nscores, latents and figures are in %s", format_scores(scores), out)
+    log.info("%s\n%s", format_scores(scores), closing_line(scores, out))
 
 
 if __name__ == "__main__":

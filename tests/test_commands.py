@@ -34,7 +34,7 @@ SCORE_FIELDS = {
         "noise",
         "purity",
     ),
-    *("classes_represented", "ari", "nmi", "probe_macro_f1", "active_units", "log_px", "kl", "saved"),
+    *("classes_represented", "ari", "nmi", "probe_macro_f1", "active_units", "dead", "log_px", "kl", "saved"),
 }
 CLUSTER_FIELDS = {"clusters", "noise", "purity", "classes_represented", "ari", "nmi"}
 PNG = b"\x89PNG"
@@ -110,6 +110,19 @@ def test_scores_are_of_all_labelled_frames(trained: Path, archive: Path) -> None
         members = latents["cluster"] == cluster["cluster"]
         assert cluster["size"] == members.sum()
         assert cluster["counts"] == {name: int((latents["label"][members] == name).sum()) for name in cluster["counts"]}
+
+
+def test_a_run_whose_latents_do_not_vary_says_that_it_is_dead(training) -> None:
+    folder, done = training
+    scores = _scores(folder)
+    varying = (np.load(folder / "latents.npz")["mu"].astype(np.float64).var(axis=0) > 0.01).sum()
+    assert scores["active_units"] == varying == 0  # two epochs are too few to learn from
+    assert scores["dead"] is True
+    told = "dead: no latent varies over the frames"
+    *table, last = done.stdout.strip().splitlines()
+    assert str(folder) in last
+    assert told in last
+    assert told in table[-1]
 
 
 def test_the_saved_clusters_of_a_run_are_those_fitted_on_its_frames(trained: Path) -> None:
@@ -331,7 +344,7 @@ def test_training_needs_two_observations(run, tmp_path: Path) -> None:
 
 def test_thesis_weights_on_real_frames(run, reference: Path, tmp_path: Path) -> None:
     name = "Epoch800_LatentSpace50_MaxPooling_WU400_NoDropout_BNBeforeLin_LearningR_2em4"
-    run(
+    done = run(
         *("score", f"weights={reference / 'thesis_weights' / name}.pth", "data=mmia"),
         *(f"data.ground_truth.root={reference / 'mmia_level1'}", f"data.store={tmp_path / 's.h5'}", f"out={tmp_path}"),
     )
@@ -344,6 +357,9 @@ def test_thesis_weights_on_real_frames(run, reference: Path, tmp_path: Path) -> 
     assert (scores["noise"], scores["purity"], scores["ari"]) == (None, None, None)
     assert scores["saved"] is None  # the thesis published no centres
     assert latents["saved_cluster"].tolist() == [-1] * 4
+    assert scores["active_units"] == (latents["mu"].astype(np.float64).var(axis=0) > 0.01).sum() > 0
+    assert scores["dead"] is False
+    assert "dead" not in done.stdout
     frames = {f"{path.stem}_frame0" for path in reference.glob("mmia_level1/*")}
     assert {"observation", "reconstruction_edges"} | frames == set(_figures(tmp_path))
 

@@ -268,7 +268,7 @@ def test_a_new_field_is_a_score_everywhere(monkeypatch: pytest.MonkeyPatch, tmp_
     monkeypatch.setattr(declarations, "Scores", _MoreScores)
     latents, labels = _blobs()
     known = vars(score_clusters(latents, cluster_latents(latents, PROTOCOL), labels))
-    found = _MoreScores(**known, active_units=5, bright=0.12399, hidden=7)
+    found = _MoreScores(**known, active_units=5, dead=False, bright=0.12399, hidden=7)
     write_results(tmp_path, _evaluation(latents, latents, labels, found), RUN_INFO)
     content = json.loads((tmp_path / "scores.json").read_text())
     assert (content["bright"], content["hidden"]) == (0.12399, 7)

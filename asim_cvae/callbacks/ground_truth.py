@@ -16,7 +16,7 @@ from asim_cvae.model.module import CVAEModule
 from asim_cvae.runs.checkpoints import CHECKPOINT_KEY
 from asim_cvae.runs.export import describe_model, export_model, write_results
 from asim_cvae.scoring.evaluation import Evaluation, evaluate, fit_description, score_saved
-from asim_cvae.scoring.table import format_scores
+from asim_cvae.scoring.table import closing_line, format_scores
 
 log = logging.getLogger(__name__)
 
@@ -60,7 +60,7 @@ class GroundTruthScoring(RunCallback):
             drawn = [*pictures.write(folder, self.run.figures), *pictures.write_training_curves(folder)]
         self._show(trainer, evaluation, evaluation.as_dict(run_info), drawn)
         scores = write_results(folder, evaluation, run_info)  # last: where it is, the run is finished
-        log.info("%s\nscores, latents and figures are in %s", format_scores(scores), folder)
+        log.info("%s\n%s", format_scores(scores), closing_line(scores, folder))
 
     def _show(
         self, trainer: pl.Trainer, evaluation: Evaluation, scores: Mapping[str, Any], pictures: Sequence[Path]

@@ -154,10 +154,12 @@ def evaluate(module: CVAEModule, datamodule: MMIADataModule, protocol: Clusterin
     finite = bool(np.isfinite(latents).all())
     clustering = cluster_latents(latents, protocol) if finite and len(latents) else None
     clusters = score_clusters(latents, clustering, labels) if clustering else ClusterScores()
+    active = active_units(torch.from_numpy(posterior.mu)) if finite else None
     scores = Scores(
         **vars(clusters),
         probe_macro_f1=probe_macro_f1(latents, labels, frames.file) if clustering and labels is not None else None,
-        active_units=active_units(torch.from_numpy(posterior.mu)) if finite else None,
+        active_units=active,
+        dead=active == 0 if finite and len(latents) > 1 else None,
         log_px=_mean(posterior.log_px),
         kl=_mean(posterior.kl),
     )

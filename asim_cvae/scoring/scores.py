@@ -68,12 +68,14 @@ class Scores(ClusterScores):
     """All scores of a model on some frames: those of the clusters fitted on these frames, and those listed here.
 
     ``probe_macro_f1`` is what a nearest-neighbour probe makes of the latents. ``active_units`` counts the latents whose
-    posterior mean varies over frames. ``log_px`` and ``kl`` are means over frames in nats. ``saved`` scores the
-    clusters that were saved with the model, None where it has none.
+    posterior mean varies over frames; the model is ``dead`` where none does (None: diverged, or fewer than two frames).
+    ``log_px`` and ``kl`` are means over frames in nats. ``saved`` scores the clusters that were saved with the model,
+    None where it has none.
     """
 
     probe_macro_f1: float | None = score("probe F1")
     active_units: int | None = score("active units", places=0, in_table1=False)
+    dead: bool | None = None
     log_px: float | None = score("log p(x|z)", in_table1=False)
     kl: float | None = score("KL", in_table1=False)
     saved: ClusterScores | None = None

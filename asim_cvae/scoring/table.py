@@ -2,9 +2,13 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from math import copysign, trunc
+from pathlib import Path
 from typing import Any
 
 from asim_cvae.scoring.scores import ClusterScores, ScoreColumn, score_columns
+
+DEAD = "dead: no latent varies over the frames, so its clusters mean nothing"
+"""Said of a run wherever its scores stand."""
 
 
 def format_scores(scores: Mapping[str, Any]) -> str:
@@ -22,7 +26,15 @@ def format_scores(scores: Mapping[str, Any]) -> str:
         lines += ["in the clusters saved with the model:", *_clusters(saved, score_columns(ClusterScores))]
     if scores["clusters"] and scores["ari"] is None:
         lines.append("no labels: clusters cannot be scored")
+    if scores["dead"]:
+        lines.append(DEAD)
     return "\n".join(lines)
+
+
+def closing_line(scores: Mapping[str, Any], folder: Path) -> str:
+    """The last line of a command that scored: where everything is, and whether the run is dead."""
+    place = f"scores, latents and figures are in {folder}"
+    return f"{place} ({DEAD})" if scores["dead"] else place
 
 
 def _clusters(scores: Mapping[str, Any], columns: Sequence[ScoreColumn]) -> Iterator[str]:

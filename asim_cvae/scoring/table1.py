@@ -11,7 +11,10 @@ from asim_cvae.base.markdown import markdown_table
 from asim_cvae.instrument.classes import NOISE
 from asim_cvae.scoring.published import PublishedRow
 from asim_cvae.scoring.scores import ScoreColumn, score_columns
-from asim_cvae.scoring.table import cut_digits, describe_data, is_simulated, percent
+from asim_cvae.scoring.table import DEAD, cut_digits, describe_data, is_simulated, percent
+
+DEAD_MARK = "†"
+"""Stands beside a run whose latents are all dead, and before the note that says so."""
 
 
 def table1_columns() -> list[ScoreColumn]:
@@ -38,6 +41,11 @@ class Run:
         """Its scores by the names of :func:`table1_columns`, None where it has no such score."""
         return {column.name: column.value(self.scores) for column in table1_columns()}
 
+    @property
+    def is_dead(self) -> bool:
+        """Whether none of its latents varies over frames."""
+        return bool(self.scores["dead"])
+
 
 @dataclass(frozen=True)
 class Cell:
@@ -62,6 +70,7 @@ class Line:
     spread: Mapping[str, float | None] = field(default_factory=dict)
     counted: Mapping[str, str] = field(default_factory=dict)
     """Of a mean, how many of the seeds have the score, where not all do."""
+    is_dead: bool = False
 
 
 @dataclass(frozen=True)
@@ -72,6 +81,8 @@ class Table:
     notes: Sequence[str]
     excluded: Sequence[str]
     """Runs that are another's repetition."""
+    footnote: str | None = None
+    """What the mark beside dead runs means, where there are any."""
 
 
 def build_table(runs: Sequence[Run], published: Sequence[PublishedRow]) -> Table:
@@ -96,7 +107,7 @@ def build_table(runs: Sequence[Run], published: Sequence[PublishedRow]) -> Table
         if len(seeded) > 1:
             lines.append(_mean_line(key[0], seeded))
     counted = [run for members in groups.values() for run in members.values()]
-    return Table(lines, list(_notes(counted, published)), excluded)
+    return Table(lines, list(_notes(counted, published)), excluded, _footnote(counted))
 
 
 def _known_as(row: PublishedRow) -> tuple[str, str]:
@@ -136,7 +147,7 @@ def _run_line(name: str, run: Run) -> Line:
     cells = [Cell(c["label"] or "-", c["certainty"], c["mdcc"], c is best) for c in run.scores["clusters"]]
     seed = run.scores["seed"]
     source = "weights" if seed is None else f"seed {seed}"
-    return Line(name, source, run.scores["epochs"] or 0, run.data, cells, run.compared)
+    return Line(name, source, run.scores["epochs"] or 0, run.data, cells, run.compared, is_dead=run.is_dead)
 
 
 def _mean_line(name: str, runs: Sequence[Run]) -> Line:
@@ -172,16 +183,25 @@ def _notes(runs: Sequence[Run], published: Sequence[PublishedRow]) -> Iterator[s
         yield f"Without labels, or diverged: {len(runs) - len(labelled)} of {len(runs)} runs"
 
 
+def _footnote(runs: Sequence[Run]) -> str | None:
+    dead = sum(run.is_dead for run in runs)
+    if not dead:
+        return None
+    return f"{DEAD_MARK} {DEAD}: {dead} of {len(runs)} runs, counted in the means"
+
+
 def as_markdown(table: Table) -> str:
     """A table in pipes, the best noise clusters bold."""
+    footnote = [] if table.footnote is None else ["", table.footnote]
     head, rows = _cells(table, lambda text: f"**{text}**", "± ", lambda text: text.replace("|", r"\|"))
-    return "\n".join([*(f"{note}.  " for note in table.notes), "", *markdown_table(head, rows), ""])
+    return "\n".join([*(f"{note}.  " for note in table.notes), "", *markdown_table(head, rows), *footnote, ""])
 
 
 def as_latex(table: Table) -> str:
     """A tabular for any class, the best noise clusters bold."""
     head, rows = _cells(table, lambda text: rf"\textbf{{{text}}}", r"$\pm$ ", _latex)
     body = [rf"{' & '.join(row)} \\" for row in rows]
+    below = [] if table.footnote is None else [rf"\multicolumn{{{len(head)}}}{{l}}{{{_latex(table.footnote)}}} \\"]
     return "\n".join(
         [
             *(f"% {note}." for note in table.notes),
@@ -191,6 +211,7 @@ def as_latex(table: Table) -> str:
             r"\hline",
             *body,
             r"\hline",
+            *below,
             r"\end{tabular}",
             "",
         ]
@@ -200,7 +221,7 @@ def as_latex(table: Table) -> str:
 def _latex(text: str) -> str:
     for character in r"&%$#_{}":
         text = text.replace(character, rf"\{character}")
-    return text
+    return text.replace(DEAD_MARK, r"\dag{}")
 
 
 def _cells(
@@ -215,7 +236,8 @@ def _cells(
     for line in table.lines:
         cells = [_cluster(cell, bold, escape) for cell in line.clusters] + [""] * (clusters - len(line.clusters))
         scores = [_score(line, column, plus_minus) for column in columns]
-        told = [line.experiment, str(line.epochs or "-"), line.source, *([line.data] if several else [])]
+        source = f"{line.source} {DEAD_MARK}" if line.is_dead else line.source
+        told = [line.experiment, str(line.epochs or "-"), source, *([line.data] if several else [])]
         rows.append([*map(escape, told), *cells, *scores])
     return [escape(name) for name in head], rows
 
@@ -242,12 +264,12 @@ def as_csv(table: Table) -> str:
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(
-        ["experiment", "epochs", "source", "data",
+        ["experiment", "epochs", "source", "data", "dead",
          *(f"cluster{k}_{what}" for k in range(clusters) for what in ("class", "certainty", "mdcc")),
          *names, *(f"{name}_sd" for name in names)]
     )  # fmt: skip
     for line in table.lines:
-        told = [line.experiment, line.epochs or "", line.source, line.data]
+        told = [line.experiment, line.epochs or "", line.source, line.data, "dead" if line.is_dead else ""]
         cells = [value for c in line.clusters for value in (c.label, c.certainty, c.mdcc)]
         cells += [""] * (3 * clusters - len(cells))
         values = [_known(found.get(name)) for found in (line.scores, line.spread) for name in names]
