@@ -104,6 +104,7 @@ def test_scores_are_of_all_labelled_frames(trained: Path, archive: Path) -> None
     assert labelled.all()
     assert scores["frames"] == len(labelled) == sum(c["size"] for c in scores["clusters"])
     assert latents["mu"].shape == latents["log_sigma"].shape == (len(labelled), 50)
+    np.testing.assert_array_equal(latents["description"], latents["mu"])
     places = list(zip(latents["file"].tolist(), latents["frame"].tolist(), strict=True))
     assert places == sorted(places)
     for cluster in scores["clusters"]:

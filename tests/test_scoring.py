@@ -287,3 +287,16 @@ def test_a_new_field_is_a_score_everywhere(monkeypatch: pytest.MonkeyPatch, tmp_
     add_scores(SimpleNamespace(log_hyperparams=lambda _, metrics: shown.update(metrics)), {}, content)
     assert (shown["score/bright"], shown["score/hidden"]) == (0.12399, 7.0)
     assert shown["score/noise_recall"] == 7 / 9
+
+
+@pytest.mark.parametrize(("shape", "held"), [((2, 128), True), ((257,), False), ((3, 125), False)])
+def test_few_latents_are_written_and_what_is_clustered_always(tmp_path: Path, shape: tuple, held: bool) -> None:
+    latents, labels = _blobs()
+    mu = np.random.default_rng(0).normal(size=(len(labels), *shape))
+    write_results(tmp_path, _evaluation(mu, latents, labels, Scores(dead=False)), RUN_INFO)
+    written = np.load(tmp_path / "latents.npz")
+    np.testing.assert_array_equal(written["description"], latents)
+    assert {"mu", "log_sigma"} <= set(written) if held else not {"mu", "log_sigma"} & set(written)
+    if held:
+        np.testing.assert_array_equal(written["mu"], mu.reshape(len(mu), 256))
+    assert written["saved_cluster"].tolist() == [-1] * len(labels)

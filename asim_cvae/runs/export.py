@@ -2,13 +2,16 @@
 
 import json
 import logging
+import math
 import pickle
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
@@ -28,6 +31,9 @@ log = logging.getLogger(__name__)
 
 WEIGHTS = "model.safetensors"
 DESCRIPTION = "model.json"
+
+MAX_LATENT_VALUES = 256
+"""``latents.npz`` holds the latents of networks that have up to as many a frame; what is clustered it always holds."""
 
 _FORMAT = 3
 
@@ -141,12 +147,15 @@ def _read_checkpoint(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any
 
 def write_results(folder: Path, evaluation: Evaluation, run_info: Mapping[str, Any]) -> dict[str, Any]:
     """Write ``latents.npz`` and ``scores.json``; the scores as written."""
-    frames = evaluation.frames
+    frames, posterior = evaluation.frames, evaluation.posterior
+    latents = {name: _by_frame(values) for name, values in (("mu", posterior.mu), ("log_sigma", posterior.log_sigma))}
+    if latents["mu"].shape[1] > MAX_LATENT_VALUES:
+        latents = {}
     write_npz(
         folder / LATENTS,
         {
-            "mu": evaluation.posterior.mu,
-            "log_sigma": evaluation.posterior.log_sigma,
+            "description": evaluation.latents,
+            **latents,
             "cluster": evaluation.assignment,
             "saved_cluster": evaluation.saved_assignment,
             "label": frames.label,
@@ -158,3 +167,8 @@ def write_results(folder: Path, evaluation: Evaluation, run_info: Mapping[str, A
     scores = evaluation.as_dict(run_info)
     write_json(folder / SCORES, scores)
     return scores
+
+
+def _by_frame(values: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Latents of any shape (N, ...) as (N, L)."""
+    return values.reshape(len(values), math.prod(values.shape[1:]))

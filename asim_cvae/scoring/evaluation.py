@@ -169,14 +169,14 @@ def evaluate(module: CVAEModule, datamodule: MMIADataModule, protocol: Clusterin
 def score_saved(evaluation: Evaluation, clusters: SavedClusters | None) -> Evaluation:
     """Assign the frames to the centres that were saved with their model, and score these clusters, too.
 
-    Frames are assigned by their posterior means whatever was clustered: a sample depends on what else is encoded. Of
-    latents that are not finite, and of a model without clusters, nothing is assigned.
+    Frames are assigned by their descriptions, even where samples were clustered: a sample depends on what else is
+    encoded. Nothing is assigned where latents are not finite, or where the model has no clusters.
     """
     if clusters is None or evaluation.clustering is None:
         return evaluation
-    means = evaluation.posterior.mu
-    saved = Clustering(assign_to_nearest(means, clusters.centres), clusters.centres)
-    scores = score_clusters(means, saved, evaluation.frames.labels, clusters.labels)
+    described = evaluation.posterior.description
+    saved = Clustering(assign_to_nearest(described, clusters.centres), clusters.centres)
+    scores = score_clusters(described, saved, evaluation.frames.labels, clusters.labels)
     return replace(evaluation, saved=saved, scores=replace(evaluation.scores, saved=scores))
 
 
