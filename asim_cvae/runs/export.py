@@ -2,16 +2,13 @@
 
 import json
 import logging
-import math
 import pickle
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
@@ -148,14 +145,12 @@ def _read_checkpoint(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any
 def write_results(folder: Path, evaluation: Evaluation, run_info: Mapping[str, Any]) -> dict[str, Any]:
     """Write ``latents.npz`` and ``scores.json``; the scores as written."""
     frames, posterior = evaluation.frames, evaluation.posterior
-    latents = {name: _by_frame(values) for name, values in (("mu", posterior.mu), ("log_sigma", posterior.log_sigma))}
-    if latents["mu"].shape[1] > MAX_LATENT_VALUES:
-        latents = {}
+    is_small = posterior.mu.shape[1] <= MAX_LATENT_VALUES
     write_npz(
         folder / LATENTS,
         {
             "description": evaluation.latents,
-            **latents,
+            **({"mu": posterior.mu, "log_sigma": posterior.log_sigma} if is_small else {}),
             "cluster": evaluation.assignment,
             "saved_cluster": evaluation.saved_assignment,
             "label": frames.label,
@@ -167,8 +162,3 @@ def write_results(folder: Path, evaluation: Evaluation, run_info: Mapping[str, A
     scores = evaluation.as_dict(run_info)
     write_json(folder / SCORES, scores)
     return scores
-
-
-def _by_frame(values: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Latents of any shape (N, ...) as (N, L)."""
-    return values.reshape(len(values), math.prod(values.shape[1:]))
