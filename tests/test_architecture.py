@@ -28,8 +28,8 @@ ROOMS = (
 )
 """From the ground up: a folder of the package, or a module where one file is the whole room."""
 
-COMMANDS = ("bench", "prepare", "realism", "score", "simulate", "table", "train")
-"""They stand on the top floor, side by side."""
+COMMANDS = ("__main__", "bench", "prepare", "realism", "score", "simulate", "table", "train")
+"""They stand on the top floor, side by side; ``__main__`` lists and runs the others."""
 
 TORCH = {"torch", "pytorch_lightning"}
 CONFIGURATION = {"hydra", "omegaconf"}
