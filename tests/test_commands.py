@@ -67,6 +67,7 @@ def training(
     done = run(
         *("train", "+experiment=relu_lr2e-4", *small, "trainer.max_epochs=2", "data.batch_size=20"),
         f"hydra.run.dir={folder}",
+        fresh=True,
     )
     return folder, done
 
