@@ -60,7 +60,7 @@ def test_the_wheel_runs_in_any_folder_and_leaves_the_home_folder_alone(installed
     page = _run("-m", "asim_cvae", folder=folder, **place).stdout
     assert _listed(page)["train"].startswith("train, score and draw one experiment")
     config = _run("-m", "asim_cvae.train", "--cfg", "job", "+experiment=relu_lr2e-4", folder=folder, **place).stdout
-    assert "_target_: asim_cvae.data.MMIADataModule" in config
+    assert "_target_: asim_cvae.data.datamodule.MMIADataModule" in config
     assert "lr: 0.0002" in config
     sources = ("--cfg", "hydra", "--package", "hydra.runtime.config_sources")
     script = _run(installed / "bin" / "asim-cvae", "train", *sources, folder=folder, **place).stdout
