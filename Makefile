@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: help setup demo table1 table1-full dashboard realism bench test test-ray lint format settings lock clean
+.PHONY: help setup demo table1 table1-full dashboard realism bench test test-fast test-ray lint format settings lock clean
 
 help: ## Show this help
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -40,8 +40,11 @@ realism: $(READY) ## Report how real the simulated data are (ASIM_CVAE_REFERENCE
 bench: $(READY) ## Measure speed as ratios to references run beside it: some 20 minutes
 	$(BIN)/python -m asim_cvae.bench
 
-test: lint ## Lint, types and tests
+test: lint ## Lint, types and all tests
 	$(BIN)/pytest
+
+test-fast: $(READY) ## The tests that start no processes: a minute
+	$(BIN)/pytest -m "not processes"
 
 test-ray: $(READY) ## Install Ray and run a sweep on a local cluster of several nodes
 	$(BIN)/pip install --quiet --editable '.[ray]'
@@ -67,4 +70,4 @@ lock: $(READY) ## Write requirements.lock anew from pyproject.toml
 	sed -i -e 's/^torch==2.13.0+cpu/torch==2.13.0/' -e '1i # Exact versions of all that is installed; make lock writes it.' requirements.lock
 
 clean: ## Remove .venv and caches; outputs stay
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache *.egg-info
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache build dist *.egg-info

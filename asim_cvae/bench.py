@@ -1,4 +1,4 @@
-"""``python -m asim_cvae.bench``: how fast the program is, as ratios to references that run beside it."""
+"""``python -m asim_cvae.bench``: measure speed, as ratios to references that run beside it."""
 
 import logging
 from pathlib import Path

@@ -27,7 +27,9 @@ from asim_cvae.settings.pages import help_text
 from asim_cvae.settings.schema import DECLARATIONS, Section, check_config, read_commands
 from asim_cvae.targets import check_targets
 
-CONF = Path(__file__).resolve().parent.parent / "conf"
+_IN_PACKAGE = Path(__file__).resolve().parent / "conf"
+CONF = _IN_PACKAGE if _IN_PACKAGE.is_dir() else _IN_PACKAGE.parent.parent / "conf"
+"""Folder of the configurations: an installed wheel has it in the package, a clone beside the package."""
 
 OUTPUTS = Path("outputs")
 """Where commands write, unless told otherwise."""

@@ -24,8 +24,8 @@ def main(config: DictConfig) -> None:
     # These take seconds to import: --help and a mistyped setting do not wait for them.
     from asim_cvae.figures.pictures import Pictures
     from asim_cvae.runs.export import load_model, weights_file, write_results
-    from asim_cvae.scoring.evaluation import evaluate
-    from asim_cvae.scoring.table import format_scores
+    from asim_cvae.scoring.evaluation import evaluate, score_saved
+    from asim_cvae.scoring.table import closing_line, format_scores
 
     out = Path(config.out)
     if (out / CONFIG).exists():
@@ -39,16 +39,16 @@ def main(config: DictConfig) -> None:
     data = make_data(config.data, representation=model.representation)
     data.prepare_data()
     data.setup("predict")
-    evaluation = evaluate(model.module, data, protocol)
+    evaluation = score_saved(evaluate(model.module, data, protocol), model.clusters)
     if not len(evaluation.latents):
         raise InputError("no frames to score; what was rejected or excluded is said above")
-    _refuse_other_scores(out, {**ours, "data": evaluation.scores["data"]})
+    _refuse_other_scores(out, {**ours, "data": dict(evaluation.frames.data)})
     source = {"weights": {"path": str(weights), "sha256": ours["weights"]}, "store": str(data.store_path)}
     scores = write_results(out, evaluation, {**model.run_info, **source})
     if config.figures is not None:
         pictures = Pictures(evaluation, model.module, model.representation, str(model.run_info["experiment"]))
         pictures.write(out, config.figures)
-    log.info("%s\nscores, latents and figures are in %s", format_scores(scores), out)
+    log.info("%s\n%s", format_scores(scores), closing_line(scores, out))
 
 
 def _refuse_other_scores(out: Path, ours: Mapping[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""``python -m asim_cvae.table``: finished runs as the thesis's Table 1."""
+"""``python -m asim_cvae.table``: write finished runs as the thesis's Table 1."""
 
 import logging
 from pathlib import Path

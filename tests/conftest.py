@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.forked import run_module
+
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # as many tests as cores run at a time, and their programs
 
 PROJECT = Path(__file__).resolve().parent.parent
@@ -18,17 +20,20 @@ Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
 def _run(
-    command: str, *overrides: object, check: bool = True, path: Path | None = None
+    command: str, *overrides: object, check: bool = True, fresh: bool = False, path: Path | None = None
 ) -> subprocess.CompletedProcess[str]:
-    """Run a command as a user does, from the project's folder; modules in the folder ``path`` can be imported."""
-    done = subprocess.run(
-        [sys.executable, "-m", f"asim_cvae.{command}", *map(str, overrides)],
-        cwd=PROJECT,
-        env=os.environ if path is None else {**os.environ, "PYTHONPATH": str(path)},
-        capture_output=True,
-        text=True,
-        timeout=600,
-    )
+    """Run a command in the project's folder, as a user does; modules in the folder ``path`` can be imported.
+
+    A ``fresh`` one takes seconds longer: its process is forked from none, and has random states and hashes of its own.
+    Results that the results of other commands have to equal come from fresh ones.
+    """
+    module, arguments = f"asim_cvae.{command}", [str(override) for override in overrides]
+    environment = {**os.environ} if path is None else {**os.environ, "PYTHONPATH": str(path)}
+    if fresh:
+        python = [sys.executable, "-m", module, *arguments]
+        done = subprocess.run(python, cwd=PROJECT, env=environment, capture_output=True, text=True, timeout=600)
+    else:
+        done = run_module(module, arguments, PROJECT, environment)
     assert not check or done.returncode == 0, done.stdout + done.stderr
     return done
 
@@ -44,6 +49,13 @@ def interrupt(arguments: list[str], folder: Path, number: int, wait: float) -> t
     process.send_signal(number)
     told, _ = process.communicate(timeout=60)
     return process.returncode, told
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests that run commands: ``make test-fast`` leaves them out."""
+    for item in items:
+        if {"run", "archive"} & set(getattr(item, "fixturenames", ())):
+            item.add_marker("processes")
 
 
 @pytest.fixture(scope="session")

@@ -11,13 +11,13 @@ PACKAGE = Path(asim_cvae.__file__).parent
 
 ROOMS = (
     *("base", "instrument", "archive", "frames", "simulator"),
-    *("nn", "model", "data", "scoring", "settings", "runs", "figures", "callbacks", "studies"),
+    *("nn", "model", "data", "scoring", "settings", "runs", "figures", "inference", "callbacks", "studies"),
     *("targets", "cli", "training"),
 )
 """From the ground up: a folder of the package, or a module where one file is the whole room."""
 
-COMMANDS = ("bench", "prepare", "realism", "score", "simulate", "table", "train")
-"""They stand on the top floor, side by side."""
+COMMANDS = ("__main__", "bench", "prepare", "realism", "score", "simulate", "table", "train")
+"""They stand on the top floor, side by side; ``__main__`` lists and runs the others."""
 
 TORCH = {"torch", "pytorch_lightning"}
 CONFIGURATION = {"hydra", "omegaconf"}

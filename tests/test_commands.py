@@ -3,6 +3,7 @@
 import csv
 import json
 import shutil
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,9 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tensorboard.plugins.hparams.metadata import SESSION_START_INFO_TAG
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
+from asim_cvae.base.errors import InputError
 from asim_cvae.figures.dashboard import thumbnail
+from asim_cvae.runs.export import load_model
 from tests.mmia_files import NAME, level1, light, write_fits
 
 SCORE_FIELDS = {
@@ -31,8 +34,9 @@ SCORE_FIELDS = {
         "noise",
         "purity",
     ),
-    *("classes_represented", "ari", "nmi", "probe_macro_f1", "active_units", "log_px", "kl"),
+    *("classes_represented", "ari", "nmi", "probe_macro_f1", "active_units", "dead", "log_px", "kl", "saved"),
 }
+CLUSTER_FIELDS = {"clusters", "noise", "purity", "classes_represented", "ari", "nmi"}
 PNG = b"\x89PNG"
 
 
@@ -55,14 +59,23 @@ def small(archive: Path, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def trained(run, small: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run of two epochs on the small archive."""
+def training(
+    run, small: list[str], tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, subprocess.CompletedProcess[str]]:
+    """A run of two epochs on the small archive: its folder, and what the command said."""
     folder = tmp_path_factory.mktemp("runs") / "run"
-    run(
+    done = run(
         *("train", "+experiment=relu_lr2e-4", *small, "trainer.max_epochs=2", "data.batch_size=20"),
         f"hydra.run.dir={folder}",
+        fresh=True,
     )
-    return folder
+    return folder, done
+
+
+@pytest.fixture(scope="module")
+def trained(training: tuple[Path, subprocess.CompletedProcess[str]]) -> Path:
+    """The folder of that run."""
+    return training[0]
 
 
 def test_the_run_folder_is_complete(trained: Path) -> None:
@@ -92,12 +105,65 @@ def test_scores_are_of_all_labelled_frames(trained: Path, archive: Path) -> None
     assert labelled.all()
     assert scores["frames"] == len(labelled) == sum(c["size"] for c in scores["clusters"])
     assert latents["mu"].shape == latents["log_sigma"].shape == (len(labelled), 50)
+    np.testing.assert_array_equal(latents["description"], latents["mu"])
     places = list(zip(latents["file"].tolist(), latents["frame"].tolist(), strict=True))
     assert places == sorted(places)
     for cluster in scores["clusters"]:
         members = latents["cluster"] == cluster["cluster"]
         assert cluster["size"] == members.sum()
         assert cluster["counts"] == {name: int((latents["label"][members] == name).sum()) for name in cluster["counts"]}
+
+
+def test_a_run_whose_latents_do_not_vary_says_that_it_is_dead(training) -> None:
+    folder, done = training
+    scores = _scores(folder)
+    varying = (np.load(folder / "latents.npz")["mu"].astype(np.float64).var(axis=0) > 0.01).sum()
+    assert scores["active_units"] == varying == 0  # two epochs are too few to learn from
+    assert scores["dead"] is True
+    told = "dead: no latent varies over the frames"
+    *table, last = done.stdout.strip().splitlines()
+    assert str(folder) in last
+    assert told in last
+    assert told in table[-1]
+
+
+def test_the_saved_clusters_of_a_run_are_those_fitted_on_its_frames(trained: Path) -> None:
+    scores = _scores(trained)
+    assert scores["saved"] == {name: scores[name] for name in CLUSTER_FIELDS}
+    latents = np.load(trained / "latents.npz")
+    np.testing.assert_array_equal(latents["saved_cluster"], latents["cluster"])
+
+
+def test_a_frame_is_in_the_same_saved_cluster_in_every_folder(
+    run, trained: Path, archive: Path, tmp_path: Path
+) -> None:
+    theirs = np.load(trained / "latents.npz")
+    (tmp_path / "files").mkdir()
+    for file in np.unique(theirs["file"])[::2]:
+        shutil.copy(archive / file, tmp_path / "files")
+    table = archive / "GroundTruth_Table.xlsx"
+    places = ("data=mmia", f"data.root={tmp_path / 'files'}", f"data.ground_truth.table={table}")
+    done = run(
+        "score", f"weights={trained}", *places, f"data.store={tmp_path / 's.h5'}", f"out={tmp_path}", "figures=null"
+    )
+    ours = np.load(tmp_path / "latents.npz")
+    here = np.isin(theirs["file"], ours["file"])
+    assert 0 < len(ours["file"]) == here.sum() < len(here)
+    np.testing.assert_array_equal(ours["saved_cluster"], theirs["cluster"][here])
+    scores = _scores(tmp_path)
+    saved = scores["saved"]
+    assert set(saved) == CLUSTER_FIELDS
+    assert saved["clusters"] != scores["clusters"]
+    assert "in the clusters saved with the model:" in done.stdout
+    names = json.loads((trained / "model.json").read_text())["clusters"]["labels"]
+    hits = 0.0
+    for cluster in saved["clusters"]:
+        members = ours["label"][ours["saved_cluster"] == cluster["cluster"]]
+        assert cluster["label"] == names[cluster["cluster"]]
+        share = np.mean([(members == name).mean() for name in cluster["label"].split("/")])
+        assert cluster["certainty"] == pytest.approx(share)
+        hits += share * len(members)
+    assert saved["purity"] == pytest.approx(hits / len(ours["label"]))
 
 
 def test_losses_are_logged_for_both_splits(trained: Path) -> None:
@@ -168,9 +234,14 @@ def test_score_repeats_the_run_s_scores(run, trained: Path, small: list[str], tm
     run("score", f"weights={moved / weights}", *small, f"out={tmp_path / 'out'}", "figures=null")
     assert not (tmp_path / "out" / "figures").exists()
     ours, theirs = _scores(tmp_path / "out"), _scores(trained)
-    assert ours == theirs
     a, b = np.load(tmp_path / "out" / "latents.npz"), np.load(trained / "latents.npz")
-    assert all(np.array_equal(a[name], b[name]) for name in b)
+    expected = dict(b)
+    if weights.endswith(".ckpt"):  # clusters are fitted, and saved, once a training has ended
+        theirs["saved"] = None
+        expected["saved_cluster"] = np.full(len(b["cluster"]), -1)
+    assert ours == theirs
+    assert set(a) == set(expected)
+    assert all(np.array_equal(a[name], expected[name]) for name in expected)
 
 
 def test_the_export_is_all_that_inference_needs(trained: Path) -> None:
@@ -209,6 +280,30 @@ def test_a_damaged_model_is_refused_in_one_line(run, trained: Path, small: list[
         assert done.returncode == 1
         assert "no model of this program" in done.stderr
         assert "Traceback" not in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"centres": [[0.0] * 49], "labels": ["N"]}, r"shape (1, 49), while the model describes a frame by 50 values"),
+        ({"centres": [[float("nan")] * 50], "labels": ["N"]}, "centres that are not finite numbers"),
+    ],
+)
+def test_clusters_of_another_model_are_refused_in_one_line(
+    trained: Path, tmp_path: Path, changes: dict, told: str
+) -> None:
+    shutil.copy(trained / "model.safetensors", tmp_path)
+    description = json.loads((trained / "model.json").read_text())
+    description["clusters"] |= changes
+    path = tmp_path / "model.json"
+    path.write_text(json.dumps(description))
+    with pytest.raises(InputError) as refused:
+        load_model(tmp_path)
+    assert str(refused.value).startswith(f"{path}: clusters: ")
+    assert told in str(refused.value)
+    assert "\n" not in str(refused.value)
+    path.write_text(json.dumps({**description, "clusters": None}))  # as the message advises
+    assert load_model(tmp_path).clusters is None
 
 
 def test_prepare_says_what_it_rejected_and_goes_on(run, tmp_path: Path) -> None:
@@ -251,7 +346,7 @@ def test_training_needs_two_observations(run, tmp_path: Path) -> None:
 
 def test_thesis_weights_on_real_frames(run, reference: Path, tmp_path: Path) -> None:
     name = "Epoch800_LatentSpace50_MaxPooling_WU400_NoDropout_BNBeforeLin_LearningR_2em4"
-    run(
+    done = run(
         *("score", f"weights={reference / 'thesis_weights' / name}.pth", "data=mmia"),
         *(f"data.ground_truth.root={reference / 'mmia_level1'}", f"data.store={tmp_path / 's.h5'}", f"out={tmp_path}"),
     )
@@ -262,6 +357,11 @@ def test_thesis_weights_on_real_frames(run, reference: Path, tmp_path: Path) -> 
     scores = _scores(tmp_path)
     assert scores["data"]["kind"] == "mmia"
     assert (scores["noise"], scores["purity"], scores["ari"]) == (None, None, None)
+    assert scores["saved"] is None  # the thesis published no centres
+    assert latents["saved_cluster"].tolist() == [-1] * 4
+    assert scores["active_units"] == (latents["mu"].astype(np.float64).var(axis=0) > 0.01).sum() > 0
+    assert scores["dead"] is False
+    assert "dead" not in done.stdout
     frames = {f"{path.stem}_frame0" for path in reference.glob("mmia_level1/*")}
     assert {"observation", "reconstruction_edges"} | frames == set(_figures(tmp_path))
 

@@ -35,6 +35,7 @@ def _batches(folder: Path, store: Path, **settings: object) -> list[torch.Tensor
     return [*data.train_dataloader(), *data.val_dataloader()]
 
 
+@pytest.mark.processes
 def test_frames_are_the_same_wherever_they_are_held(folder: Path, tmp_path: Path) -> None:
     held = _batches(folder, tmp_path / "s.h5")
     assert [len(batch) for batch in held] == [4, 4, 4, 4]

@@ -19,7 +19,7 @@ from tests.conftest import EPOCHS, interrupt
 def whole(run, arguments: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run that nothing happened to."""
     folder = tmp_path_factory.mktemp("whole") / "run"
-    run("train", *arguments, f"hydra.run.dir={folder}")
+    run("train", *arguments, f"hydra.run.dir={folder}", fresh=True)
     return folder
 
 

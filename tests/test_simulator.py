@@ -53,6 +53,7 @@ def _rows(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(stream))
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize("form", ["fits", "cdf"])
 def test_same_seed_same_bytes_whatever_the_workers(tmp_path: Path, form: str) -> None:
     wanted = _simulation(observations=14, labelled=8, seed=5, format=form, faults=0.3)
@@ -112,7 +113,7 @@ def test_lengths_are_of_whole_rows_where_rows_can_be_whole() -> None:
 
 
 def test_the_trigger_is_where_light_stands_out(tmp_path: Path) -> None:
-    make_archive(tmp_path, _simulation(observations=20, labelled=0, seed=2, level=0, missing_rows=0.4))
+    make_archive(tmp_path, _simulation(observations=20, labelled=0, seed=2, level=0, missing_rows=0.4), workers=1)
     rows = set()
     for row in _rows(tmp_path / "truth_files.csv"):
         with fits.open(tmp_path / row["file"]) as hdus:
@@ -185,7 +186,7 @@ def test_missing_rows_are_gaps_without_labels(tmp_path: Path) -> None:
 
 
 def test_faults_are_met_by_the_reader(tmp_path: Path) -> None:
-    make_archive(tmp_path, _simulation(observations=40, labelled=2, seed=3, faults=0.9))
+    make_archive(tmp_path, _simulation(observations=40, labelled=2, seed=3, faults=0.9), workers=1)
     rejections: Counter = Counter()
     faults = {row["file"]: row["fault"] for row in _rows(tmp_path / "truth_files.csv")}
     for name, path in discover(tmp_path)[0].items():
@@ -220,7 +221,7 @@ def test_labels_are_in_the_published_proportions() -> None:
 
 
 def test_truth_agrees_with_the_labels_and_the_files(tmp_path: Path) -> None:
-    make_archive(tmp_path, _simulation(observations=12, labelled=8, seed=9))
+    make_archive(tmp_path, _simulation(observations=12, labelled=8, seed=9), workers=1)
     frames, pulses = _rows(tmp_path / "truth_frames.csv"), _rows(tmp_path / "truth.csv")
     labels = read_labels(tmp_path / TABLE_NAME).labels
     truth = {(row["file"], int(row["frame"])): row["class"] for row in frames}
@@ -240,7 +241,7 @@ def test_truth_agrees_with_the_labels_and_the_files(tmp_path: Path) -> None:
 
 
 def test_days_are_the_thesiss(tmp_path: Path) -> None:
-    make_archive(tmp_path, _simulation(observations=12, labelled=4, seed=9))
+    make_archive(tmp_path, _simulation(observations=12, labelled=4, seed=9), workers=1)
     starts = [FileName.parse(path.name) for path in tmp_path.glob("*.fits")]
     unlabelled = [name.start for name in starts if name.observation_id >= 10_004]
     assert len(unlabelled) == 12
@@ -363,6 +364,7 @@ def test_light_scales_into_the_noise() -> None:
     assert not classes[-1][1]
 
 
+@pytest.mark.processes
 def test_the_small_benchmark_is_what_it_was(tmp_path: Path) -> None:
     with initialize_config_dir(str(CONF), version_base="1.3"):
         simulation = instantiate(compose("train").data.simulation)

@@ -253,6 +253,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.processes
 def test_a_killed_build_goes_on_where_it_was(tmp_path: Path) -> None:
     root = tmp_path / "files"
     root.mkdir()

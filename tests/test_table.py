@@ -28,7 +28,7 @@ def _run(folder: Path, experiment: str, seed: int | None, noise: float | None, *
         "protocol": {"clusters": 2, "n_init": 10, "random_state": 0, "latent": "mean"},
         "clusters": clusters, "noise": None if noise is None else {"certainty": noise, "recall": noise / 2},
         "purity": 0.4, "classes_represented": 2, "ari": 0.1 * (seed or 0), "nmi": 0.2, "probe_macro_f1": 0.5,
-        "active_units": 3, "log_px": 1.0, "kl": 2.0, **changes,
+        "active_units": 3, "dead": False, "log_px": 1.0, "kl": 2.0, "saved": None, **changes,
     }  # fmt: skip
     folder.mkdir(parents=True)
     (folder / "scores.json").write_text(json.dumps(scores))
@@ -67,6 +67,7 @@ def test_seeds_stand_beside_the_published_row(run, reference: Path, tmp_path: Pa
     assert {row[1] for row in rows[1:]} == {"4"}
     assert "SIMULATED data small asim_cvae 3" in text
     assert "1 of 3 runs" in text
+    assert "†" not in text
 
     lines = list(csv.DictReader((tmp_path / "simulated_table1.csv").open(newline="")))
     exact = {line["source"]: line for line in lines}
@@ -130,6 +131,23 @@ def test_scores_of_weights_alone_stand_beside_runs(run, tmp_path: Path) -> None:
     text = (tmp_path / "simulated_table1.md").read_text()
     assert [row[2] for row in _cells(text)[2:]] == ["weights", "seed 0", "seed 1", "mean of 2 seeds"]
     assert "Without labels, or diverged: 1 of 3 runs" in text
+
+
+def test_dead_runs_are_marked(run, tmp_path: Path) -> None:
+    for seed, dead in enumerate([False, True]):
+        _run(tmp_path / f"seed{seed}", "mine", seed, 0.5, active_units=0 if dead else 3, dead=dead)
+    run("table", f"runs={tmp_path}", "reference=null")
+    text = (tmp_path / "simulated_table1.md").read_text()
+    assert [row[2] for row in _cells(text)[2:]] == ["seed 0", "seed 1 †", "mean of 2 seeds"]
+    note = "dead: no latent varies over the frames, so its clusters mean nothing: 1 of 2 runs, counted in the means"
+    assert text.splitlines()[-1] == f"† {note}"
+    latex = (tmp_path / "simulated_table1.tex").read_text()
+    assert r"& seed 1 \dag{} &" in latex
+    assert rf"\multicolumn{{10}}{{l}}{{\dag{{}} {note}}}" in latex
+    lines = csv.DictReader((tmp_path / "simulated_table1.csv").open(newline=""))
+    assert [(line["source"], line["dead"]) for line in lines] == [
+        ("seed 0", ""), ("seed 1", "dead"), ("mean of 2 seeds", "")
+    ]  # fmt: skip
 
 
 def test_what_is_no_finished_run_is_excluded_and_named(run, tmp_path: Path) -> None:

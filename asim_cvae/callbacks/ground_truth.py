@@ -15,8 +15,8 @@ from asim_cvae.figures.pictures import Pictures
 from asim_cvae.model.module import CVAEModule
 from asim_cvae.runs.checkpoints import CHECKPOINT_KEY
 from asim_cvae.runs.export import describe_model, export_model, write_results
-from asim_cvae.scoring.evaluation import Evaluation, evaluate, fit_description
-from asim_cvae.scoring.table import format_scores
+from asim_cvae.scoring.evaluation import Evaluation, evaluate, fit_description, score_saved
+from asim_cvae.scoring.table import closing_line, format_scores
 
 log = logging.getLogger(__name__)
 
@@ -51,14 +51,16 @@ class GroundTruthScoring(RunCallback):
         experiment = str(run_info["experiment"])
         fit_description(module, data)
         evaluation = evaluate(module, data, self.run.protocol)
-        export_model(folder, describe_model(module, data.representation, run_info), module, evaluation)
+        clusters = evaluation.clusters_to_save()
+        evaluation = score_saved(evaluation, clusters)
+        export_model(folder, describe_model(module, data.representation, run_info), module, clusters)
         drawn: list[Path] = []
         if self.run.figures is not None:
             pictures = Pictures(evaluation, module, data.representation, experiment)
             drawn = [*pictures.write(folder, self.run.figures), *pictures.write_training_curves(folder)]
-        self._show(trainer, evaluation, {**run_info, **evaluation.scores}, drawn)
+        self._show(trainer, evaluation, evaluation.as_dict(run_info), drawn)
         scores = write_results(folder, evaluation, run_info)  # last: where it is, the run is finished
-        log.info("%s\nscores, latents and figures are in %s", format_scores(scores), folder)
+        log.info("%s\n%s", format_scores(scores), closing_line(scores, folder))
 
     def _show(
         self, trainer: pl.Trainer, evaluation: Evaluation, scores: Mapping[str, Any], pictures: Sequence[Path]

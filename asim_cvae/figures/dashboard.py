@@ -15,13 +15,13 @@ from torch.utils.tensorboard import SummaryWriter
 from asim_cvae.figures.panels import PHOTOMETER_COLOURS
 from asim_cvae.instrument.photometers import FLUX_PER_COUNT
 from asim_cvae.scoring.evaluation import Evaluation
+from asim_cvae.scoring.scores import score_columns
 
 _TOGETHER = {
     "ELBO": ("train/elbo", "val/elbo"),
     "log p(x|z)": ("train/log_px", "val/log_px"),
     "KL": ("train/kl", "val/kl"),
 }
-_SCORES = ("epochs", "purity", "classes_represented", "ari", "nmi", "probe_macro_f1", "active_units", "log_px", "kl")
 _THUMBNAIL = 36  # pixels a side, a third for each photometer
 _FULL_HEIGHT = 200.0  # counts
 
@@ -34,13 +34,15 @@ def add_layout(writer: SummaryWriter) -> None:
 
 def add_scores(logger: TensorBoardLogger, settings: Mapping[str, Any], scores: Mapping[str, Any]) -> None:
     """Settings and scores of a run, for the HPARAMS tab; noise certainty and recall are 0 without a noise cluster."""
-    noise = scores["noise"] or {"certainty": 0.0, "recall": 0.0}
+    known = {column.name: column.value(scores) for column in score_columns()}
+    if scores["purity"] is not None and scores["noise"] is None:  # there are labels, and no cluster is noise
+        known |= {name: 0.0 for name in known if name.startswith("noise_")}
     # Epochs stand among the scores: TensorBoard keeps the settings that it saw first, and a run may be made longer.
-    known = {name: scores[name] for name in _SCORES if scores[name] is not None}
-    if scores["purity"] is not None:  # there are labels
-        known = {"noise_certainty": noise["certainty"], "noise_recall": noise["recall"], **known}
+    known["epochs"] = scores["epochs"]
     params = {name: "none" if value is None else value for name, value in settings.items()}
-    logger.log_hyperparams(params, {f"score/{name}": float(value) for name, value in known.items()})
+    logger.log_hyperparams(
+        params, {f"score/{name}": float(value) for name, value in known.items() if value is not None}
+    )
 
 
 def add_pictures(writer: SummaryWriter, paths: Sequence[Path], step: int) -> None:

@@ -200,7 +200,7 @@ class Pictures:
     def _cluster_names(self) -> dict[int, str]:
         return {
             c.cluster: f"cluster {c.cluster}" + ("" if c.certainty is None else f": {c.label} {percent(c.certainty)} %")
-            for c in self.evaluation.clusters.clusters
+            for c in self.evaluation.scores.clusters
         }
 
 

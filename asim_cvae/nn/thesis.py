@@ -2,10 +2,13 @@
 
 from torch import Tensor
 
+from asim_cvae.base.errors import InputError
 from asim_cvae.nn.contract import Network, Posterior, standard_posterior
 from asim_cvae.nn.decoder import ThesisDecoder
 from asim_cvae.nn.encoder import ThesisEncoder
 from asim_cvae.nn.kernels.bounds import LOG_SIGMA, soft_clamp
+
+_FRAME = (3, 5000)
 
 
 class ThesisNetwork(Network):
@@ -23,16 +26,29 @@ class ThesisNetwork(Network):
         self, latent_dim: int = 50, activation: str = "relu", dropout: float | None = None, bounded: bool = True
     ) -> None:
         super().__init__(latent_dim=latent_dim, activation=activation, dropout=dropout, bounded=bounded)
+        self.latent_dim = latent_dim
         self.bounded = bounded
         self.encoder = ThesisEncoder(latent_dim, activation, dropout)
         self.decoder = ThesisDecoder(latent_dim, activation, input_norm=dropout is None)
 
     def encode(self, x: Tensor) -> Posterior:
-        """Scaled frames (B, 3, 5000) -> q(z|x) of latents (B, latent_dim)."""
+        """Encode scaled frames (B, 3, 5000) to q(z|x) of latents (B, latent_dim).
+
+        Raises:
+            InputError: ``x`` has another shape.
+        """
+        if x.shape[1:] != _FRAME:
+            raise InputError(f"frames have to be (B, 3, 5000), not {tuple(x.shape)}")
         mu, log_sigma = self.encoder(x)
         return standard_posterior(mu, soft_clamp(log_sigma, *LOG_SIGMA) if self.bounded else log_sigma)
 
     def decode(self, z: Tensor) -> tuple[Tensor, Tensor]:
-        """Latents (B, latent_dim) -> log alpha and log beta of a Beta likelihood, (B, 3, 5000) each."""
+        """Decode latents (B, latent_dim) to log alpha and log beta of a Beta likelihood, (B, 3, 5000) each.
+
+        Raises:
+            InputError: ``z`` has another shape.
+        """
+        if z.shape[1:] != (self.latent_dim,):
+            raise InputError(f"latents have to be (B, {self.latent_dim}), not {tuple(z.shape)}")
         log_alpha, log_beta = self.decoder(z)
         return log_alpha, log_beta

@@ -4,7 +4,7 @@ import json
 import logging
 import pickle
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from asim_cvae.nn.contract import Likelihood, Network
 from asim_cvae.runs.checkpoints import CHECKPOINT_KEY
 from asim_cvae.runs.folder import LATENTS, SCORES
 from asim_cvae.runs.thesis import THESIS_REPRESENTATION, load_thesis_weights
+from asim_cvae.scoring.clusters import SavedClusters
 from asim_cvae.scoring.evaluation import Evaluation
 
 log = logging.getLogger(__name__)
@@ -28,16 +29,23 @@ log = logging.getLogger(__name__)
 WEIGHTS = "model.safetensors"
 DESCRIPTION = "model.json"
 
+MAX_LATENT_VALUES = 256
+"""``latents.npz`` holds the latents of networks that have up to as many a frame; what is clustered it always holds."""
+
 _FORMAT = 3
 
 
 @dataclass(frozen=True)
 class TrainedModel:
-    """Weights in their module, in eval mode, the representation of its input, and what is known of its run."""
+    """Weights in their module, in eval mode, the representation of its input, what is known of its run, and clusters.
+
+    Only exports have clusters: they are fitted once a training has ended.
+    """
 
     module: CVAEModule
     representation: Representation
     run_info: Mapping[str, Any]
+    clusters: SavedClusters | None = None
 
 
 def describe_model(module: CVAEModule, representation: Representation, run_info: Mapping[str, Any]) -> dict[str, Any]:
@@ -59,17 +67,13 @@ def _named(part: Network | Likelihood | Representation) -> dict[str, Any]:
     return {TARGET: target_of(part), **part.settings}
 
 
-def export_model(folder: Path, description: Mapping[str, Any], module: CVAEModule, evaluation: Evaluation) -> None:
+def export_model(
+    folder: Path, description: Mapping[str, Any], module: CVAEModule, clusters: SavedClusters | None
+) -> None:
     """Write ``model.safetensors`` and ``model.json``: all that inference needs."""
     with atomic_write(folder / WEIGHTS) as partial:
         save_file({name: value.contiguous().cpu() for name, value in module.state_dict().items()}, partial)
-    clustering = evaluation.clustering
-    clusters = {
-        "latent": evaluation.scores["protocol"]["latent"],
-        "centres": [] if clustering is None else clustering.centres.tolist(),
-        "labels": [cluster.label for cluster in evaluation.clusters.clusters],
-    }
-    write_json(folder / DESCRIPTION, {**description, "clusters": clusters})
+    write_json(folder / DESCRIPTION, {**description, "clusters": None if clusters is None else clusters.as_dict()})
 
 
 def weights_file(path: Path) -> Path:
@@ -102,11 +106,28 @@ def load_model(path: Path, trust: Collection[str] = ()) -> TrainedModel:
         return TrainedModel(load_thesis_weights(path), THESIS_REPRESENTATION, known)
     try:
         state, description = _read_checkpoint(path) if path.suffix == ".ckpt" else _read_export(path)
-        return _build(state, description, trust)
+        model = _build(state, description, trust)
+        clusters = description.get("clusters")
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
     except (OSError, KeyError, TypeError, ValueError, RuntimeError, SafetensorError, pickle.UnpicklingError) as error:
         raise InputError(f"{path}: no model of this program ({first_line(error)})") from error
+    return model if clusters is None else replace(model, clusters=_read_clusters(path, clusters, model))
+
+
+def _read_clusters(path: Path, content: Any, model: TrainedModel) -> SavedClusters:
+    try:
+        return SavedClusters.from_dict(content, _description_size(model))
+    except InputError as error:
+        raise InputError(
+            f'{path.with_suffix(".json")}: clusters: {error}; with "clusters": null the model is read without them'
+        ) from error
+
+
+@torch.inference_mode()
+def _description_size(model: TrainedModel) -> int:
+    """Number of values by which the network describes a frame."""
+    return model.module.describe(torch.zeros(1, *model.representation.shape)).shape[1]
 
 
 def _build(state: Mapping[str, torch.Tensor], description: Mapping[str, Any], trust: Collection[str]) -> TrainedModel:
@@ -133,19 +154,21 @@ def _read_checkpoint(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any
 
 def write_results(folder: Path, evaluation: Evaluation, run_info: Mapping[str, Any]) -> dict[str, Any]:
     """Write ``latents.npz`` and ``scores.json``; the scores as written."""
-    frames = evaluation.frames
+    frames, posterior = evaluation.frames, evaluation.posterior
+    is_small = posterior.mu.shape[1] <= MAX_LATENT_VALUES
     write_npz(
         folder / LATENTS,
         {
-            "mu": evaluation.posterior.mu,
-            "log_sigma": evaluation.posterior.log_sigma,
+            "description": evaluation.latents,
+            **({"mu": posterior.mu, "log_sigma": posterior.log_sigma} if is_small else {}),
             "cluster": evaluation.assignment,
+            "saved_cluster": evaluation.saved_assignment,
             "label": frames.label,
             "file": frames.file,
             "observation_id": frames.observation_id,
             "frame": frames.frame,
         },
     )
-    scores = {**run_info, **evaluation.scores}
+    scores = evaluation.as_dict(run_info)
     write_json(folder / SCORES, scores)
     return scores

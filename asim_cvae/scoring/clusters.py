@@ -1,8 +1,8 @@
 """Latents and labels -> clusters and their scores (Joergensen 2021, 3.5), and what the latents know beyond them."""
 
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,8 +13,9 @@ from sklearn.model_selection import GroupKFold
 from sklearn.neighbors import KNeighborsClassifier
 from threadpoolctl import threadpool_limits
 
-from asim_cvae.base.errors import InputError
+from asim_cvae.base.errors import InputError, first_line
 from asim_cvae.instrument.classes import CLASSES, NOISE
+from asim_cvae.scoring.scores import Cluster, ClusterScores, NoiseCluster
 
 Latents = NDArray[np.floating[Any]]
 """(N, latent_dim)."""
@@ -22,8 +23,13 @@ Latents = NDArray[np.floating[Any]]
 Labels = NDArray[np.str_]
 """(N,) class names."""
 
+LATENTS = ("mean", "sample")
+"""What may stand for a frame: its posterior's mean, or one sample of it."""
+
 PROBE_NEIGHBOURS = 10
 PROBE_FOLDS = 5
+
+_FLOAT32_MAX = float(np.finfo(np.float32).max)  # distances to larger centres would overflow
 
 
 @dataclass(frozen=True)
@@ -36,54 +42,63 @@ class ClusteringProtocol:
     latent: str = "mean"
 
     def __post_init__(self) -> None:
-        if self.latent not in ("mean", "sample"):
+        if self.latent not in LATENTS:
             raise InputError(f"scoring.latent={self.latent}: a frame's latent is its posterior 'mean' or one 'sample'")
 
 
 @dataclass(frozen=True)
 class Clustering:
-    """k-means: the cluster of each latent, (N,), and the centres, (k, latent_dim)."""
+    """Clusters of N latents: the cluster of each, (N,), and the centres, (k, latent_dim)."""
 
     assignment: NDArray[np.int64]
     centres: Latents
 
 
 @dataclass(frozen=True)
-class Cluster:
-    """One cluster: its most frequent class (equal counts joined as HCLA/LCHA) and its share, the certainty.
+class SavedClusters:
+    """Clusters that are part of an exported model, so that a frame is in the same one in every folder.
 
-    ``mdcc`` is the mean Euclidean distance of its members to its centre. Without labels, ``label`` and ``certainty``
-    are None and ``counts`` is empty.
+    ``centres`` is (k, D), float64; ``labels`` has the label of each, None where it was fitted on frames without;
+    ``latent`` says whether posterior means or samples were clustered.
     """
 
-    cluster: int
-    label: str | None
-    certainty: float | None
-    mdcc: float
-    size: int
-    counts: dict[str, int]
-
-
-@dataclass(frozen=True)
-class ClusterScore:
-    """Scores of a clustering; all but ``clusters`` are None without labels.
-
-    ``noise`` is that of the cluster labelled N with the highest certainty: its certainty, and its recall, the share of
-    all N frames that are in it; None where no cluster is labelled N. ``purity`` is the share of frames that are of
-    their cluster's class, ``classes_represented`` the number of classes that label a cluster, ``ari`` and ``nmi`` the
-    adjusted Rand index and the normalised mutual information of clusters and classes.
-    """
-
-    clusters: list[Cluster] = field(default_factory=list)
-    noise: dict[str, float] | None = None
-    purity: float | None = None
-    classes_represented: int | None = None
-    ari: float | None = None
-    nmi: float | None = None
+    centres: Latents
+    labels: tuple[str | None, ...]
+    latent: str
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, for JSON."""
-        return asdict(self)
+        return {"latent": self.latent, "centres": self.centres.tolist(), "labels": list(self.labels)}
+
+    @classmethod
+    def from_dict(cls, content: Mapping[str, Any], size: int) -> "SavedClusters":
+        """Read back what :meth:`as_dict` gave, of a model that describes a frame by ``size`` values.
+
+        Raises:
+            InputError: the values are of another type, shape or number, or not finite.
+        """
+        try:
+            rows, labels, latent = content["centres"], content["labels"], content["latent"]
+            are_numbers = all(type(value) in (int, float) for row in rows for value in row)
+            centres = np.array(rows, dtype=np.float64)
+            names = {name for label in labels if label is not None for name in label.split("/")}
+        except (KeyError, TypeError, AttributeError, OverflowError, ValueError) as error:
+            raise InputError(f"not as this program saves clusters ({first_line(error)})") from error
+        if centres.ndim != 2 or not len(centres) or centres.shape[1] != size:
+            raise InputError(f"centres of shape {centres.shape}, while the model describes a frame by {size} values")
+        if not are_numbers or not (np.abs(centres) <= _FLOAT32_MAX).all():
+            raise InputError("centres that are not finite numbers")
+        if len(labels) != len(centres) or not names <= set(CLASSES):
+            raise InputError(f"{len(centres)} centres need a label each, of {', '.join(CLASSES)}, or null")
+        if latent not in LATENTS:
+            raise InputError(f"latent is to be one of {', '.join(LATENTS)}")
+        return cls(centres, tuple(labels), latent)
+
+
+def assign_to_nearest(latents: Latents, centres: Latents) -> NDArray[np.int64]:
+    """The nearest centre to each latent, (N,), by Euclidean distance; of equally near ones the first."""
+    distances = [np.linalg.norm(latents.astype(np.float64) - centre, axis=1) for centre in centres]
+    return np.asarray(np.argmin(distances, axis=0), dtype=np.int64)
 
 
 def cluster_latents(latents: Latents, protocol: ClusteringProtocol) -> Clustering:
@@ -94,46 +109,68 @@ def cluster_latents(latents: Latents, protocol: ClusteringProtocol) -> Clusterin
     kmeans = KMeans(clusters, n_init=protocol.n_init, random_state=protocol.random_state)
     with threadpool_limits(1):  # sums in one order: the same clusters on any number of cores
         kmeans.fit(np.ascontiguousarray(latents, dtype=np.float64))
-    return Clustering(kmeans.labels_.astype(np.int64), kmeans.cluster_centers_)
+    # By the same function as saved centres are read with: a run's own frames are where their saved clusters have them.
+    return Clustering(assign_to_nearest(latents, kmeans.cluster_centers_), kmeans.cluster_centers_)
 
 
-def score_clusters(latents: Latents, clustering: Clustering, labels: Labels | None) -> ClusterScore:
-    """Score a clustering of latents against the frames' labels, if there are any."""
-    clusters = [
-        _describe(cluster, latents[members], centre, None if labels is None else labels[members])
-        for cluster, centre in enumerate(clustering.centres)
-        if (members := clustering.assignment == cluster).any()
-    ]
+def score_clusters(
+    latents: Latents, clustering: Clustering, labels: Labels | None, saved_labels: Sequence[str | None] | None = None
+) -> ClusterScores:
+    """Score a clustering of latents against the frames' labels, if there are any.
+
+    Args:
+        latents: (N, latent_dim).
+        clustering: of these latents.
+        labels: (N,), None where the frames have none.
+        saved_labels: of each centre, (k,); where not given, a cluster is labelled by its most frequent class.
+    """
+    clusters = []
+    for number, centre in enumerate(clustering.centres):
+        members = clustering.assignment == number
+        size = int(members.sum())
+        if size:
+            counts = {} if labels is None else _counts(labels[members])
+            label = _most_frequent(counts) if saved_labels is None else saved_labels[number]
+            certainty = _hits(label, counts) / size if label and counts else None
+            mdcc = float(np.linalg.norm(latents[members] - centre, axis=1).mean())
+            clusters.append(Cluster(number, label, certainty, mdcc, size, counts))
     if labels is None or not clusters:
-        return ClusterScore(clusters)
-    return ClusterScore(
+        return ClusterScores(clusters)
+    names = [cluster.label for cluster in clusters if cluster.label]
+    is_labelled = len(names) == len(clusters)
+    return ClusterScores(
         clusters=clusters,
         noise=_noise(clusters),
-        purity=sum(max(c.counts.values()) for c in clusters) / len(labels),
-        classes_represented=len({name for c in clusters for name in (c.label or "").split("/")}),
+        purity=sum(_hits(c.label, c.counts) for c in clusters if c.label) / len(labels) if is_labelled else None,
+        classes_represented=len({name for label in names for name in label.split("/")}) if is_labelled else None,
         ari=float(adjusted_rand_score(labels, clustering.assignment)),
         nmi=float(normalized_mutual_info_score(labels, clustering.assignment)),
     )
 
 
-def _describe(number: int, members: Latents, centre: Latents, labels: Labels | None) -> Cluster:
-    mdcc = float(np.linalg.norm(members - centre, axis=1).mean())
-    if labels is None:
-        return Cluster(number, None, None, mdcc, len(members), {})
+def _counts(labels: Labels) -> dict[str, int]:
     found = Counter(labels.tolist())
-    counts = {name: found[name] for name in CLASSES}
-    most = max(counts.values())
-    label = "/".join(name for name in CLASSES if counts[name] == most)
-    return Cluster(number, label, most / len(members), mdcc, len(members), counts)
+    return {name: found[name] for name in CLASSES}
 
 
-def _noise(clusters: Sequence[Cluster]) -> dict[str, float] | None:
+def _most_frequent(counts: Mapping[str, int]) -> str | None:
+    """The class with the highest count, equal ones joined; None without counts."""
+    return "/".join(name for name in counts if counts[name] == max(counts.values())) or None
+
+
+def _hits(label: str, counts: Mapping[str, int]) -> float:
+    """Frames of the label's class, the mean over its classes where it is a joined one."""
+    names = label.split("/")
+    return sum(counts[name] for name in names) / len(names)
+
+
+def _noise(clusters: Sequence[Cluster]) -> NoiseCluster | None:
     noisy = [cluster for cluster in clusters if cluster.label == NOISE]
     if not noisy:
         return None
     best = max(noisy, key=lambda cluster: (cluster.certainty or 0.0, cluster.size))
     total = sum(cluster.counts[NOISE] for cluster in clusters)
-    return {"certainty": best.certainty or 0.0, "recall": best.counts[NOISE] / total}
+    return NoiseCluster(best.certainty, best.counts[NOISE] / total if total else None)
 
 
 def probe_macro_f1(latents: Latents, labels: Labels, groups: NDArray[Any]) -> float | None:

@@ -1,8 +1,8 @@
 """Encode frames with a trained module and score what comes out."""
 
 import logging
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -18,11 +18,13 @@ from asim_cvae.nn.contract import standard_posterior
 from asim_cvae.scoring.clusters import (
     Clustering,
     ClusteringProtocol,
-    ClusterScore,
+    SavedClusters,
+    assign_to_nearest,
     cluster_latents,
     probe_macro_f1,
     score_clusters,
 )
+from asim_cvae.scoring.scores import ClusterScores, Scores
 
 log = logging.getLogger(__name__)
 
@@ -43,19 +45,52 @@ class FramePosteriors:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Scored frames, what they were encoded to, and the scores."""
+    """Scored frames, what they were encoded to, their clusters, and the scores.
+
+    ``clustering`` holds the clusters that were fitted on these frames, None where there are none or their latents are
+    not finite; ``saved`` the clusters that were saved with the model, as these frames lie in them.
+    """
 
     frames: ScoredFrames
     posterior: FramePosteriors
     latents: NDArray[np.float32]
     clustering: Clustering | None
-    clusters: ClusterScore
-    scores: dict[str, Any]
+    scores: Scores
+    protocol: ClusteringProtocol
+    device: str
+    saved: Clustering | None = None
 
     @property
     def assignment(self) -> NDArray[np.int64]:
-        """Cluster of each frame, -1 where there is none."""
-        return np.full(len(self.latents), -1) if self.clustering is None else self.clustering.assignment
+        """Fitted cluster of each frame, -1 where there is none."""
+        return self._assignment(self.clustering)
+
+    @property
+    def saved_assignment(self) -> NDArray[np.int64]:
+        """Saved cluster of each frame, -1 where there is none."""
+        return self._assignment(self.saved)
+
+    def _assignment(self, clustering: Clustering | None) -> NDArray[np.int64]:
+        return np.full(len(self.latents), -1) if clustering is None else clustering.assignment
+
+    def clusters_to_save(self) -> SavedClusters | None:
+        """The fitted clusters with their labels, for the model's export."""
+        if self.clustering is None:
+            return None
+        labels = {cluster.cluster: cluster.label for cluster in self.scores.clusters}
+        centres = self.clustering.centres
+        return SavedClusters(centres, tuple(labels.get(number) for number in range(len(centres))), self.protocol.latent)
+
+    def as_dict(self, run_info: Mapping[str, Any]) -> dict[str, Any]:
+        """The content of ``scores.json``; ``run_info`` has experiment, seed, epochs, restarts."""
+        return {
+            **run_info,
+            "frames": len(self.latents),
+            "device": self.device,
+            "data": dict(self.frames.data),
+            "protocol": asdict(self.protocol),
+            **self.scores.as_dict(),
+        }
 
 
 @torch.inference_mode()
@@ -111,8 +146,7 @@ def reconstruct(module: CVAEModule, x: Tensor, representation: Representation) -
 def evaluate(module: CVAEModule, datamodule: MMIADataModule, protocol: ClusteringProtocol) -> Evaluation:
     """Encode the datamodule's scored frames, cluster their latents and score the clusters.
 
-    ``scores`` lacks what only the caller knows: experiment, seed, epochs, restarts. Latents that are not finite, of a
-    network that diverged, are not clustered, and every score is None.
+    Latents that are not finite, of a network that diverged, are not clustered, and every score is None.
     """
     frames = datamodule.scored_frames()
     log.info("encoding and scoring: %d frames", len(frames.file))
@@ -123,20 +157,31 @@ def evaluate(module: CVAEModule, datamodule: MMIADataModule, protocol: Clusterin
     labels = frames.labels
     finite = bool(np.isfinite(latents).all())
     clustering = cluster_latents(latents, protocol) if finite and len(latents) else None
-    clusters = score_clusters(latents, clustering, labels) if clustering else ClusterScore()
-    scores = {
-        "frames": len(latents),
-        "device": module.device.type,
-        "data": dict(frames.data),
-        "protocol": {"clusters": protocol.clusters, "n_init": protocol.n_init, "random_state": protocol.random_state,
-                     "latent": protocol.latent},
-        **clusters.as_dict(),
-        "probe_macro_f1": probe_macro_f1(latents, labels, frames.file) if clustering and labels is not None else None,
-        "active_units": active_units(torch.from_numpy(posterior.mu)) if finite else None,
-        "log_px": _mean(posterior.log_px),
-        "kl": _mean(posterior.kl),
-    }  # fmt: skip
-    return Evaluation(frames, posterior, latents, clustering, clusters, scores)
+    clusters = score_clusters(latents, clustering, labels) if clustering else ClusterScores()
+    active = active_units(torch.from_numpy(posterior.mu)) if finite else None
+    scores = Scores(
+        **vars(clusters),
+        probe_macro_f1=probe_macro_f1(latents, labels, frames.file) if clustering and labels is not None else None,
+        active_units=active,
+        dead=active == 0 if finite and len(latents) > 1 else None,
+        log_px=_mean(posterior.log_px),
+        kl=_mean(posterior.kl),
+    )
+    return Evaluation(frames, posterior, latents, clustering, scores, protocol, module.device.type)
+
+
+def score_saved(evaluation: Evaluation, clusters: SavedClusters | None) -> Evaluation:
+    """Assign the frames to the centres that were saved with their model, and score these clusters, too.
+
+    Frames are assigned by their descriptions, even where samples were clustered: a sample depends on what else is
+    encoded. Nothing is assigned where latents are not finite, or where the model has no clusters.
+    """
+    if clusters is None or evaluation.clustering is None:
+        return evaluation
+    described = evaluation.posterior.description
+    saved = Clustering(assign_to_nearest(described, clusters.centres), clusters.centres)
+    scores = score_clusters(described, saved, evaluation.frames.labels, clusters.labels)
+    return replace(evaluation, saved=saved, scores=replace(evaluation.scores, saved=scores))
 
 
 def _sample(mu: Tensor, log_sigma: Tensor, protocol: ClusteringProtocol) -> NDArray[np.float32]:

@@ -1,36 +1,57 @@
 """Scores as text."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from math import copysign, trunc
+from pathlib import Path
 from typing import Any
+
+from asim_cvae.scoring.scores import ClusterScores, ScoreColumn, score_columns
+
+DEAD = "dead: no latent varies over the frames, so its clusters mean nothing"
+"""Said of a run wherever its scores stand."""
 
 
 def format_scores(scores: Mapping[str, Any]) -> str:
-    """The content of a ``scores.json`` as a table for the terminal; certainties are cut to whole percents."""
+    """The content of a ``scores.json`` as a table for the terminal; shares are cut to the places that are shown.
+
+    Clusters that were saved with the model have a table of their own where they are not those fitted on the frames.
+    """
     lines = [
         f"{scores['experiment']} (seed {scores['seed']}, {scores['epochs']} epochs) on {scores['frames']} frames of "
         f"{describe_data(scores['data'])}",
-        f"{'cluster':>7}  {'class':<10} {'certainty':>9}  {'MDCC':>6}  {'frames':>6}",
+        *_clusters(scores, score_columns()),
     ]
+    saved = scores["saved"]
+    if saved is not None and any(saved[name] != scores[name] for name in saved):
+        lines += ["in the clusters saved with the model:", *_clusters(saved, score_columns(ClusterScores))]
+    if scores["clusters"] and scores["ari"] is None:
+        lines.append("no labels: clusters cannot be scored")
+    if scores["dead"]:
+        lines.append(DEAD)
+    return "\n".join(lines)
+
+
+def closing_line(scores: Mapping[str, Any], folder: Path) -> str:
+    """The last line of a command that scored: where everything is, and whether the run is dead."""
+    place = f"scores, latents and figures are in {folder}"
+    return f"{place} ({DEAD})" if scores["dead"] else place
+
+
+def _clusters(scores: Mapping[str, Any], columns: Sequence[ScoreColumn]) -> Iterator[str]:
+    """A line a cluster, and the scores that there are."""
+    yield f"{'cluster':>7}  {'class':<10} {'certainty':>9}  {'MDCC':>6}  {'frames':>6}"
     for cluster in scores["clusters"]:
         certainty = "-" if cluster["certainty"] is None else f"{percent(cluster['certainty'])} %"
         label = cluster["label"] or "-"
-        lines.append(
-            f"{cluster['cluster']:>7}  {label:<10} {certainty:>9}  {cluster['mdcc']:>6.2f}  {cluster['size']:>6}"
-        )
-    noise = scores["noise"]
-    if noise is not None:
-        lines.append(
-            f"best noise cluster: {percent(noise['certainty'])} % noise, {percent(noise['recall'])} % of all noise"
-        )
-    elif scores["purity"] is not None:
-        lines.append("no cluster is noise")
-    else:
-        lines.append("no labels: clusters have no classes")
-    names = ("purity", "ari", "nmi", "probe_macro_f1", "active_units", "log_px", "kl")
-    known = [(name, scores[name]) for name in names if scores[name] is not None]
-    lines.append("  ".join(f"{name} {value:.4g}" for name, value in known))
-    return "\n".join(lines)
+        yield f"{cluster['cluster']:>7}  {label:<10} {certainty:>9}  {cluster['mdcc']:>6.2f}  {cluster['size']:>6}"
+    if not scores["clusters"]:
+        yield "no clusters: there are no frames, or their latents are not finite"
+    elif scores["ari"] is not None and scores["noise"] is None:
+        yield "no cluster is noise"
+    values = [(column, column.value(scores)) for column in columns]
+    known = [f"{column.heading} {cut_digits(v, column.places)}" for column, v in values if v is not None]
+    if known:
+        yield "  ".join(known)
 
 
 def is_simulated(data: Mapping[str, str]) -> bool:
@@ -49,6 +70,7 @@ def percent(share: float) -> int:
     return int(100 * share + 1e-9)
 
 
-def two_digits(score: float) -> str:
-    """A score with two digits, cut as percents are: a share of 0.876 is 87 % and 0.87."""
-    return f"{trunc(100 * score + copysign(1e-9, score)) / 100 + 0.0:.2f}"
+def cut_digits(value: float, places: int) -> str:
+    """A value with some decimal places, cut as percents are: a share of 0.876 is 87 % and 0.87."""
+    scale = 10**places
+    return f"{trunc(scale * value + copysign(1e-9, value)) / scale + 0.0:.{places}f}"

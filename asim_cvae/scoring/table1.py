@@ -10,16 +10,16 @@ from typing import Any
 from asim_cvae.base.markdown import markdown_table
 from asim_cvae.instrument.classes import NOISE
 from asim_cvae.scoring.published import PublishedRow
-from asim_cvae.scoring.table import describe_data, is_simulated, percent, two_digits
+from asim_cvae.scoring.scores import ScoreColumn, score_columns
+from asim_cvae.scoring.table import DEAD, cut_digits, describe_data, is_simulated, percent
 
-SCORES = {
-    "noise_certainty": "noise certainty",
-    "noise_recall": "noise recall",
-    "ari": "ARI",
-    "nmi": "NMI",
-    "probe_macro_f1": "probe F1",
-}
-"""What is compared beyond the clusters, as in ``scores.json``, and as headed."""
+DEAD_MARK = "†"
+"""Stands beside a run whose latents are all dead, and before the note that says so."""
+
+
+def table1_columns() -> list[ScoreColumn]:
+    """What is compared beyond the clusters."""
+    return [column for column in score_columns() if column.in_table1]
 
 
 @dataclass(frozen=True)
@@ -38,10 +38,13 @@ class Run:
 
     @property
     def compared(self) -> dict[str, float | None]:
-        """Its ``SCORES``, None where it has no such score."""
-        noise = self.scores["noise"] or {}
-        flat = {"noise_certainty": noise.get("certainty"), "noise_recall": noise.get("recall"), **self.scores}
-        return {name: flat[name] for name in SCORES}
+        """Its scores by the names of :func:`table1_columns`, None where it has no such score."""
+        return {column.name: column.value(self.scores) for column in table1_columns()}
+
+    @property
+    def is_dead(self) -> bool:
+        """Whether none of its latents varies over frames."""
+        return bool(self.scores["dead"])
 
 
 @dataclass(frozen=True)
@@ -67,6 +70,7 @@ class Line:
     spread: Mapping[str, float | None] = field(default_factory=dict)
     counted: Mapping[str, str] = field(default_factory=dict)
     """Of a mean, how many of the seeds have the score, where not all do."""
+    is_dead: bool = False
 
 
 @dataclass(frozen=True)
@@ -77,6 +81,8 @@ class Table:
     notes: Sequence[str]
     excluded: Sequence[str]
     """Runs that are another's repetition."""
+    footnote: str | None = None
+    """What the mark beside dead runs means, where there are any."""
 
 
 def build_table(runs: Sequence[Run], published: Sequence[PublishedRow]) -> Table:
@@ -101,7 +107,7 @@ def build_table(runs: Sequence[Run], published: Sequence[PublishedRow]) -> Table
         if len(seeded) > 1:
             lines.append(_mean_line(key[0], seeded))
     counted = [run for members in groups.values() for run in members.values()]
-    return Table(lines, list(_notes(counted, published)), excluded)
+    return Table(lines, list(_notes(counted, published)), excluded, _footnote(counted))
 
 
 def _known_as(row: PublishedRow) -> tuple[str, str]:
@@ -132,8 +138,7 @@ def _published_line(row: PublishedRow) -> Line:
     cells = [
         Cell(c.label, c.certainty / 100, c.mdcc, c.label == NOISE and c.certainty / 100 == best) for c in row.clusters
     ]
-    scores = {**dict.fromkeys(SCORES), "noise_certainty": best}
-    return Line(row.experiment, "published", row.epochs, "MMIA data of the thesis", cells, scores)
+    return Line(row.experiment, "published", row.epochs, "MMIA data of the thesis", cells, {"noise_certainty": best})
 
 
 def _run_line(name: str, run: Run) -> Line:
@@ -142,12 +147,13 @@ def _run_line(name: str, run: Run) -> Line:
     cells = [Cell(c["label"] or "-", c["certainty"], c["mdcc"], c is best) for c in run.scores["clusters"]]
     seed = run.scores["seed"]
     source = "weights" if seed is None else f"seed {seed}"
-    return Line(name, source, run.scores["epochs"] or 0, run.data, cells, run.compared)
+    return Line(name, source, run.scores["epochs"] or 0, run.data, cells, run.compared, is_dead=run.is_dead)
 
 
 def _mean_line(name: str, runs: Sequence[Run]) -> Line:
     """Means and standard deviations over the seeds that have a score."""
-    values = {key: [v for run in runs if (v := run.compared[key]) is not None] for key in SCORES}
+    compared = [run.compared for run in runs]
+    values = {name: [v for scores in compared if (v := scores[name]) is not None] for name in compared[0]}
     return Line(
         name,
         f"mean of {len(runs)} seeds",
@@ -177,16 +183,25 @@ def _notes(runs: Sequence[Run], published: Sequence[PublishedRow]) -> Iterator[s
         yield f"Without labels, or diverged: {len(runs) - len(labelled)} of {len(runs)} runs"
 
 
+def _footnote(runs: Sequence[Run]) -> str | None:
+    dead = sum(run.is_dead for run in runs)
+    if not dead:
+        return None
+    return f"{DEAD_MARK} {DEAD}: {dead} of {len(runs)} runs, counted in the means"
+
+
 def as_markdown(table: Table) -> str:
     """A table in pipes, the best noise clusters bold."""
-    head, rows = _cells(table, lambda text: f"**{text}**", "± ")
-    return "\n".join([*(f"{note}.  " for note in table.notes), "", *markdown_table(head, rows), ""])
+    footnote = [] if table.footnote is None else ["", table.footnote]
+    head, rows = _cells(table, lambda text: f"**{text}**", "± ", lambda text: text.replace("|", r"\|"))
+    return "\n".join([*(f"{note}.  " for note in table.notes), "", *markdown_table(head, rows), *footnote, ""])
 
 
 def as_latex(table: Table) -> str:
     """A tabular for any class, the best noise clusters bold."""
     head, rows = _cells(table, lambda text: rf"\textbf{{{text}}}", r"$\pm$ ", _latex)
     body = [rf"{' & '.join(row)} \\" for row in rows]
+    below = [] if table.footnote is None else [rf"\multicolumn{{{len(head)}}}{{l}}{{{_latex(table.footnote)}}} \\"]
     return "\n".join(
         [
             *(f"% {note}." for note in table.notes),
@@ -196,6 +211,7 @@ def as_latex(table: Table) -> str:
             r"\hline",
             *body,
             r"\hline",
+            *below,
             r"\end{tabular}",
             "",
         ]
@@ -205,21 +221,23 @@ def as_latex(table: Table) -> str:
 def _latex(text: str) -> str:
     for character in r"&%$#_{}":
         text = text.replace(character, rf"\{character}")
-    return text
+    return text.replace(DEAD_MARK, r"\dag{}")
 
 
 def _cells(
-    table: Table, bold: Callable[[str], str], plus_minus: str, escape: Callable[[str], str] = str
+    table: Table, bold: Callable[[str], str], plus_minus: str, escape: Callable[[str], str]
 ) -> tuple[list[str], list[list[str]]]:
     clusters = max((len(line.clusters) for line in table.lines), default=0)
     several = len({line.data for line in table.lines if line.source != "published"}) > 1
+    columns = table1_columns()
     head = ["experiment", "epochs", "source", *(["data"] if several else []),
-            *(f"cluster {k}" for k in range(clusters)), *SCORES.values()]  # fmt: skip
+            *(f"cluster {k}" for k in range(clusters)), *(column.heading for column in columns)]  # fmt: skip
     rows = []
     for line in table.lines:
         cells = [_cluster(cell, bold, escape) for cell in line.clusters] + [""] * (clusters - len(line.clusters))
-        scores = [_score(line, name, plus_minus) for name in SCORES]
-        told = [line.experiment, str(line.epochs or "-"), line.source, *([line.data] if several else [])]
+        scores = [_score(line, column, plus_minus) for column in columns]
+        source = f"{line.source} {DEAD_MARK}" if line.is_dead else line.source
+        told = [line.experiment, str(line.epochs or "-"), source, *([line.data] if several else [])]
         rows.append([*map(escape, told), *cells, *scores])
     return [escape(name) for name in head], rows
 
@@ -230,29 +248,32 @@ def _cluster(cell: Cell, bold: Callable[[str], str], escape: Callable[[str], str
     return bold(text) if cell.best else text
 
 
-def _score(line: Line, name: str, plus_minus: str) -> str:
-    value, spread = line.scores[name], line.spread.get(name)
+def _score(line: Line, column: ScoreColumn, plus_minus: str) -> str:
+    value, spread = line.scores.get(column.name), line.spread.get(column.name)
     if value is None:
         return "-"
-    counted = f" ({line.counted[name]})" if name in line.counted else ""
-    return two_digits(value) + ("" if spread is None else f" {plus_minus}{spread:.2f}") + counted
+    counted = f" ({line.counted[column.name]})" if column.name in line.counted else ""
+    around = "" if spread is None else f" {plus_minus}{spread:.{column.places}f}"
+    return cut_digits(value, column.places) + around + counted
 
 
 def as_csv(table: Table) -> str:
     """Exact fractions: a row a line, the spread of means in columns of its own."""
     clusters = max((len(line.clusters) for line in table.lines), default=0)
+    names = [column.name for column in table1_columns()]
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(
-        ["experiment", "epochs", "source", "data",
+        ["experiment", "epochs", "source", "data", "dead",
          *(f"cluster{k}_{what}" for k in range(clusters) for what in ("class", "certainty", "mdcc")),
-         *SCORES, *(f"{name}_sd" for name in SCORES)]
+         *names, *(f"{name}_sd" for name in names)]
     )  # fmt: skip
     for line in table.lines:
+        told = [line.experiment, line.epochs or "", line.source, line.data, "dead" if line.is_dead else ""]
         cells = [value for c in line.clusters for value in (c.label, c.certainty, c.mdcc)]
         cells += [""] * (3 * clusters - len(cells))
-        values = [_known(line.scores.get(name)) for name in SCORES] + [_known(line.spread.get(name)) for name in SCORES]
-        writer.writerow([line.experiment, line.epochs or "", line.source, line.data, *cells, *values])
+        values = [_known(found.get(name)) for found in (line.scores, line.spread) for name in names]
+        writer.writerow([*told, *cells, *values])
     return stream.getvalue()
 
 

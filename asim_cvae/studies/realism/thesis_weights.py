@@ -9,9 +9,10 @@ import torch
 
 from asim_cvae.base.progress import track
 from asim_cvae.runs.thesis import THESIS_REPRESENTATION, load_thesis_weights
-from asim_cvae.scoring.clusters import ClusteringProtocol, ClusterScore, cluster_latents, score_clusters
+from asim_cvae.scoring.clusters import ClusteringProtocol, cluster_latents, score_clusters
 from asim_cvae.scoring.evaluation import describe_frames
 from asim_cvae.scoring.published import PUBLISHED_TABLE, PublishedRow, read_published
+from asim_cvae.scoring.scores import ClusterScores
 from asim_cvae.scoring.table import percent
 from asim_cvae.studies.realism.samples import SimulatedFrames
 
@@ -118,7 +119,7 @@ def _batches(frames: SimulatedFrames) -> list[torch.Tensor]:
     return [scaled[first : first + _BATCH] for first in range(0, len(scaled), _BATCH)]
 
 
-def _outcome(score: ClusterScore) -> Outcome:
+def _outcome(score: ClusterScores) -> Outcome:
     certainties = sorted((percent(c.certainty or 0.0) for c in score.clusters), reverse=True)
     return Outcome(float(np.mean([c.mdcc for c in score.clusters])), tuple(certainties))
 

@@ -1,0 +1,69 @@
+"""``python -m asim_cvae``, or ``asim-cvae``: list the commands, or run one of them."""
+
+import ast
+import difflib
+import runpy
+import sys
+from pathlib import Path
+
+import asim_cvae
+
+
+def main() -> None:
+    """List the commands, or run the one that the first argument names."""
+    name = sys.argv[1] if len(sys.argv) > 1 else "--help"
+    if name in ("-h", "--help"):
+        print(usage())
+    elif name == "--version":
+        print(asim_cvae.__version__)
+    else:
+        run(name)
+
+
+def run(name: str) -> None:
+    """Run a command as ``python -m asim_cvae.NAME`` does, with the arguments that follow its name.
+
+    Raises:
+        SystemExit: there is no such command; one line says so and proposes another.
+    """
+    known = commands()
+    if name not in known:
+        close = difflib.get_close_matches(name, known, n=1)
+        advice = f"did you mean {close[0]}?" if close else f"the commands are {', '.join(known)}"
+        sys.exit(f"asim-cvae: there is no command {name}; {advice}")
+    del sys.argv[1]
+    # Training on several devices starts further processes by the main module's name: that has to be the command's.
+    runpy.run_module(f"asim_cvae.{name}", run_name="__main__", alter_sys=True)
+
+
+def usage() -> str:
+    """Return what the program is for and a line for each command."""
+    known = commands()
+    width = max(map(len, known))
+    lines = (f"  {name:{width}}  {description}" for name, description in known.items())
+    return "\n".join([asim_cvae.__doc__ or "", "", _USAGE, "", *lines])
+
+
+_USAGE = """\
+  asim-cvae COMMAND [SETTING=VALUE ...]    run a command, as python -m asim_cvae.COMMAND does
+  asim-cvae COMMAND --help                 show its settings
+  asim-cvae --version                      show the version"""
+
+
+def commands() -> dict[str, str]:
+    """Return each command's one-line description by its name.
+
+    A command is a module at the top of the package whose docstring begins with its call and its description:
+    "``python -m asim_cvae.NAME``: DESCRIPTION." The modules are read, not imported: torch takes seconds to import.
+    """
+    found = {}
+    for path in sorted(Path(__file__).parent.glob("*.py")):
+        first_line = (ast.get_docstring(ast.parse(path.read_bytes())) or "").partition("\n")[0]
+        call, _, description = first_line.partition(": ")
+        if call == f"``python -m asim_cvae.{path.stem}``":
+            found[path.stem] = description.rstrip(".").replace("``", "")
+    return found
+
+
+if __name__ == "__main__":
+    main()
