@@ -1,7 +1,9 @@
 """The commands, run as a user runs them."""
 
 import csv
+import hashlib
 import json
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -10,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 from matplotlib.image import imread
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.hparams.metadata import SESSION_START_INFO_TAG
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
@@ -178,6 +180,21 @@ def test_losses_are_logged_for_both_splits(trained: Path) -> None:
         assert float(row["val/elbo"]) == pytest.approx(parts, rel=1e-5)
 
 
+def test_without_a_terminal_a_line_is_logged_for_each_epoch_and_no_bar_drawn(training) -> None:
+    folder, done = training
+    logged = (folder / "train.log").read_text()
+    for told in (done.stdout, logged):
+        lines = re.findall(r"epoch (\d) of 2: train ELBO (\S+), val ELBO (\S+), \S+ s, \S+ s left\n", told)
+        assert [int(number) for number, *_ in lines] == [1, 2]
+        with (folder / "metrics.csv").open() as stream:
+            for (_, *values), row in zip(lines, csv.DictReader(stream), strict=True):
+                assert values == [f"{float(row[name]):,.1f}" for name in ("train/elbo", "val/elbo")]
+        places = [told.index(doing) for doing in ("reading: ", "epoch 1 of 2", "encoding and scoring: ", "drawing: ")]
+        assert places == sorted(places)
+    assert not {"\r", "\x1b"} & {*done.stdout, *done.stderr}
+    assert len(logged) < 4000
+
+
 def test_pictures_of_simulated_data_say_so(trained: Path) -> None:
     figures = _figures(trained)
     clusters = {f"cluster{c['cluster']}_sample" for c in _scores(trained)["clusters"]}
@@ -239,9 +256,39 @@ def test_score_repeats_the_run_s_scores(run, trained: Path, small: list[str], tm
     if weights.endswith(".ckpt"):  # clusters are fitted, and saved, once a training has ended
         theirs["saved"] = None
         expected["saved_cluster"] = np.full(len(b["cluster"]), -1)
+    file = moved / ("model.safetensors" if weights == "." else weights)
+    digest = hashlib.sha256(file.read_bytes()).hexdigest()
+    assert ours.pop("weights") == {"path": str(file), "sha256": digest[:8]}
+    assert f"data.store={ours.pop('store')}" in small
     assert ours == theirs
     assert set(a) == set(expected)
     assert all(np.array_equal(a[name], expected[name]) for name in expected)
+
+
+def test_score_writes_over_the_same_scores_alone(run, trained: Path, small: list[str], tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    score = ("score", f"weights={trained}", *small, f"out={out}", "figures=null")
+    run(*score)
+    before = (out / "scores.json").read_bytes()
+    run(*score)
+    assert (out / "scores.json").read_bytes() == before
+    (tmp_path / "other").mkdir()
+    for name in ("model.safetensors", "model.json"):
+        shutil.copy(trained / name, tmp_path / "other")
+    weights = load_file(trained / "model.safetensors")
+    save_file({name: value + 1 for name, value in weights.items()}, tmp_path / "other" / "model.safetensors")
+    for other, told in (
+        ([f"weights={tmp_path / 'other'}"], "other weights"),
+        (["scoring.clusters=4"], "other protocol"),
+        ([f"weights={tmp_path / 'other'}", "scoring.clusters=4"], "other weights and protocol"),
+        (["data.ground_truth.table=null", f"data.store={tmp_path / 's.h5'}"], "other data"),
+    ):
+        done = run(*score, *other, check=False)
+        assert done.returncode == 1
+        assert done.stderr == f"score: out={out}: holds scores of {told}; choose another folder\n"
+        assert (out / "scores.json").read_bytes() == before
+    (out / "scores.json").write_text('{"frames": 3}')
+    assert "not the scores of weights" in run(*score, check=False).stderr
 
 
 def test_the_export_is_all_that_inference_needs(trained: Path) -> None:
@@ -312,6 +359,9 @@ def test_prepare_says_what_it_rejected_and_goes_on(run, tmp_path: Path) -> None:
     done = run("prepare", "data=mmia", f"data.root={tmp_path}", f"data.store={tmp_path / 's.h5'}")
     assert "rejected broken.cdf: neither FITS nor CDF by its content" in done.stdout
     assert "3 frames of 1 observations" in done.stdout
+    again = run("prepare", "data=mmia", f"data.root={tmp_path}", f"data.store={tmp_path / 's.h5'}")
+    assert again.stdout.count("\n") == 1
+    assert "0 files read now, 1 rejected" in again.stdout
     assert "Traceback" not in done.stderr
 
 

@@ -34,7 +34,7 @@ def test_a_sweep_runs_on_several_nodes(archive: Path, tmp_path: Path) -> None:
     finally:
         cluster.shutdown()
     assert done.returncode == 1, done.stdout + done.stderr
-    assert "seed=-1: a seed is 0 or more" in done.stderr
+    assert "seed=-1: has to be a whole number, 0 or more" in done.stderr
     scores = sorted(tmp_path.rglob("scores.json"))
     assert sorted(json.loads(path.read_text())["seed"] for path in scores) == [0, 1]
     begun, ended = zip(*(_times(path.with_name("train.log")) for path in scores), strict=True)

@@ -131,6 +131,16 @@ def test_a_run_goes_on_with_the_frames_it_began_with(run, archive: Path, whole: 
     assert json.loads((folder / "scores.json").read_text())["epochs"] == EPOCHS + 1
 
 
+def test_a_run_of_an_earlier_version_is_refused_in_one_line(run, whole: Path, tmp_path: Path) -> None:
+    config = OmegaConf.load(whole / "config.yaml")
+    del config["representation"], config["data"]["cache"]
+    config.model._target_ = "asim_cvae.model.CVAEModule"
+    OmegaConf.save(config, tmp_path / "config.yaml")
+    done = run("train", f"resume={tmp_path}", check=False)
+    assert done.returncode == 1
+    assert done.stderr == f"train: {tmp_path}: this run was made by an earlier version; begin another\n"
+
+
 def test_a_folder_with_another_run_is_left_alone(run, arguments, whole: Path) -> None:
     before = (whole / "config.yaml").read_bytes()
     done = run("train", *arguments, "model.optimizer.lr=1e-3", f"hydra.run.dir={whole}", check=False)

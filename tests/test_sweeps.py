@@ -17,8 +17,8 @@ def test_a_job_that_fails_fails_alone_and_the_sweep_says_so(run, arguments, tmp_
     short = [*arguments, "trainer.max_epochs=1", f"hydra.sweep.dir={tmp_path}"]
     done = run("train", "-m", "hydra/launcher=processes", *short, "model.beta.share=2,0.2", check=False)
     assert done.returncode == 1
-    assert "failed: share=2: a share of the training, from 0 to 1\n" in done.stdout
-    assert done.stderr.rstrip().endswith("train: share=2: a share of the training, from 0 to 1")
+    assert "failed: model.beta.share=2: has to be a number from 0 to 1\n" in done.stdout
+    assert done.stderr.rstrip().endswith("train: model.beta.share=2: has to be a number from 0 to 1")
     assert "Traceback" not in done.stdout + done.stderr
     assert [path.parent.name for path in tmp_path.rglob("scores.json")] == ["model.beta.share-0.2"]
 

@@ -23,9 +23,10 @@ def explain(error: Exception, section: Section) -> str:
     added = re.fullmatch(r"Could not override '(?P<name>[^']+)'\..* use \+(?P<override>.+)", text)
     if added:
         return _unknown(added["name"], added["override"], section)
-    present = re.match(r"Multiple values for (?P<group>\S+)\. To override", text)
+    present = re.match(r"Multiple values for (\S+)\. To override|(\S+) appears more than once in the final", text)
     if present:
-        return f"{present['group']} is chosen already: write {present['group']}=NAME, without a plus"
+        group = present[1] or present[2]
+        return f"{group} is chosen already: write {group}=NAME, without a plus"
     lost = re.match(r"Could not delete from config\. '(?P<name>[^']+)' does not exist", text)
     return f"{text}{did_you_mean(lost['name'], section.names())}" if lost else text
 

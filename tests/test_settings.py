@@ -1,0 +1,215 @@
+"""Settings: declared once, checked before anything begins, and described in --help and docs/settings.md."""
+
+import importlib
+import inspect
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hydra import compose, initialize_config_dir
+from hydra.errors import HydraException
+from omegaconf import OmegaConf
+
+from asim_cvae.base.errors import InputError, did_you_mean
+from asim_cvae.cli import CONF, declared_settings
+from asim_cvae.runs.settings import INCIDENTAL
+from asim_cvae.settings.mistakes import explain
+from asim_cvae.settings.pages import settings_page
+from asim_cvae.settings.schema import Section, Setting, check_config, lacking_names
+from tests.conftest import PROJECT
+
+COMMANDS = list(declared_settings())
+SOURCE = "\n".join(path.read_text() for path in (PROJECT / "asim_cvae").rglob("*.py"))
+
+
+def _config(command: str, *overrides: str) -> dict[str, Any]:
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        return OmegaConf.to_container(compose(command, list(overrides)), resolve=True)
+
+
+def _configs(command: str) -> Iterator[dict[str, Any]]:
+    """The command's configuration with each choice of each of its groups."""
+    yield _config(command)
+    for group in declared_settings()[command].groups:
+        for path in (CONF / group).glob("*.yaml"):
+            if group not in ("experiment", "hydra/launcher"):
+                yield _config(command, f"{group}={path.stem}")
+
+
+def _flat(config: dict[str, Any], section: Section, prefix: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
+    """Names of all settings, each with the group that holds it; a setting that is a mapping is one."""
+    for key, value in config.items():
+        entry = section.entries.get(key)
+        if isinstance(value, dict) and not isinstance(entry, Setting):
+            yield from _flat(value, entry or Section({}), f"{prefix}{key}.")
+        elif not key.startswith("_") and not (value is None and isinstance(entry, Section)):
+            yield f"{prefix}{key}", config
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_all_settings_are_declared_and_all_that_is_declared_is_used(command: str) -> None:
+    section = declared_settings()[command]
+    found = {name: group for config in _configs(command) for name, group in _flat(config, section)}
+    assert set(found) == {name for name, _ in section.settings()}
+    for name, group in found.items():
+        key = name.rpartition(".")[2]
+        if "_target_" in group and "." in name:
+            module, _, cls = group["_target_"].rpartition(".")
+            assert key in inspect.signature(getattr(importlib.import_module(module), cls)).parameters, name
+        else:
+            assert re.search(rf"\.{key}\b|\"{key}\"", SOURCE), name
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_shipped_values_are_allowed(command: str) -> None:
+    section = declared_settings()[command]
+    for config in _configs(command):
+        given = {name: "given" for name, value in config.items() if value == "???"}
+        check_config(section, config | given)
+        assert lacking_names(section, config) == []
+
+
+def test_settings_named_elsewhere_are_declared() -> None:
+    names = {name for name, _ in declared_settings()["train"].settings()}
+    assert {name for name in INCIDENTAL if not name.endswith("_")} <= names
+
+
+@pytest.mark.parametrize(
+    ("command", "override", "told"),
+    [
+        ("train", "seed=-1", "seed=-1: has to be a whole number, 0 or more"),
+        ("train", "seed=1.0", "seed=1.0: has to be a whole number, 0 or more"),
+        ("train", "seed=true", "seed=True: has to be a whole number, 0 or more"),
+        ("train", "seed=null", "seed=None: has to be a whole number, 0 or more"),
+        ("train", "model.optimizer.lr=nan", "model.optimizer.lr=nan: has to be a number, above 0"),
+        ("train", "model.optimizer.lr=0", "model.optimizer.lr=0: has to be a number, above 0"),
+        ("train", "model.optimizer.lr=inf", "model.optimizer.lr=inf: has to be a number, above 0"),
+        ("train", "model.beta.share=2", "model.beta.share=2: has to be a number from 0 to 1"),
+        ("train", "model.network.dropout=1", "model.network.dropout=1: has to be a number, 0 or more and below 1"),
+        ("train", "data.cache=memry", "data.cache=memry: has to be one of auto, device, memory, store; "
+                                       "did you mean memory?"),
+        ("train", "data.batch_size=ten", "data.batch_size=ten: has to be a whole number, 1 or more"),
+        ("train", "data.simulation=small", "data.simulation=small: has to be a group of settings, such as "),
+        ("train", "tf32=1", "tf32=1: has to be true or false"),
+        ("train", "model.compile=fast", "model.compile=fast: has to be a mapping, or null"),
+        ("train", "resume=2024", "resume=2024: has to be a path, or null; quote it, as resume='\"2024\"'"),
+        ("train", "+experimnt=baseline", "experimnt: no such setting; did you mean experiment?"),
+        ("train", "+data.batchsize=3", "data.batchsize: no such setting; did you mean batch_size?"),
+        ("score", "out=x", "weights has to be given: "),
+        ("simulate", "level=2", "level=2: has to be one of 0, 1"),
+        ("realism", "labelled=1", "labelled=1: has to be a whole number, 2 or more"),
+        ("realism", "seeds=[1,-1]", "seeds=[1, -1]: has to be a list of whole numbers, 0 or more"),
+        ("realism", "seeds=[]", "seeds=[]: has to be a list of whole numbers, 0 or more"),
+        ("realism", "seeds=3", "seeds=3: has to be a list of whole numbers, 0 or more"),
+    ],
+)  # fmt: skip
+def test_what_is_not_allowed_is_named_with_what_is(command: str, override: str, told: str) -> None:
+    with pytest.raises(InputError) as error:
+        check_config(declared_settings()[command], _config(command, override))
+    assert str(error.value).startswith(told)
+
+
+def test_settings_of_a_user_s_own_are_passed_on() -> None:
+    own = ("+trainer.limit_val_batches=2", "+model.network.kernel=7", "model.network._target_=mine.Network",
+           "+model.optimizer.weight_decay=x", "+callbacks.mine._target_=mine.Callback", "callbacks.health=null",
+           "+width=3")  # fmt: skip
+    check_config(
+        declared_settings()["train"], _config("train", *own, "data.simulation=null", "model.learning_rate={a: 1}")
+    )
+
+
+def test_ends_of_ranges() -> None:
+    reached = Setting("float", "", min=0, max=1)
+    beyond = Setting("float", "", above=0, below=1)
+    for value, within, between in ((0, True, False), (0.5, True, True), (1, True, False), (1.1, False, False)):
+        assert (reached.takes(value), beyond.takes(value)) == (within, between)
+    assert Setting("int", "", max=3).allowed == "a whole number, 3 at most"
+    assert Setting("list[str]", "", empty=True).takes([])
+
+
+def test_the_nearest_name() -> None:
+    names = ["trainer.max_epochs", "model.optimizer.lr", "data"]
+    assert did_you_mean("lr", names) == "; did you mean model.optimizer.lr?"
+    assert did_you_mean("trainr.max_epoch", names) == "; did you mean trainer.max_epochs?"
+    assert did_you_mean("dat", names, 0.9) == did_you_mean("xyz", names) == ""
+
+
+@pytest.mark.parametrize(
+    ("override", "told"),
+    [
+        ("model.optimizer.lrr=1", "model.optimizer.lrr=1: no such setting; did you mean model.optimizer.lr? "
+                                  "(+model.optimizer.lrr=1 adds a new one)"),
+        ("+experiment=relu_lr2e4", "experiment=relu_lr2e4: no such choice; did you mean relu_lr2e-4?"),
+        ("data=simulate", "data=simulate: no such choice; did you mean simulated?"),
+        ("data=x", "data=x: no such choice: one of mmia, simulated, simulated_full"),
+        ("experiment=baseline", "experiment=baseline: write +experiment=baseline, with a plus"),
+        ("+scoring=thesis", "scoring is chosen already: write scoring=NAME, without a plus"),
+        ("+representation=log", "representation is chosen already: write representation=NAME, without a plus"),
+        ("~scorin", "Could not delete from config. 'scorin' does not exist.; did you mean scoring?"),
+        ("seed=[1", "seed=[1: cannot be read as a setting (no viable alternative at input '[1')"),
+    ],
+)  # fmt: skip
+def test_what_hydra_refuses_is_told_in_one_line(override: str, told: str) -> None:
+    with pytest.raises(HydraException) as error:
+        _config("train", override)
+    assert explain(error.value, declared_settings()["train"]) == told
+
+
+@pytest.mark.parametrize(
+    ("command", "overrides", "told"),
+    [
+        ("train", ["trainr.max_epochs=2"], "trainr.max_epochs=2: no such setting; did you mean trainer.max_epochs? "
+                                           "(+trainr.max_epochs=2 adds a new one)"),
+        ("train", ["-m", "+experiment=relu_lr2e4,baseline"], "experiment=relu_lr2e4: no such choice; did you mean "
+                                                             "relu_lr2e-4?"),
+        ("train", ["data.batch_size=0"], "data.batch_size=0: has to be a whole number, 1 or more"),
+        ("bench", ["parts=[trainng]"], "parts=['trainng']: trainng is not one of training, encoding, files, epochs, "
+                                       "startup, growth; did you mean training?"),
+    ],
+)  # fmt: skip
+def test_a_mistyped_command_ends_in_one_line(
+    run, tmp_path: Path, command: str, overrides: list[str], told: str
+) -> None:
+    places = [f"out={tmp_path}"] if command == "bench" else [f"hydra.run.dir={tmp_path}"]
+    done = run(command, *overrides, *places, check=False)
+    assert (done.returncode, done.stderr) == (1, f"{command}: {told}\n")
+
+
+def test_arguments_that_a_class_does_not_take_are_named(run, arguments: list[str], tmp_path: Path) -> None:
+    done = run("train", *arguments, "+trainer.max_epoch=2", f"hydra.run.dir={tmp_path}", check=False)
+    assert done.returncode == 1
+    assert done.stderr.splitlines() == [
+        "train: trainer: Trainer.__init__() got an unexpected keyword argument 'max_epoch'"
+    ]
+
+
+def test_help_shows_a_command_s_own_settings_and_groups(run) -> None:
+    told = run("train", "--help", "+experiment=relu_lr5e-5").stdout
+    for line in ("model.optimizer.lr=5e-05", "data.batch_size=100", "data=simulated", "trainer=default"):
+        assert re.search(rf"^  {re.escape(line)}( |$)", told, re.M), line
+    assert "Frames a training step of each device (a whole number, 1 or more)" in told
+    assert "ddp, default" in told
+    assert "suite" not in told
+    assert "hydra.run" not in told
+    assert max(map(len, told.splitlines())) <= 120
+
+
+def test_help_imports_no_torch() -> None:
+    script = (
+        "import sys, asim_cvae.cli, importlib\n"
+        f"for command in {COMMANDS}:\n"
+        "    sys.argv = [command, '--help']\n"
+        "    importlib.import_module(f'asim_cvae.{command}').main()\n"
+        "sys.exit({'torch', 'sklearn', 'scipy', 'matplotlib'} & set(sys.modules) or None)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], cwd=PROJECT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert all(f"python -m asim_cvae.{command}" in done.stdout for command in COMMANDS)
+
+
+def test_the_page_of_settings_is_up_to_date() -> None:
+    assert (PROJECT / "docs" / "settings.md").read_text() == settings_page(CONF), "make settings"
