@@ -186,9 +186,9 @@ def _write_part(files: Sequence[Path], parts: Path) -> None:
             entries.append(entry)
             frames.append(kept)
         except RejectedFileError as error:
-            # What the machine was to blame for is tried again the next time: no file has this fingerprint.
-            known_by = NO_FILE if error.passing else fingerprint
-            rejected.append(RejectedEntry(path.name, known_by, error.reason))
+            # After a transient error the file is read again next time: no existing file has this fingerprint.
+            recorded = NO_FILE if error.transient else fingerprint
+            rejected.append(RejectedEntry(path.name, recorded, error.reason))
     name = hashlib.sha256("\n".join(map(str, files)).encode()).hexdigest()[:16]
     write_store(parts / f"{name}-{os.getpid()}.h5", entries, frames, rejected)
 
