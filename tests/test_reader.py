@@ -338,7 +338,10 @@ def test_discovery_names_files_of_one_name(tmp_path: Path) -> None:
     files, rejected = discover(tmp_path)
     assert files == {f"{NAME}.fits": tmp_path / "a" / f"{NAME}.fits"}
     assert [(error.file, error.reason) for error in rejected] == [
-        (str(tmp_path / "b" / f"{NAME}.fits"), f"another file of this name is at {tmp_path / 'a' / NAME}.fits")
+        (
+            str(tmp_path / "b" / f"{NAME}.fits"),
+            f"another file of this name is at {tmp_path / 'a' / NAME}.fits; rename one",
+        )
     ]
     with pytest.raises(InputError, match="no such folder"):
         discover(tmp_path / "nowhere")
