@@ -212,7 +212,7 @@ def test_rows_come_in_the_order_asked_for(folder: Path, tmp_path: Path) -> None:
     with h5py.File(tmp_path / "other.h5", "r+") as file:
         del file["frames"]
         file.create_dataset("frames", data=all_frames, compression="gzip")
-    with pytest.raises(InputError, match=r"other\.h5: was written by another program; make it again"):
+    with pytest.raises(InputError, match=r"other\.h5: was written by another program; delete it"):
         FrameStore(tmp_path / "other.h5").frames(np.array([0]))
 
 

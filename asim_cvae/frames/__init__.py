@@ -1,1 +1,1 @@
-"""Frames of 5000 samples: slicing, scaling, splitting, and the store."""
+"""Frames of 5000 samples: slicing and scaling them, splitting them into training and validation, storing them."""
