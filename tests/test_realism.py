@@ -41,7 +41,7 @@ def test_without_a_reference_the_report_says_what_it_lacks(run, tmp_path: Path) 
     done = run("realism", f"reference={tmp_path}", "seeds=[7]", "observations=0", "labelled=3", f"out={tmp_path}")
     assert "holds no recovered_frames.npz" in done.stdout
     page = (tmp_path / "report.md").read_text()
-    assert page.count("Left out: ") == 2
+    assert page.count("Skipped: ") == 2
     assert "random forest" in page
 
 

@@ -128,8 +128,8 @@ def _scattered(
 ) -> Pulse:
     """Scatter a source that emits 337 and 777.4 nm and a little ultraviolet.
 
-    Peaks are compressed as ``knee log(1 + peak / knee)``, an assumption that keeps them near those of published light
-    curves. ``times_ms`` are the rise and decay times of the source.
+    Peaks are compressed to ``knee log(1 + peak / knee)``, which is assumed: published light curves show none far above
+    the knee. ``times_ms`` are the rise and decay time constants of the source.
     """
     source = current_pulse(*times_ms)
     oxygen = through_cloud(source, cloud.delay_ms, cloud.loss_per_ms)

@@ -45,8 +45,8 @@ The lengths are those of the published label table; the causes are inferred from
 
 _ANOMALY_SHARE = 0.02  # share of observations with another cause that are over the Anomaly too (assumed)
 
-# Particle hits per second. Published frames of 50 ms show two hits in a quiet one, and some 30 hits of 10 counts or more
-# at 337 nm in one with many.
+# Particle hits per second. Published frames of 50 ms show two hits in a quiet one, and some 30 hits of 10 counts or
+# more at 337 nm in one with many.
 _QUIET_PARTICLES = (5.0, 60.0)
 _ANOMALY_PARTICLES = (600.0, 6000.0)
 

@@ -32,8 +32,8 @@ each photometer in expected counts per sample."""
 
 FRAME_COLUMNS = ("file", "frame", "class", "ambiguous", "type", "kinds")
 """Columns of the table of frames: class; whether it is ambiguous; type, which is the brightest detectable kind above
-the cloud, or else the kind with most of the frame's detectable light ("noise" if the class is N, "unresolved" if no kind
-is detectable); and all detectable kinds, joined by +."""
+the cloud, or else the kind with most of the frame's detectable light ("noise" if the class is N, "unresolved" if no
+kind is detectable); and all detectable kinds, joined by +."""
 
 ABOVE_THE_CLOUD = ("blue jet", "elve", "sprite")
 """Kinds of events above the cloud, which are rare."""
