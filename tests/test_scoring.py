@@ -1,4 +1,4 @@
-"""Cluster scores against hand-made latents and an independent computation."""
+"""Tests of the cluster scores, on hand-made latents and against an independent computation."""
 
 import csv
 import io
@@ -35,7 +35,7 @@ PROTOCOL = ClusteringProtocol()
 
 
 def _blobs() -> tuple[np.ndarray, np.ndarray]:
-    """Five tight groups at known places; the classes in each are known."""
+    """Make latents in five tight groups, and their labels."""
     members = ["N"] * 7 + ["HCLA"], ["N", "N", "LCLA"], ["HCLA", "LCHA"], ["HCHA"], ["LCLA"] * 4
     centres = np.eye(5) * 100
     latents = [
@@ -45,7 +45,7 @@ def _blobs() -> tuple[np.ndarray, np.ndarray]:
 
 
 def _around(count: int) -> np.ndarray:
-    """Offsets that average to zero: pairs at distance 1 on opposite sides, one in the middle for odd counts."""
+    """Make offsets with mean zero: opposite pairs at distance 1, and one at zero if ``count`` is odd."""
     pairs = [sign * np.eye(5)[0] for _ in range(count // 2) for sign in (1, -1)]
     return np.array([*pairs, *([np.zeros(5)] * (count % 2))])
 
@@ -67,7 +67,7 @@ def test_scores_of_known_clusters() -> None:
 
 
 def _independent(assignment: np.ndarray, labels: np.ndarray) -> tuple[float, float]:
-    """ARI by counting pairs, NMI from entropies."""
+    """Compute ARI by counting pairs, and NMI from entropies."""
     pairs = list(combinations(range(len(labels)), 2))
     same = np.array([[assignment[i] == assignment[j], labels[i] == labels[j]] for i, j in pairs])
     both, a, b = (same.all(1).sum(), *same.sum(0))
@@ -97,7 +97,7 @@ def test_scores_against_an_independent_computation() -> None:
         best, count = Counter(labels[members].tolist()).most_common(1)[0]
         assert best in cluster.label.split("/")
         assert cluster.certainty == count / members.sum()
-        centre = latents[members].mean(0)  # k-means: the centre is the mean
+        centre = latents[members].mean(0)  # a k-means centre is the mean of its members
         distances = [np.sqrt(((latent - centre) ** 2).sum()) for latent in latents[members]]
         assert cluster.mdcc == pytest.approx(np.mean(distances), rel=1e-6)
 
@@ -203,18 +203,18 @@ def test_saved_clusters_are_read_as_they_were_written() -> None:
     ("changes", "told"),
     [
         ({"centres": [[1.0], [2.0]]}, "describes a frame by 2 values"),
-        ({"centres": [[1.0, 2.0], [3.0]]}, "not as this program saves clusters"),
+        ({"centres": [[1.0, 2.0], [3.0]]}, "not clusters saved by this program"),
         ({"centres": [[float("nan"), 2.0], [3.0, 4.0]]}, "not finite"),
         ({"centres": [[1.0, 2.0], [3.0, float("inf")]]}, "not finite"),
         ({"centres": [[1.0, 2.0], [3.0, 1e300]]}, "not finite"),
         ({"centres": [["1", "2"], ["3", "4"]]}, "not finite"),
-        ({"centres": [[10**400, 2.0], [3.0, 4.0]]}, "not as this program saves clusters"),
+        ({"centres": [[10**400, 2.0], [3.0, 4.0]]}, "not clusters saved by this program"),
         ({"centres": []}, "shape"),
-        ({"centres": 3}, "not as this program saves clusters"),
+        ({"centres": 3}, "not clusters saved by this program"),
         ({"labels": ["N"]}, "a label each"),
         ({"labels": ["N", "sprite"]}, "a label each"),
-        ({"labels": [1, 2]}, "not as this program saves clusters"),
-        ({"latent": "median"}, "latent is to be one of mean, sample"),
+        ({"labels": [1, 2]}, "not clusters saved by this program"),
+        ({"latent": "median"}, "latent must be mean or sample"),
     ],
 )
 def test_clusters_that_are_none_are_refused(changes: dict, told: str) -> None:

@@ -1,4 +1,4 @@
-"""Archive -> store: labels, gaps, growth, kills."""
+"""Tests of building a store from an archive: labels, gaps, growing archives, killed builds."""
 
 import os
 import shutil
@@ -25,7 +25,7 @@ def _name(number: int) -> str:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Three good observations of 3 frames, one with a gap in its frame 1, and three files to reject."""
+    """Folder of three observations of 3 frames, one with a gap in its frame 1, and three files to reject."""
     root = tmp_path / "files"
     root.mkdir()
     for number in range(3):
@@ -107,7 +107,7 @@ def test_new_labels_need_no_reading(folder: Path, tmp_path: Path) -> None:
 def test_new_changed_and_lost_files(folder: Path, tmp_path: Path) -> None:
     store = tmp_path / "s.h5"
     build_store(store, folder)
-    write_fits(folder / f"{_name(1)}0.fits", level1(light(2, seed=20)))  # sorts between the others
+    write_fits(folder / f"{_name(1)}0.fits", level1(light(2, seed=20)))  # its name sorts between the others
     write_fits(folder / f"{_name(2)}.fits", level1(light(1, seed=21)))
     (folder / f"{_name(0)}.fits").unlink()
     report = build_store(store, folder)
@@ -123,7 +123,7 @@ def test_all_files_of_a_labelled_observation_are_kept_from_training(tmp_path: Pa
     root = tmp_path / "files"
     root.mkdir()
     write_fits(root / f"{NAME}.fits", level1(light(2)))
-    write_fits(root / f"{NAME.replace('level1', '')}.fits", level0(counts))  # the same observation, Level 0
+    write_fits(root / f"{NAME.replace('level1', '')}.fits", level0(counts))  # Level 0 of the same observation
     write_fits(root / f"{_name(1)}.fits", level1(light(2)))
     build_store(tmp_path / "s.h5", root, ground_truth_table=_table(tmp_path / "t.xlsx", [(f"{NAME}.fits", 0, "N")]))
     table = FrameStore(tmp_path / "s.h5").table()
@@ -180,7 +180,7 @@ def test_what_the_machine_was_to_blame_for_is_tried_again(
 def test_ground_truth_in_a_folder_of_its_own(folder: Path, tmp_path: Path) -> None:
     scored = tmp_path / "scored"
     scored.mkdir()
-    shutil.copy(folder / f"{_name(0)}.fits", scored)  # stands in both folders
+    shutil.copy(folder / f"{_name(0)}.fits", scored)  # now in both folders
     write_fits(scored / f"{_name(8)}.fits", level1(light(1)))
     build_store(tmp_path / "s.h5", folder, scored)
     table = FrameStore(tmp_path / "s.h5").table()
@@ -239,7 +239,7 @@ def test_a_killed_build_goes_on_where_it_was(tmp_path: Path) -> None:
     deadline = time.monotonic() + 60
     while not list(tmp_path.glob("s.h5.parts/[!.]*.h5")) and time.monotonic() < deadline:
         time.sleep(0.005)
-    process.kill()  # the parent alone: its workers end by themselves
+    process.kill()  # the parent only; its workers must end by themselves
     process.wait()
     assert not store.exists()
     done = subprocess.run(command, capture_output=True, text=True, check=True)

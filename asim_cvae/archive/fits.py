@@ -141,6 +141,6 @@ def _layout(cards: bytes) -> _Layout | None:
 
 
 def _is_plain(column: fits.Column) -> bool:
-    """Whether a column holds numbers, text or flags of fixed length, without scaling (TSCAL, TZERO) or TDIM."""
+    """Return whether a column holds numbers, text or flags of fixed length, without scaling (TSCAL, TZERO) or TDIM."""
     scaled = column.bscale not in ("", None, 1) or column.bzero not in ("", None, 0)
     return column.format.format in "LBIJKEDA" and not scaled and column.dim is None

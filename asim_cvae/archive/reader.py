@@ -146,7 +146,7 @@ def _blank_fill(row: NDArray[Any], variable: Variable) -> NDArray[np.float32]:
 
 
 def _has_no_fill(values: NDArray[np.floating[Any]], fills: Sequence[float]) -> bool:
-    """Whether no sample can be fill, judged by minimum and maximum alone.
+    """Return whether no sample can be fill, judged by minimum and maximum alone.
 
     This is true of most rows and much faster than testing each sample. Both extremes are NaN if any sample is.
     """

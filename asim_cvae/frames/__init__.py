@@ -1,1 +1,1 @@
-"""Frames of 5000 samples: slicing and scaling them, splitting them into training and validation, storing them."""
+"""Frames of 5000 samples: slice observations, represent frames for a network, split them into sets, store them."""

@@ -125,7 +125,7 @@ class FrameTable:
 
     @property
     def is_labelled(self) -> bool:
-        """Whether any frame has a label."""
+        """Return whether any frame has a label."""
         return bool((self.label != "").any())
 
 
@@ -237,7 +237,7 @@ class FrameStore:
 
 
 def is_store(path: Path) -> bool:
-    """Whether ``path`` is a complete frame store of this version."""
+    """Return whether ``path`` is a complete frame store of this version."""
     try:
         with h5py.File(path, "r") as file:
             return bool(file.attrs.get("format") == FORMAT)

@@ -126,7 +126,7 @@ def make_archive(root: Path, simulation: Simulation, workers: int | None = None)
 
 
 def _is_complete(root: Path, settings: dict[str, Any]) -> bool:
-    """Whether ``root`` holds the whole archive with these settings; raises InputError if it holds anything else."""
+    """Return whether ``root`` holds the whole archive with these settings; raises InputError if it holds anything else."""
     path = root / SETTINGS_NAME
     if not path.exists():
         if any(root.rglob("*.fits")) or any(root.rglob("*.cdf")):
@@ -142,7 +142,7 @@ def _is_complete(root: Path, settings: dict[str, Any]) -> bool:
 
 
 def _all_files_exist(root: Path) -> bool:
-    """Whether every file listed in the truth still exists."""
+    """Return whether every file listed in the truth still exists."""
     table = root / FILES_NAME
     if not table.exists():
         return False

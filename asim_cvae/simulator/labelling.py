@@ -155,7 +155,7 @@ class LabelRule:
         )
 
     def _correlated(self, peaks: Peaks) -> NDArray[np.bool_]:
-        """Whether each peak (n,) is correlated with a peak of the other photometer."""
+        """Return whether each peak (n,) is correlated with a peak of the other photometer."""
         blue, oxygen = peaks.pairs()
         distance = np.abs(peaks.position[blue] - peaks.position[oxygen])
         coincident = distance <= np.maximum(self.coincidence, (peaks.width[blue] + peaks.width[oxygen]) / 2)

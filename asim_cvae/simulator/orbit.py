@@ -36,7 +36,7 @@ def sun_elevation(times: NDArray[np.datetime64], latitude: Degrees, longitude: D
 
 
 def in_anomaly(latitude: Degrees, longitude: Degrees) -> NDArray[np.bool_]:
-    """Whether a place lies in the South Atlantic Anomaly at the station's altitude, approximately.
+    """Return whether a place lies in the South Atlantic Anomaly at the station's altitude, approximately.
 
     Its outline is assumed to be an ellipse around 26 S, 45 W.
     """

@@ -50,7 +50,7 @@ class Comparison:
 
     @property
     def has_value(self) -> bool:
-        """Whether the statistic has a value in the real frame and in enough simulated ones."""
+        """Return whether the statistic has a value in the real frame and in enough simulated ones."""
         return bool(np.isfinite(self.real)) and self.simulated.size >= FEWEST
 
     @property
@@ -61,7 +61,7 @@ class Comparison:
 
     @property
     def is_inside(self) -> bool:
-        """Whether the real value lies within the central 95 % of the simulated ones."""
+        """Return whether the real value lies within the central 95 % of the simulated ones."""
         low, high = self.range
         return low <= self.real <= high
 

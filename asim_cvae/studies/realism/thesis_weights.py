@@ -93,7 +93,7 @@ class Verdict:
 
     @property
     def holds(self) -> bool:
-        """Whether all three agree within their tolerances."""
+        """Return whether all three agree within their tolerances."""
         enough = min(self.mdcc_within, self.certainties_within) >= ENOUGH_EXPERIMENTS
         return enough and abs(self.purest - self.purest_published) <= PUREST_TOLERANCE
 
