@@ -150,7 +150,7 @@ def test_other_files_are_not_written_over(folder: Path, tmp_path: Path) -> None:
     text.write_text("a,b")
     for path in (precious, text):
         before = path.read_bytes()
-        with pytest.raises(InputError, match="no frame store"):
+        with pytest.raises(InputError, match="not a frame store"):
             build_store(path, folder)
         assert path.read_bytes() == before
 

@@ -140,7 +140,7 @@ class FrameStore:
         self.path = path
         self._file: h5py.File | None = None
         if not is_store(path):
-            raise InputError(f"{path}: no frame store of this version; make one with python -m asim_cvae.prepare")
+            raise InputError(f"{path}: not a frame store of this version; make one with python -m asim_cvae.prepare")
 
     def __getstate__(self) -> dict[str, Any]:
         return {"path": self.path, "_file": None}  # neither the open file nor the memory map

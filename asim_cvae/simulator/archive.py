@@ -126,7 +126,7 @@ def make_archive(root: Path, simulation: Simulation, workers: int | None = None)
 
 
 def _is_complete(root: Path, settings: dict[str, Any]) -> bool:
-    """Return whether ``root`` holds the whole archive with these settings; raises InputError if it holds anything else."""
+    """Return whether ``root`` holds the complete archive; raises InputError if it holds anything else."""
     path = root / SETTINGS_NAME
     if not path.exists():
         if any(root.rglob("*.fits")) or any(root.rglob("*.cdf")):
