@@ -26,7 +26,7 @@ from asim_cvae.scoring.clusters import (
     probe_macro_f1,
     score_clusters,
 )
-from asim_cvae.scoring.evaluation import Evaluation, Posterior, score_saved
+from asim_cvae.scoring.evaluation import Evaluation, FramePosteriors, score_saved
 from asim_cvae.scoring.scores import NoiseCluster, Scores, score
 from asim_cvae.scoring.table import cut_digits, format_scores, percent
 from asim_cvae.scoring.table1 import Run, as_csv, as_latex, as_markdown, build_table
@@ -156,7 +156,7 @@ SAVED = ("N", "HCLA/LCHA", "N", "HCHA")
 
 
 def _beside(assignment: list[int]) -> np.ndarray:
-    """Latents at distance 1 from their centres."""
+    """Make latents at distance 1 from their centres."""
     return CENTRES[assignment] + np.array([0.6, 0.8])
 
 
@@ -238,7 +238,7 @@ def _evaluation(mu: np.ndarray, latents: np.ndarray, labels: np.ndarray, scores:
         label=labels,
         data={"kind": "mmia", "name": "real", "version": "", "digest": "0123abcd"},
     )
-    posterior = Posterior(mu, np.zeros_like(mu), np.zeros(count), np.zeros(count))
+    posterior = FramePosteriors(mu, np.zeros_like(mu), mu, np.zeros(count), np.zeros(count))
     return Evaluation(frames, posterior, latents, cluster_latents(latents, PROTOCOL), scores, PROTOCOL, "cpu")
 
 
