@@ -238,7 +238,8 @@ def _evaluation(mu: np.ndarray, latents: np.ndarray, labels: np.ndarray, scores:
         label=labels,
         data={"kind": "mmia", "name": "real", "version": "", "digest": "0123abcd"},
     )
-    posterior = FramePosteriors(mu, np.zeros_like(mu), mu, np.zeros(count), np.zeros(count))
+    flat = mu.reshape(count, -1)
+    posterior = FramePosteriors(flat, np.zeros_like(flat), flat, np.zeros(count), np.zeros(count))
     return Evaluation(frames, posterior, latents, cluster_latents(latents, PROTOCOL), scores, PROTOCOL, "cpu")
 
 
