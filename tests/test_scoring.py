@@ -22,7 +22,6 @@ from asim_cvae.scoring.clusters import (
     ClusteringProtocol,
     SavedClusters,
     assign_to_nearest,
-    cluster_latents,
     probe_macro_f1,
     score_clusters,
 )
@@ -52,7 +51,7 @@ def _around(count: int) -> np.ndarray:
 
 def test_scores_of_known_clusters() -> None:
     latents, labels = _blobs()
-    scored = score_clusters(latents, cluster_latents(latents, PROTOCOL), labels)
+    scored = score_clusters(latents, PROTOCOL.cluster(latents), labels)
     found = {(c.label, c.size): c for c in scored.clusters}
     assert set(found) == {("N", 8), ("N", 3), ("HCLA/LCHA", 2), ("HCHA", 1), ("LCLA", 4)}
     assert found["N", 8].certainty == 7 / 8
@@ -87,7 +86,7 @@ def test_scores_against_an_independent_computation() -> None:
     rng = np.random.default_rng(0)
     labels = rng.choice(["HCHA", "HCLA", "LCHA", "LCLA", "N"], 120)
     latents = rng.normal(size=(120, 6)) + 2 * (labels == "N")[:, None]
-    clustering = cluster_latents(latents, PROTOCOL)
+    clustering = PROTOCOL.cluster(latents)
     scored = score_clusters(latents, clustering, labels)
     ari, nmi = _independent(clustering.assignment, labels)
     assert scored.ari == pytest.approx(ari, abs=1e-12)
@@ -111,7 +110,7 @@ def test_no_cluster_is_noise() -> None:
 
 def test_without_labels_clusters_have_sizes_and_no_classes() -> None:
     latents, _ = _blobs()
-    scored = score_clusters(latents, cluster_latents(latents, PROTOCOL), None)
+    scored = score_clusters(latents, PROTOCOL.cluster(latents), None)
     assert sorted(c.size for c in scored.clusters) == [1, 2, 3, 4, 8]
     assert {(c.label, c.certainty) for c in scored.clusters} == {(None, None)}
     assert (scored.noise, scored.purity, scored.ari) == (None, None, None)
@@ -120,14 +119,14 @@ def test_without_labels_clusters_have_sizes_and_no_classes() -> None:
 @pytest.mark.parametrize("frames", [0, 1, 3])
 def test_fewer_frames_than_clusters(frames: int) -> None:
     latents = np.arange(frames * 2.0).reshape(frames, 2)
-    clustering = cluster_latents(latents, PROTOCOL)
+    clustering = PROTOCOL.cluster(latents)
     scored = score_clusters(latents, clustering, np.array(["N"] * frames))
     assert len(scored.clusters) == frames
     assert all(c.size == 1 and c.mdcc == 0 for c in scored.clusters)
 
 
 def test_equal_latents_are_one_cluster() -> None:
-    assert len(cluster_latents(np.ones((9, 4)), PROTOCOL).centres) == 1
+    assert len(PROTOCOL.cluster(np.ones((9, 4))).centres) == 1
 
 
 def test_probe_finds_what_is_there_and_not_what_observations_give_away() -> None:
@@ -240,7 +239,7 @@ def _evaluation(mu: np.ndarray, latents: np.ndarray, labels: np.ndarray, scores:
     )
     flat = mu.reshape(count, -1)
     posterior = FramePosteriors(flat, np.zeros_like(flat), flat, np.zeros(count), np.zeros(count))
-    return Evaluation(frames, posterior, latents, cluster_latents(latents, PROTOCOL), scores, PROTOCOL, "cpu")
+    return Evaluation(frames, posterior, latents, PROTOCOL.cluster(latents), scores, PROTOCOL, "cpu")
 
 
 def test_frames_go_to_the_saved_centre_nearest_to_their_mean() -> None:
@@ -268,7 +267,7 @@ class _MoreScores(Scores):
 def test_a_new_field_is_a_score_everywhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(declarations, "Scores", _MoreScores)
     latents, labels = _blobs()
-    known = vars(score_clusters(latents, cluster_latents(latents, PROTOCOL), labels))
+    known = vars(score_clusters(latents, PROTOCOL.cluster(latents), labels))
     found = _MoreScores(**known, active_units=5, dead=False, bright=0.12399, hidden=7)
     write_results(tmp_path, _evaluation(latents, latents, labels, found), RUN_INFO)
     content = json.loads((tmp_path / "scores.json").read_text())

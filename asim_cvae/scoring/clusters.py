@@ -36,6 +36,14 @@ _FLOAT32_MAX = float(np.finfo(np.float32).max)  # larger centres have distances 
 
 
 @dataclass(frozen=True)
+class Clustering:
+    """Clusters of N latents: the cluster number of each, (N,), and the cluster centres, (k, latent_dim)."""
+
+    assignment: NDArray[np.int64]
+    centres: Latents
+
+
+@dataclass(frozen=True)
 class ClusteringProtocol:
     """Settings of the clustering.
 
@@ -58,13 +66,19 @@ class ClusteringProtocol:
         if self.latent not in LATENTS:
             raise InputError(f"scoring.latent={self.latent}: must be {' or '.join(LATENTS)}, of each frame's posterior")
 
+    def cluster(self, latents: Latents) -> Clustering:
+        """Cluster finite latents (N, D) with k-means; if fewer than k are different, there are as many clusters.
 
-@dataclass(frozen=True)
-class Clustering:
-    """Clusters of N latents: the cluster number of each, (N,), and the cluster centres, (k, latent_dim)."""
-
-    assignment: NDArray[np.int64]
-    centres: Latents
+        Another way of clustering is a subclass with another such method, named in ``conf/scoring/``. Latents belong to
+        the nearest centre, since that is how saved clusters take in frames that come later.
+        """
+        clusters = min(self.clusters, len(np.unique(latents, axis=0)))
+        if clusters == 0:
+            return Clustering(np.zeros(0, dtype=np.int64), np.zeros((0, latents.shape[1])))
+        kmeans = KMeans(clusters, n_init=self.n_init, random_state=self.random_state)
+        with threadpool_limits(1):  # one order of summation gives the same clusters on any number of cores
+            kmeans.fit(np.ascontiguousarray(latents, dtype=np.float64))
+        return Clustering(assign_to_nearest(latents, kmeans.cluster_centers_), kmeans.cluster_centers_)
 
 
 @dataclass(frozen=True)
@@ -121,18 +135,6 @@ def assign_to_nearest(latents: Latents, centres: Latents) -> NDArray[np.int64]:
     """
     distances = [np.linalg.norm(latents.astype(np.float64) - centre, axis=1) for centre in centres]
     return np.asarray(np.argmin(distances, axis=0), dtype=np.int64)
-
-
-def cluster_latents(latents: Latents, protocol: ClusteringProtocol) -> Clustering:
-    """Cluster finite latents with k-means; if fewer than k are different, there are as many clusters as those."""
-    clusters = min(protocol.clusters, len(np.unique(latents, axis=0)))
-    if clusters == 0:
-        return Clustering(np.zeros(0, dtype=np.int64), np.zeros((0, latents.shape[1])))
-    kmeans = KMeans(clusters, n_init=protocol.n_init, random_state=protocol.random_state)
-    with threadpool_limits(1):  # one order of summation gives the same clusters on any number of cores
-        kmeans.fit(np.ascontiguousarray(latents, dtype=np.float64))
-    # Not kmeans.labels_: saved clusters assign by this function, and a run's own frames must keep their clusters.
-    return Clustering(assign_to_nearest(latents, kmeans.cluster_centers_), kmeans.cluster_centers_)
 
 
 def score_clusters(

@@ -9,7 +9,7 @@ import torch
 from tqdm import tqdm
 
 from asim_cvae.runs.thesis import THESIS_REPRESENTATION, load_thesis_weights
-from asim_cvae.scoring.clusters import ClusteringProtocol, cluster_latents, score_clusters
+from asim_cvae.scoring.clusters import ClusteringProtocol, score_clusters
 from asim_cvae.scoring.evaluation import describe_frames
 from asim_cvae.scoring.published import PUBLISHED_TABLE, PublishedRow, read_published
 from asim_cvae.scoring.scores import ClusterScores
@@ -128,7 +128,7 @@ def compare_weights(reference: Path, samples: Mapping[int, SimulatedFrames]) -> 
         outcomes = []
         for seed, frames in samples.items():
             latents = describe_frames(module, scaled[seed], PROTOCOL)
-            clustering = cluster_latents(latents, PROTOCOL)
+            clustering = PROTOCOL.cluster(latents)
             shuffled = np.random.default_rng(seed).permutation(frames.label)
             scores = [score_clusters(latents, clustering, labels) for labels in (frames.label, shuffled)]
             outcomes.append([_outcome(score) for score in scores])
