@@ -248,7 +248,7 @@ def test_the_export_is_all_that_inference_needs(trained: Path) -> None:
     description = json.loads((trained / "model.json").read_text())
     weights = load_file(trained / "model.safetensors")
     checkpoint = torch.load(trained / "checkpoints" / "last.ckpt", weights_only=True)
-    assert all(torch.equal(weights[name], checkpoint["state_dict"][f"network.{name}"]) for name in weights)
+    assert all(torch.equal(weights[name], checkpoint["state_dict"][name]) for name in weights)
     assert description["representation"]["time_reversed"]
     clusters = description["clusters"]
     latents = np.load(trained / "latents.npz")
