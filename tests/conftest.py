@@ -1,3 +1,5 @@
+"""Fixtures of all tests."""
+
 import os
 import subprocess
 import sys
@@ -9,12 +11,12 @@ import pytest
 
 from tests.forked import run_module
 
-os.environ.setdefault("OMP_NUM_THREADS", "1")  # as many tests as cores run at a time, and their programs
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # the tests run in parallel, one per core
 
 PROJECT = Path(__file__).resolve().parent.parent
 
 EPOCHS = 3
-"""Of the runs that `arguments` make."""
+"""Epochs of the runs that the fixture ``arguments`` makes."""
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -39,7 +41,7 @@ def _run(
 
 
 def interrupt(arguments: list[str], folder: Path, number: int, wait: float) -> tuple[int, str]:
-    """Send a signal some time into the second epoch."""
+    """Start a training run, send it the signal ``number`` ``wait`` seconds into its second epoch; status and output."""
     command = [sys.executable, "-m", "asim_cvae.train", *arguments, f"hydra.run.dir={folder}"]
     process = subprocess.Popen(command, cwd=PROJECT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     deadline = time.monotonic() + 120
@@ -65,7 +67,7 @@ def run() -> Run:
 
 @pytest.fixture(scope="session")
 def reference() -> Path:
-    """The real frames, the thesis's weights, tables and parity values."""
+    """Folder of the reference data: real frames, the thesis's weights, tables and parity values."""
     folder = os.environ.get("ASIM_CVAE_REFERENCE")
     if not folder:
         pytest.skip("ASIM_CVAE_REFERENCE is not set: no real frames and thesis weights to test against")

@@ -1,4 +1,4 @@
-"""Runs modules quickly: each in a process forked from one that has imported the libraries, which takes seconds."""
+"""Run modules quickly: each in a process forked from one that has imported the libraries, which takes seconds."""
 
 import atexit
 import importlib

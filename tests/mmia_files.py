@@ -1,4 +1,4 @@
-"""Writes MMIA-like files for the tests, without the project's own writers."""
+"""Write MMIA-like files for the tests, without the project's own writers."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,12 +13,12 @@ NAME_LEVEL0 = NAME.replace("level1", "")
 
 
 def light(rows: int, samples: int = 8325, seed: int = 0) -> np.ndarray:
-    """Flux (3, rows, samples) of plausible size, a different number in every sample."""
+    """Make flux (3, rows, samples) of plausible size, with a different value in every sample."""
     return np.random.default_rng(seed).uniform(0.1, 20.0, (3, rows, samples)).astype(np.float32)
 
 
 def level1(flux: Any, **more: Any) -> dict[str, Any]:
-    """Variables of a Level 1 file; a photometer's rows may be of unequal length."""
+    """Make the variables of a Level 1 file; a photometer's rows may have different lengths."""
     rows = len(flux[0])
     return {
         "observation_id": np.full(rows, 77, dtype=np.int32),
@@ -30,7 +30,7 @@ def level1(flux: Any, **more: Any) -> dict[str, Any]:
 
 
 def level0(counts: Any, **more: Any) -> dict[str, Any]:
-    """Variables of a Level 0 file."""
+    """Make the variables of a Level 0 file."""
     variables = level1(counts, **more)
     for i in range(1, 4):
         variables[f"PHOT{i}Data"] = variables.pop(f"PHOT{i}_photon_flux")

@@ -14,10 +14,10 @@ ROOMS = (
     *("nn", "model", "data", "scoring", "settings", "runs", "figures", "inference", "callbacks", "studies"),
     *("targets", "cli", "training"),
 )
-"""From the ground up: a folder of the package, or a module where one file is the whole room."""
+"""Rooms from the lowest floor up: folders of the package, or modules if a room is one file."""
 
 COMMANDS = ("__main__", "bench", "prepare", "realism", "score", "simulate", "table", "train")
-"""They stand on the top floor, side by side; ``__main__`` lists and runs the others."""
+"""Modules of the commands, which share the top floor; ``__main__`` lists and runs the others."""
 
 TORCH = {"torch", "pytorch_lightning"}
 CONFIGURATION = {"hydra", "omegaconf"}
@@ -30,7 +30,7 @@ def _room(path: Path) -> str:
 
 
 def _imports(path: Path) -> set[str]:
-    """Full names of all modules that a file imports, at its top or within functions."""
+    """Return the full names of all modules that a file imports, at its top or inside functions."""
     names = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):

@@ -1,4 +1,4 @@
-"""The benchmark command, and that what it compares computes the same."""
+"""Tests of the benchmark command, and that the networks and steps it compares compute the same."""
 
 import copy
 import json
@@ -16,7 +16,7 @@ from asim_cvae.studies.speed.plain import MODELS
 
 
 def test_plain_and_shipped_networks_train_alike() -> None:
-    """Losses over a short training from the same weights, with the same samples of z."""
+    """Compare losses over a short training from the same weights, with the same samples of z."""
     torch.manual_seed(0)
     frames = (0.02 * torch.rand(6, 20, 3, 5000)).clamp(min=1e-6)
     shipped = ThesisNetwork()
@@ -37,16 +37,16 @@ def test_plain_and_shipped_networks_train_alike() -> None:
             losses[-1].append(loss.item())
     ours, theirs = losses
     assert ours[0] == pytest.approx(theirs[0], rel=1e-5)
-    assert ours == pytest.approx(theirs, rel=2e-3)  # each step hands the digits of the one before on
+    assert ours == pytest.approx(theirs, rel=2e-3)  # rounding differences grow from step to step
     assert ours[-1] < 0.9 * ours[0]
 
 
 def test_compiled_steps_compute_the_same() -> None:
     torch.manual_seed(0)
-    network = ThesisNetwork(bounded=False)  # on a CPU, bounds are looked at, which breaks a graph
+    network = ThesisNetwork(bounded=False)  # on a CPU, the bounds test values, which breaks the graph
     x = (0.02 * torch.rand(2, 3, 5000)).clamp(min=1e-6)
     found = []
-    for compile in (None, {"backend": "eager", "fullgraph": True}):  # traced whole, without a compiler
+    for compile in (None, {"backend": "eager", "fullgraph": True}):  # "eager" traces the graph without compiling it
         module = CVAEModule(copy.deepcopy(network), BetaLikelihood(bounded=False), compile=compile).train()
         torch.manual_seed(1)
         loss = module.training_elbo(x, 0.5).loss

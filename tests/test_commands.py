@@ -1,4 +1,4 @@
-"""The commands, run as a user runs them."""
+"""Tests of the commands, run as a user runs them."""
 
 import csv
 import hashlib
@@ -54,7 +54,7 @@ def _figures(folder: Path) -> dict[str, Path]:
 
 @pytest.fixture(scope="module")
 def small(archive: Path, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    """Overrides that use the small archive."""
+    """Overrides that make a command use the small archive."""
     store = tmp_path_factory.mktemp("store") / "small.h5"
     table = archive / "GroundTruth_Table.xlsx"
     return ["data=mmia", f"data.root={archive}", f"data.ground_truth.table={table}", f"data.store={store}"]
@@ -64,7 +64,7 @@ def small(archive: Path, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
 def training(
     run, small: list[str], tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Path, subprocess.CompletedProcess[str]]:
-    """A run of two epochs on the small archive: its folder, and what the command said."""
+    """Finished run of two epochs on the small archive: its folder, and the completed command."""
     folder = tmp_path_factory.mktemp("runs") / "run"
     done = run(
         *("train", "+experiment=relu_lr2e-4", *small, "trainer.max_epochs=2", "data.batch_size=20"),
@@ -76,7 +76,7 @@ def training(
 
 @pytest.fixture(scope="module")
 def trained(training: tuple[Path, subprocess.CompletedProcess[str]]) -> Path:
-    """The folder of that run."""
+    """Folder of that run."""
     return training[0]
 
 
@@ -240,8 +240,8 @@ def test_thumbnails_show_light_where_it_is() -> None:
     assert picture.shape == (3, 36, 36)
     dark = np.argwhere((picture < 1).any(axis=0))
     assert set(dark[:, 1]) == {35}  # the last column
-    assert dark[:, 0].min() >= 24  # of the third band
-    assert dark[:, 0].max() == 35  # from its ground up
+    assert dark[:, 0].min() >= 24  # rows 24 to 35 show the third band
+    assert dark[:, 0].max() == 35  # its baseline
 
 
 @pytest.mark.parametrize("weights", [".", "model.safetensors", "checkpoints/last.ckpt"])
@@ -295,7 +295,7 @@ def test_the_export_is_all_that_inference_needs(trained: Path) -> None:
     description = json.loads((trained / "model.json").read_text())
     weights = load_file(trained / "model.safetensors")
     checkpoint = torch.load(trained / "checkpoints" / "last.ckpt", weights_only=True)
-    assert all(torch.equal(weights[name], checkpoint["state_dict"][f"network.{name}"]) for name in weights)
+    assert all(torch.equal(weights[name], checkpoint["state_dict"][name]) for name in weights)
     assert description["representation"]["time_reversed"]
     clusters = description["clusters"]
     latents = np.load(trained / "latents.npz")

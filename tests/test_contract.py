@@ -1,4 +1,4 @@
-"""Networks and likelihoods of a user's own; classes that a configuration or an export may and may not name."""
+"""Tests of networks and likelihoods that a user adds, and of which classes a configuration or an export may name."""
 
 import json
 import re
@@ -25,7 +25,7 @@ from asim_cvae.runs.contract import check_model
 from asim_cvae.targets import PLACES, check_targets
 
 FILE = '''
-"""A network of counts whose latents are sequences, and the likelihood that goes with it."""
+"""A network for binned counts, whose latents are sequences, and its likelihood."""
 
 import torch
 from torch import nn
@@ -75,7 +75,7 @@ augmentations: [{_target_: asim_cvae.model.augmentations.CircularShift}]
 
 @pytest.fixture(scope="session")
 def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One file and one YAML."""
+    """Folder of a user's network: one Python file and one YAML file."""
     folder = tmp_path_factory.mktemp("user")
     (folder / "my_package.py").write_text(FILE)
     (folder / "conf" / "model").mkdir(parents=True)
@@ -85,7 +85,7 @@ def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def own(package: Path, arguments: list[str]) -> list[str]:
-    """Overrides that train the user's network."""
+    """Overrides that make a command train the user's network."""
     plain = [argument for argument in arguments if not argument.startswith("+experiment")]
     return ["--config-dir", str(package / "conf"), "model=mine", "representation=counts", *plain]
 
@@ -118,7 +118,7 @@ def test_one_file_and_one_yaml_make_a_network_with_another_likelihood(
 
 
 def test_descriptions_are_fitted_on_training_frames_and_exported(trained: Path) -> None:
-    """The descriptions of the user's network have a mean of 0 over the frames that it was trained on."""
+    """Descriptions by the user's network have mean 0 over the frames that it was trained on."""
     latents = np.load(trained / "latents.npz")
     weights = load_file(trained / "model.safetensors")
     mu = latents["mu"].reshape(-1, 3, 10).mean(-1)
@@ -181,7 +181,7 @@ def test_a_stranger_s_run_opens_nothing(run, trained: Path, tmp_path: Path) -> N
 
 
 class _Encoder(Network):
-    """Keeps the contract; its subclasses each break a part of it."""
+    """A network that keeps the contract; each subclass breaks one part of it."""
 
     def __init__(self, width: int = 4) -> None:
         super().__init__(width=width)
@@ -317,5 +317,5 @@ def test_shifts_rotate_frames_and_thinning_keeps_poisson_counts() -> None:
     assert changed.float().mean().item() == pytest.approx(0.5, abs=0.1)
     rates = thinned[changed].mean((1, 2))
     assert rates.mean().item() == pytest.approx(8 * 0.75, rel=0.03)
-    # Poisson counts stay Poisson counts: the variance of each frame is its mean.
+    # Counts stay Poisson-distributed: each frame's variance equals its mean.
     assert (thinned[changed].flatten(1).var(1) / rates).mean().item() == pytest.approx(1, abs=0.03)

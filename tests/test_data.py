@@ -1,4 +1,4 @@
-"""Where frames are held, in which order they come, and training on several devices."""
+"""Tests of caching and sampling frames, and of training on several devices."""
 
 import csv
 import json
@@ -119,7 +119,7 @@ def test_frames_to_be_read_are_prefetched_a_batch_before(folder: Path, tmp_path:
 
 
 def test_training_on_two_devices(run, arguments: list[str], tmp_path: Path) -> None:
-    """Two processes on a CPU, by gloo: stopped and resumed, each trains on its share, and one scores all frames."""
+    """Two processes on a CPU (gloo) are stopped and resumed; each trains on its share, one scores all frames."""
     folder = tmp_path / "run"
     devices = ["trainer=ddp", "trainer.devices=2", "trainer.accelerator=cpu", "trainer.max_epochs=2"]
     status, told = interrupt([*arguments, *devices], folder, signal.SIGTERM, 0.1)
@@ -138,7 +138,7 @@ def test_training_on_two_devices(run, arguments: list[str], tmp_path: Path) -> N
     assert all(np.isfinite(float(row["val/elbo"])) for row in rows)
     frames = int(done.stdout.split(" frames to train on")[0].split()[-1])
     last = torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)
-    assert last["global_step"] == 2 * (frames // 2 // 10)  # steps of both at once, each of 10 frames
+    assert last["global_step"] == 2 * (frames // 2 // 10)  # each step takes 10 frames per process
     swept = run("train", "-m", *arguments, *devices, f"hydra.sweep.dir={tmp_path / 'sweep'}", check=False)
     assert swept.returncode == 1
     assert "trainer=ddp: not in a sweep" in swept.stdout + swept.stderr

@@ -1,4 +1,4 @@
-"""The experiments against the thesis's Table 1."""
+"""Tests of the experiments' settings against the thesis's Table 1."""
 
 import csv
 from fractions import Fraction
@@ -46,7 +46,7 @@ def test_folders_are_named_by_what_was_swept(tmp_path: Path) -> None:
     OmegaConf.save({"hydra": {"overrides": {"task": asked}}}, tmp_path / "multirun.yaml")
     job = ["+experiment=baseline", "seed=1", "trainer.max_epochs=4", "data.root=/a/c", "+model.x=2", "~scoring"]
     assert swept_settings(str(tmp_path), job) == "model.x-2_data.root--a-c_seed-1"
-    assert swept_settings(str(tmp_path), [*job, "drawn=3"]).endswith("_drawn-3_seed-1")  # by a sweeper of its own
+    assert swept_settings(str(tmp_path), [*job, "drawn=3"]).endswith("_drawn-3_seed-1")  # chosen by a sweeper
     OmegaConf.save({"hydra": {"overrides": {"task": ["+experiment=glob(*)"]}}}, tmp_path / "multirun.yaml")
     assert swept_settings(str(tmp_path), job[:1]) == ""
 

@@ -1,3 +1,5 @@
+"""Tests of slicing, representing and splitting frames."""
+
 import numpy as np
 import pytest
 
@@ -15,7 +17,7 @@ def test_frames_are_whole_slices_in_order() -> None:
     assert frames.shape == (2, 3, 5000)
     for k in range(2):
         np.testing.assert_array_equal(frames[k], flux[:, 5000 * k : 5000 * (k + 1)])
-    assert slice_frames(flux[:, :10_000]).shape[0] == 2  # no whole slice is dropped
+    assert slice_frames(flux[:, :10_000]).shape[0] == 2  # a whole last frame is kept
     assert slice_frames(flux[:, :4999]).shape == (0, 3, 5000)
 
 
@@ -45,7 +47,7 @@ def test_binned_counts_are_whole_photons() -> None:
     np.testing.assert_array_equal(seen, counts.reshape(2, 3, 250, 20).sum(-1))
     backwards = BinnedCounts(width=20, time_reversed=True).apply(flux)
     np.testing.assert_array_equal(backwards, seen[..., ::-1])
-    with pytest.raises(InputError, match="bins have to divide"):
+    with pytest.raises(InputError, match="must be a divisor of 5000"):
         BinnedCounts(width=7)
 
 

@@ -1,3 +1,5 @@
+"""Tests of converting counts to flux and back."""
+
 import numpy as np
 import pytest
 
@@ -12,7 +14,7 @@ from asim_cvae.instrument.photometers import (
 
 
 def test_flux_is_the_dead_time_formula() -> None:
-    # L = q n / (1 - tau n), worked out by hand for 100 counts in each photometer
+    # L = q n / (1 - tau n), calculated by hand for 100 counts in each photometer
     flux = counts_to_flux(np.full((3, 1), 100))
     np.testing.assert_allclose(flux[:, 0], [49.4 / 0.828, 0.678 / 0.824, 33.9 / 0.889], rtol=1e-12)
 

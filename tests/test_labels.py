@@ -1,3 +1,5 @@
+"""Tests of reading label tables."""
+
 import csv
 from collections import Counter
 from pathlib import Path

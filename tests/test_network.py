@@ -1,4 +1,4 @@
-"""The thesis's network against what the thesis's program computed with its published weights."""
+"""Tests of the thesis's network against values that the thesis's program computed with its published weights."""
 
 import copy
 import math
@@ -31,7 +31,7 @@ WEIGHTS = (
     "Epoch800_LatentSpace50_MaxPooling_WU400_NoDropout_BNBeforeLin_LearningR_5em5",
     "Epoch800_LatentSpace50_MaxPooling_WU400_NoDropout_BNBeforeLin_LearningR_5em5_LeakyRelu",
 )
-FLOAT32_CANCELS = (WEIGHTS[2], WEIGHTS[7])  # where float32 log p(x|z) of the original itself is off by percents
+FLOAT32_CANCELS = (WEIGHTS[2], WEIGHTS[7])  # their log p(x|z) in float32 is off by percents in the original program too
 
 
 @pytest.mark.parametrize("precision", [torch.float64, torch.float32], ids=["float64", "float32"])
@@ -100,26 +100,26 @@ def test_networks_name_their_settings() -> None:
 
 
 def _plain(network: ThesisNetwork, x: torch.Tensor, z: torch.Tensor) -> list[torch.Tensor]:
-    """mu, log sigma of x, log alpha and log beta of z, by torch's own layers."""
+    """Compute mu and log sigma of x, log alpha and log beta of z with torch's own layers."""
     return [*network.encoder.plain(x), *network.decoder.plain(z)]
 
 
 @pytest.mark.parametrize("training", [True, False])
 @pytest.mark.parametrize("kind", [{}, {"activation": "leaky_relu"}, {"dropout": 0.3}], ids=str)
 def test_blocks_compute_what_the_layers_do(kind: dict, training: bool) -> None:
-    """Values, gradients, and running moments."""
+    """Compare values, gradients, and the running moments of batch normalisation."""
     torch.manual_seed(0)
     network = ThesisNetwork(**kind).double().train(training)
-    torch.nn.init.constant_(network.encoder.layers[0].bias, 0.1)  # alive
+    torch.nn.init.constant_(network.encoder.layers[0].bias, 0.1)  # most ReLUs are open
     plain = copy.deepcopy(network)
-    # Long stretches of the same value, as of frames without a count, among others.
+    # Some frames hold long stretches of equal values, like those of samples without counts.
     x = 0.3 * torch.rand(5, 3, 5000, dtype=torch.float64) * (torch.rand(5, 3, 1) > 0.3)
     x[:, :, ::4] = 1e-6
     z = torch.randn(5, 50, dtype=torch.float64)
     found, expected = [], []
     for ours, results in ((network, found), (plain, expected)):
         inputs = x.clone().requires_grad_(), z.clone().requires_grad_()
-        torch.manual_seed(1)  # of the dropout
+        torch.manual_seed(1)  # the same dropout in both
         values = [*ours.encoder(inputs[0]), *ours.decoder(inputs[1])] if ours is network else _plain(ours, *inputs)
         weights = [torch.randn(v.shape, generator=torch.Generator().manual_seed(2), dtype=v.dtype) for v in values]
         sum((w * v * v).sum() for w, v in zip(weights, values, strict=True)).backward()
@@ -129,7 +129,7 @@ def test_blocks_compute_what_the_layers_do(kind: dict, training: bool) -> None:
 
 
 def test_convolutions_may_give_any_layout(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Channels last on CPUs, channels first from some kernels of GPUs."""
+    """Convolutions return channels last on CPUs, and channels first from some GPU kernels."""
     torch.manual_seed(0)
     network = ThesisNetwork().double()
     x, z = 0.02 * torch.rand(2, 3, 5000, dtype=torch.float64), torch.randn(2, 50, dtype=torch.float64)
@@ -174,7 +174,7 @@ def test_float32_gradients_are_as_near_to_float64_as_the_layers() -> None:
 
 
 def _density(x: torch.Tensor, log_alpha: torch.Tensor, log_beta: torch.Tensor, kind: type) -> list[torch.Tensor]:
-    """Log density and its derivatives by log alpha and log beta, in float64, from values in their own precision."""
+    """Compute log density and its derivatives by log alpha and log beta in the inputs' precision; return float64."""
     a, b = log_alpha.clone().requires_grad_(), log_beta.clone().requires_grad_()
     p_x = kind(a, b) if kind is StableBeta else kind(a.exp(), b.exp(), validate_args=False)
     value = p_x.log_prob(x)
@@ -188,7 +188,7 @@ def _worst(values: list[torch.Tensor], expected: list[torch.Tensor]) -> float:
 @pytest.mark.parametrize("edge", [None, 1e-6, 0.5, 0.99999])
 @pytest.mark.parametrize("swapped", [False, True])
 def test_beta_density_in_float32(edge: float | None, swapped: bool) -> None:
-    """Over the range that the thesis's ten models use, and to the edges of the support."""
+    """Test the range of parameters in the thesis's ten models, and x up to the edges of the support."""
     generator = torch.Generator().manual_seed(0)
     log_alpha = torch.rand(50_000, generator=generator) * 7.2 - 3.4  # alpha from 0.03 to 45
     log_beta = torch.rand(50_000, generator=generator) * 24.2 - 3.4  # beta from 0.03 to 1e9
@@ -203,12 +203,12 @@ def test_beta_density_in_float32(edge: float | None, swapped: bool) -> None:
     plain = torch.distributions.Beta
     expected = _density(x.double(), log_alpha.double(), log_beta.double(), plain)
     assert _worst(_density(x, log_alpha, log_beta, StableBeta), expected) < 1e-4
-    if edge is None and not swapped:  # which torch's own density is not
+    if edge is None and not swapped:  # torch's own density is not that accurate
         assert _worst(_density(x, log_alpha, log_beta, plain), expected) > 1
 
 
 def test_beta_density_of_small_parameters() -> None:
-    """Where what is fitted to Stirling's formula counts most."""
+    """Test small parameters, for which the correction to Stirling's formula matters most."""
     generator = torch.Generator().manual_seed(0)
     log_alpha, log_beta = torch.rand(2, 50_000, generator=generator) * 12 - 10  # 4.5e-5 to 7.4
     x = torch.rand(50_000, generator=generator).clamp(1e-6, 0.99999)
@@ -219,7 +219,7 @@ def test_beta_density_of_small_parameters() -> None:
 @pytest.mark.parametrize("log_large", [22.0, 24.0, 27.0, 30.0, 50.0])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_beta_density_of_diverging_networks(log_large: float, dtype: torch.dtype) -> None:
-    """Beta(1, b): log density (b - 1) log(1 - x) + log b, far beyond what trained networks give."""
+    """Test Beta(1, b), whose log density is (b - 1) log(1 - x) + log b, far beyond values of trained networks."""
     log_beta = torch.full((3,), log_large, dtype=dtype)
     x = torch.tensor([0.3, 1.0, 3.0], dtype=dtype) / log_beta.exp()
     value, grad_log_alpha, grad_log_beta = _density(x, torch.zeros_like(x), log_beta, StableBeta)
@@ -272,7 +272,7 @@ def test_bounds_change_nothing_in_the_ordinary_range_and_keep_the_rest_finite() 
     assert torch.autograd.gradcheck(lambda t: soft_clamp(t, -9.5, 21.5), near)
     network = ThesisNetwork().eval()
     with torch.no_grad():
-        frames = 1e6 * torch.rand(2, 3, 5000)  # far from anything trained on
+        frames = 1e6 * torch.rand(2, 3, 5000)  # far from all training data
         mu, log_sigma, _ = network.encode(frames)
         density = BetaLikelihood()(*network.decode(1e6 * mu)).log_prob(torch.full((2, 3, 5000), 0.3))
     assert log_sigma.exp().isfinite().all()
@@ -287,5 +287,5 @@ def test_a_dead_encoder_is_noticed(dropout: float | None) -> None:
     bias = network.encoder.layers[0].bias
     torch.nn.init.constant_(bias, 0.5)
     assert _tells_apart(CVAEModule(network, BetaLikelihood()), frames)
-    torch.nn.init.constant_(bias, -0.5)  # no ReLU opens
+    torch.nn.init.constant_(bias, -0.5)  # all ReLUs are closed
     assert not _tells_apart(CVAEModule(network, BetaLikelihood()), frames)

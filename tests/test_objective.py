@@ -1,3 +1,5 @@
+"""Tests of the objective: warm-up, KL, ELBO, sampling, active units."""
+
 import pytest
 import torch
 from torch.distributions import Normal, kl_divergence
@@ -21,7 +23,7 @@ from asim_cvae.nn.contract import gaussian_kl, standard_posterior
         (0, 300, 0.0, 1.0),
         (0, 2, 0.5, 0.0),
         (1, 2, 0.5, 1.0),
-        (0, 1, 0.25, 1.0),  # no whole epoch of warm-up: none
+        (0, 1, 0.25, 1.0),  # less than one epoch of warm-up is none
         (2, 5, 1.0, 0.4),
     ],
 )

@@ -28,7 +28,7 @@ def test_a_bar_is_drawn_on_a_terminal(
 ) -> None:
     monkeypatch.setattr(progress, "on_terminal", lambda: True)
     assert list(track("ab", "reading", "file")) == ["a", "b"]
-    assert "reading: 100%" in capsys.readouterr().err
+    assert "reading:   0%|" in capsys.readouterr().err
 
 
 def test_nothing_is_said_of_no_work(caplog: pytest.LogCaptureFixture) -> None:

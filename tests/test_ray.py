@@ -1,4 +1,4 @@
-"""A sweep on a Ray cluster; `make test-ray` installs what it needs."""
+"""Test of a sweep on a Ray cluster; ``make test-ray`` installs Ray and runs it."""
 
 import json
 import os
@@ -17,7 +17,7 @@ from ray.cluster_utils import Cluster
 def test_a_sweep_runs_on_several_nodes(archive: Path, tmp_path: Path) -> None:
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
     try:
-        for _ in range(2):  # each has room for one run
+        for _ in range(2):  # each node has a core for one run
             cluster.add_node(num_cpus=1)
         cluster.wait_for_nodes()
         swept = [sys.executable, "-m", "asim_cvae.train", "-m", "hydra/launcher=ray_cluster", "seed=0,1,-1",
@@ -38,7 +38,7 @@ def test_a_sweep_runs_on_several_nodes(archive: Path, tmp_path: Path) -> None:
     scores = sorted(tmp_path.rglob("scores.json"))
     assert sorted(json.loads(path.read_text())["seed"] for path in scores) == [0, 1]
     begun, ended = zip(*(_times(path.with_name("train.log")) for path in scores), strict=True)
-    assert max(begun) < min(ended)  # at the same time, so on both nodes
+    assert max(begun) < min(ended)  # the runs overlap, so they were on different nodes
 
 
 def _times(log: Path) -> tuple[str, str]:

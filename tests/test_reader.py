@@ -1,4 +1,4 @@
-"""What becomes of a file: read, with gaps, or rejected with its reason."""
+"""Tests of reading files: observations with their gaps, or rejections with their reasons."""
 
 import os
 from contextlib import suppress
@@ -129,7 +129,7 @@ def test_fill_of_counts_is_a_gap(tmp_path: Path, suffix: str) -> None:
 
 
 def test_tables_are_read_as_astropy_reads_them(tmp_path: Path) -> None:
-    """Without astropy's work on every file: other rows, another order of columns, more of them, nulls."""
+    """The plain reader agrees with astropy on files that differ in rows, in order and number of columns, in nulls."""
     more = {"temperature": np.arange(3, dtype=np.float32), "comment": np.array(["a", "b'c", ""])}
     for number, variables in enumerate(
         (
@@ -157,7 +157,7 @@ def test_tables_are_read_as_astropy_reads_them(tmp_path: Path) -> None:
     assert found.variables.keys() == expected.variables.keys() == set(COUNT_VARIABLES)
     assert {variable.fills for variable in found.variables.values()} == {(-5.0,)}
     uneven = write_fits(tmp_path / "uneven.fits", level1([[row, row[:9]] for row in light(1)[:, 0]]))
-    assert fits_reader._read_plain_table(uneven) is None  # variable length: astropy's
+    assert fits_reader._read_plain_table(uneven) is None  # columns of variable length are left to astropy
 
 
 @pytest.mark.parametrize(("bscale", "bzero", "null"), [(1, 32768, -32768), (0.01, 0.01, -1)])
@@ -172,7 +172,7 @@ def test_declared_nulls_of_scaled_columns_are_gaps(tmp_path: Path, bscale: float
     path = tmp_path / f"{NAME}.fits"
     table.writeto(path)
     content = path.read_bytes()
-    for card in cards:  # astropy would scale what is stored
+    for card in cards:  # written into the bytes, as astropy would apply the scaling to the stored values
         value = {"TSCAL": bscale, "TZERO": bzero, "TNULL": null}[card[:5]]
         content = content.replace(
             f"{'X' + card:<8}= {0:>20}".encode().ljust(80), f"{card:<8}= {value:>20}".encode().ljust(80)
@@ -219,7 +219,7 @@ def test_what_does_not_matter_does_not_stop_the_reading(tmp_path: Path) -> None:
     del variables["observation_id"]
     variables["corrected_datetime_level1"] = np.array(["no time"])
     seen = _read(tmp_path, variables)
-    assert seen.observation_id == 77  # of the name
+    assert seen.observation_id == 77  # taken from the file's name
     assert seen.start == np.datetime64("2019-01-03T14:08:00")
 
 
@@ -283,7 +283,7 @@ def test_foreign_files_are_rejected(tmp_path: Path) -> None:
 
 
 def test_random_damage_is_rejected_or_read_never_raised(tmp_path: Path) -> None:
-    """Bytes overwritten at random: astropy and cdflib may raise anything, a batch has to go on."""
+    """Random bytes are overwritten; astropy and cdflib may then raise any exception, but a batch must go on."""
     rng = np.random.default_rng(5)
     for suffix in FORMATS:
         whole = bytearray(write(tmp_path / f"whole.{suffix}", level1(light(1, 600))).read_bytes())
@@ -314,7 +314,7 @@ def test_discovery_follows_links_and_rejects_odd_names(tmp_path: Path) -> None:
     elsewhere.mkdir()
     (elsewhere / "a.fits").touch()
     (archive / "day2").symlink_to(elsewhere)
-    (elsewhere / "back").symlink_to(archive)  # a loop
+    (elsewhere / "back").symlink_to(archive)  # a circular link
     (archive / "two\nlines.fits").touch()
     (archive / os.fsdecode(b"bad\xff.fits")).touch()
     files, rejected = discover(archive)
@@ -338,7 +338,10 @@ def test_discovery_names_files_of_one_name(tmp_path: Path) -> None:
     files, rejected = discover(tmp_path)
     assert files == {f"{NAME}.fits": tmp_path / "a" / f"{NAME}.fits"}
     assert [(error.file, error.reason) for error in rejected] == [
-        (str(tmp_path / "b" / f"{NAME}.fits"), f"another file of this name is at {tmp_path / 'a' / NAME}.fits")
+        (
+            str(tmp_path / "b" / f"{NAME}.fits"),
+            f"another file of this name is at {tmp_path / 'a' / NAME}.fits; rename one",
+        )
     ]
     with pytest.raises(InputError, match="no such folder"):
         discover(tmp_path / "nowhere")

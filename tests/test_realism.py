@@ -1,3 +1,5 @@
+"""Tests of the realism report and its statistics."""
+
 import json
 from pathlib import Path
 
@@ -24,7 +26,7 @@ def test_simulated_frames_are_like_real_ones(run, reference: Path, tmp_path: Pat
     assert abs(weights["simulated"]["purest"] - weights["simulated"]["purest_published"]) <= 15
     assert (
         0.86 < found["forest"]["without_rule"] <= found["forest"]["macro_f1"] < 0.99
-    )  # of fewer frames than the report's
+    )  # a wider range than the report's, as there are fewer frames
     assert any("spike" in name for name in real["without_value"])
     page = (tmp_path / "report.md").read_text()
     for name in (
@@ -41,7 +43,7 @@ def test_without_a_reference_the_report_says_what_it_lacks(run, tmp_path: Path) 
     done = run("realism", f"reference={tmp_path}", "seeds=[7]", "observations=0", "labelled=3", f"out={tmp_path}")
     assert "holds no recovered_frames.npz" in done.stdout
     page = (tmp_path / "report.md").read_text()
-    assert page.count("Left out: ") == 2
+    assert page.count("Skipped: ") == 2
     assert "random forest" in page
 
 
@@ -57,15 +59,15 @@ def test_recovery_leaves_what_a_figure_shows(reference: Path) -> None:
     rng = np.random.default_rng(0)
     with np.load(reference / "recovered_frames.npz") as file:
         real = file["counts"].astype(int)
-    # The ultraviolet holds background alone: there the share of points left out has to be that of Poisson counts.
+    # Ultraviolet light curves hold background alone, so that Poisson counts must lose points in the same way.
     for frame in real[:, 1]:
         counts = rng.poisson(frame.mean(), (20, 5000))
         read = as_published(counts)
         assert (read != counts).mean() < 0.25
         assert (read <= counts.max(axis=1, keepdims=True)).all()
-        assert (read.max(axis=1) == counts.max(axis=1)).all()  # what shows is kept
+        assert (read.max(axis=1) == counts.max(axis=1)).all()  # the highest points are always kept
         lags = [np.corrcoef(row[1:], row[:-1])[0, 1] for row in read]
-        assert np.mean(lags) > 0.03  # interpolation makes neighbours alike, as in the real frames
+        assert np.mean(lags) > 0.03  # interpolation correlates neighbouring samples, as in the real frames
         assert abs(np.corrcoef(frame[1:], frame[:-1])[0, 1] - np.mean(lags)) < 0.06
 
 

@@ -1,4 +1,4 @@
-"""Runs that are killed, stopped, damaged, or cannot be trained, as a user meets them."""
+"""Tests of resuming runs that were killed, stopped or damaged, by the commands that a user gives."""
 
 import csv
 import json
@@ -17,7 +17,7 @@ from tests.conftest import EPOCHS, interrupt
 
 @pytest.fixture(scope="module")
 def whole(run, arguments: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run that nothing happened to."""
+    """Folder of a run that was not interrupted."""
     folder = tmp_path_factory.mktemp("whole") / "run"
     run("train", *arguments, f"hydra.run.dir={folder}", fresh=True)
     return folder
@@ -58,7 +58,7 @@ def test_a_stopped_run_saves_within_the_epoch(run, arguments, whole: Path, tmp_p
 def test_a_run_killed_while_scoring_scores_again(run, whole: Path, tmp_path: Path) -> None:
     folder = tmp_path / "unscored"
     shutil.copytree(whole, folder)
-    (folder / "scores.json").unlink()  # which is written last
+    (folder / "scores.json").unlink()  # the file that is written last
     (folder / "latents.npz").unlink()
     run("train", f"resume={folder}")
     _same(folder, whole)
@@ -70,7 +70,7 @@ def test_a_damaged_checkpoint_is_passed_over(run, whole: Path, tmp_path: Path) -
     (folder / "scores.json").unlink()
     last = folder / "checkpoints" / "last.ckpt"
     content = bytearray(last.read_bytes())
-    content[len(content) // 2] ^= 1  # one bit
+    content[len(content) // 2] ^= 1  # flip one bit
     last.write_bytes(content)
     done = run("train", f"resume={folder}")
     assert f"{last} is damaged" in done.stdout
@@ -103,7 +103,7 @@ def test_more_epochs_may_be_asked_for_and_nothing_else_changed(run, whole: Path,
     assert json.loads((folder / "scores.json").read_text())["epochs"] == EPOCHS + 1
     with (folder / "metrics.csv").open() as stream:
         betas = [float(row["train/beta"]) for row in csv.DictReader(stream)]
-    assert betas == [0.0, 0.5, 1.0, 1.0]  # the warm-up stays that of the epochs first asked for
+    assert betas == [0.0, 0.5, 1.0, 1.0]  # the warm-up is still a share of the first max_epochs
     (folder / "scores.json").unlink()
     fewer = run("train", f"resume={folder}", "trainer.max_epochs=1", check=False)
     assert "trainer.max_epochs=1 are less" in fewer.stderr

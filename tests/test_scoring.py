@@ -1,4 +1,4 @@
-"""Cluster scores against hand-made latents and an independent computation."""
+"""Tests of the cluster scores, on hand-made latents and against an independent computation."""
 
 import csv
 import io
@@ -22,11 +22,10 @@ from asim_cvae.scoring.clusters import (
     ClusteringProtocol,
     SavedClusters,
     assign_to_nearest,
-    cluster_latents,
     probe_macro_f1,
     score_clusters,
 )
-from asim_cvae.scoring.evaluation import Evaluation, Posterior, score_saved
+from asim_cvae.scoring.evaluation import Evaluation, FramePosteriors, score_saved
 from asim_cvae.scoring.scores import NoiseCluster, Scores, score
 from asim_cvae.scoring.table import cut_digits, format_scores, percent
 from asim_cvae.scoring.table1 import Run, as_csv, as_latex, as_markdown, build_table
@@ -35,7 +34,7 @@ PROTOCOL = ClusteringProtocol()
 
 
 def _blobs() -> tuple[np.ndarray, np.ndarray]:
-    """Five tight groups at known places; the classes in each are known."""
+    """Make latents in five tight groups, and their labels."""
     members = ["N"] * 7 + ["HCLA"], ["N", "N", "LCLA"], ["HCLA", "LCHA"], ["HCHA"], ["LCLA"] * 4
     centres = np.eye(5) * 100
     latents = [
@@ -45,14 +44,14 @@ def _blobs() -> tuple[np.ndarray, np.ndarray]:
 
 
 def _around(count: int) -> np.ndarray:
-    """Offsets that average to zero: pairs at distance 1 on opposite sides, one in the middle for odd counts."""
+    """Make offsets with mean zero: opposite pairs at distance 1, and one at zero if ``count`` is odd."""
     pairs = [sign * np.eye(5)[0] for _ in range(count // 2) for sign in (1, -1)]
     return np.array([*pairs, *([np.zeros(5)] * (count % 2))])
 
 
 def test_scores_of_known_clusters() -> None:
     latents, labels = _blobs()
-    scored = score_clusters(latents, cluster_latents(latents, PROTOCOL), labels)
+    scored = score_clusters(latents, PROTOCOL.cluster(latents), labels)
     found = {(c.label, c.size): c for c in scored.clusters}
     assert set(found) == {("N", 8), ("N", 3), ("HCLA/LCHA", 2), ("HCHA", 1), ("LCLA", 4)}
     assert found["N", 8].certainty == 7 / 8
@@ -67,7 +66,7 @@ def test_scores_of_known_clusters() -> None:
 
 
 def _independent(assignment: np.ndarray, labels: np.ndarray) -> tuple[float, float]:
-    """ARI by counting pairs, NMI from entropies."""
+    """Compute ARI by counting pairs, and NMI from entropies."""
     pairs = list(combinations(range(len(labels)), 2))
     same = np.array([[assignment[i] == assignment[j], labels[i] == labels[j]] for i, j in pairs])
     both, a, b = (same.all(1).sum(), *same.sum(0))
@@ -87,7 +86,7 @@ def test_scores_against_an_independent_computation() -> None:
     rng = np.random.default_rng(0)
     labels = rng.choice(["HCHA", "HCLA", "LCHA", "LCLA", "N"], 120)
     latents = rng.normal(size=(120, 6)) + 2 * (labels == "N")[:, None]
-    clustering = cluster_latents(latents, PROTOCOL)
+    clustering = PROTOCOL.cluster(latents)
     scored = score_clusters(latents, clustering, labels)
     ari, nmi = _independent(clustering.assignment, labels)
     assert scored.ari == pytest.approx(ari, abs=1e-12)
@@ -97,7 +96,7 @@ def test_scores_against_an_independent_computation() -> None:
         best, count = Counter(labels[members].tolist()).most_common(1)[0]
         assert best in cluster.label.split("/")
         assert cluster.certainty == count / members.sum()
-        centre = latents[members].mean(0)  # k-means: the centre is the mean
+        centre = latents[members].mean(0)  # a k-means centre is the mean of its members
         distances = [np.sqrt(((latent - centre) ** 2).sum()) for latent in latents[members]]
         assert cluster.mdcc == pytest.approx(np.mean(distances), rel=1e-6)
 
@@ -111,7 +110,7 @@ def test_no_cluster_is_noise() -> None:
 
 def test_without_labels_clusters_have_sizes_and_no_classes() -> None:
     latents, _ = _blobs()
-    scored = score_clusters(latents, cluster_latents(latents, PROTOCOL), None)
+    scored = score_clusters(latents, PROTOCOL.cluster(latents), None)
     assert sorted(c.size for c in scored.clusters) == [1, 2, 3, 4, 8]
     assert {(c.label, c.certainty) for c in scored.clusters} == {(None, None)}
     assert (scored.noise, scored.purity, scored.ari) == (None, None, None)
@@ -120,14 +119,14 @@ def test_without_labels_clusters_have_sizes_and_no_classes() -> None:
 @pytest.mark.parametrize("frames", [0, 1, 3])
 def test_fewer_frames_than_clusters(frames: int) -> None:
     latents = np.arange(frames * 2.0).reshape(frames, 2)
-    clustering = cluster_latents(latents, PROTOCOL)
+    clustering = PROTOCOL.cluster(latents)
     scored = score_clusters(latents, clustering, np.array(["N"] * frames))
     assert len(scored.clusters) == frames
     assert all(c.size == 1 and c.mdcc == 0 for c in scored.clusters)
 
 
 def test_equal_latents_are_one_cluster() -> None:
-    assert len(cluster_latents(np.ones((9, 4)), PROTOCOL).centres) == 1
+    assert len(PROTOCOL.cluster(np.ones((9, 4))).centres) == 1
 
 
 def test_probe_finds_what_is_there_and_not_what_observations_give_away() -> None:
@@ -156,7 +155,7 @@ SAVED = ("N", "HCLA/LCHA", "N", "HCHA")
 
 
 def _beside(assignment: list[int]) -> np.ndarray:
-    """Latents at distance 1 from their centres."""
+    """Make latents at distance 1 from their centres."""
     return CENTRES[assignment] + np.array([0.6, 0.8])
 
 
@@ -203,18 +202,18 @@ def test_saved_clusters_are_read_as_they_were_written() -> None:
     ("changes", "told"),
     [
         ({"centres": [[1.0], [2.0]]}, "describes a frame by 2 values"),
-        ({"centres": [[1.0, 2.0], [3.0]]}, "not as this program saves clusters"),
+        ({"centres": [[1.0, 2.0], [3.0]]}, "not clusters saved by this program"),
         ({"centres": [[float("nan"), 2.0], [3.0, 4.0]]}, "not finite"),
         ({"centres": [[1.0, 2.0], [3.0, float("inf")]]}, "not finite"),
         ({"centres": [[1.0, 2.0], [3.0, 1e300]]}, "not finite"),
         ({"centres": [["1", "2"], ["3", "4"]]}, "not finite"),
-        ({"centres": [[10**400, 2.0], [3.0, 4.0]]}, "not as this program saves clusters"),
+        ({"centres": [[10**400, 2.0], [3.0, 4.0]]}, "not clusters saved by this program"),
         ({"centres": []}, "shape"),
-        ({"centres": 3}, "not as this program saves clusters"),
+        ({"centres": 3}, "not clusters saved by this program"),
         ({"labels": ["N"]}, "a label each"),
         ({"labels": ["N", "sprite"]}, "a label each"),
-        ({"labels": [1, 2]}, "not as this program saves clusters"),
-        ({"latent": "median"}, "latent is to be one of mean, sample"),
+        ({"labels": [1, 2]}, "not clusters saved by this program"),
+        ({"latent": "median"}, "latent must be mean or sample"),
     ],
 )
 def test_clusters_that_are_none_are_refused(changes: dict, told: str) -> None:
@@ -238,8 +237,9 @@ def _evaluation(mu: np.ndarray, latents: np.ndarray, labels: np.ndarray, scores:
         label=labels,
         data={"kind": "mmia", "name": "real", "version": "", "digest": "0123abcd"},
     )
-    posterior = Posterior(mu, np.zeros_like(mu), np.zeros(count), np.zeros(count))
-    return Evaluation(frames, posterior, latents, cluster_latents(latents, PROTOCOL), scores, PROTOCOL, "cpu")
+    flat = mu.reshape(count, -1)
+    posterior = FramePosteriors(flat, np.zeros_like(flat), flat, np.zeros(count), np.zeros(count))
+    return Evaluation(frames, posterior, latents, PROTOCOL.cluster(latents), scores, PROTOCOL, "cpu")
 
 
 def test_frames_go_to_the_saved_centre_nearest_to_their_mean() -> None:
@@ -267,7 +267,7 @@ class _MoreScores(Scores):
 def test_a_new_field_is_a_score_everywhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(declarations, "Scores", _MoreScores)
     latents, labels = _blobs()
-    known = vars(score_clusters(latents, cluster_latents(latents, PROTOCOL), labels))
+    known = vars(score_clusters(latents, PROTOCOL.cluster(latents), labels))
     found = _MoreScores(**known, active_units=5, dead=False, bright=0.12399, hidden=7)
     write_results(tmp_path, _evaluation(latents, latents, labels, found), RUN_INFO)
     content = json.loads((tmp_path / "scores.json").read_text())

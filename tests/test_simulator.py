@@ -1,3 +1,5 @@
+"""Tests of the simulator: its physics, its labelling rule, and the archives that it writes."""
+
 import csv
 import json
 import shutil
@@ -90,7 +92,7 @@ def test_an_interrupted_archive_goes_on(tmp_path: Path, monkeypatch: pytest.Monk
 
     monkeypatch.setattr(archive_room, "_make_file", counted)
     assert make_archive(tmp_path / "cut", wanted, workers=1)
-    assert max(Counter(n for n in made if n < 10).values()) == 1  # a batch that was done is not done again
+    assert max(Counter(n for n in made if n < 10).values()) == 1  # a finished batch is not simulated again
     assert _bytes(tmp_path / "cut") == _bytes(tmp_path / "whole")
 
 
@@ -121,7 +123,9 @@ def test_the_trigger_is_where_light_stands_out(tmp_path: Path) -> None:
             flags = np.array([table[f"PHOT{k}DataTrigger"] for k in (1, 2, 3)])
             assert np.argwhere(flags).tolist() == [[int(row["trigger_photometer"][-1]) - 1, int(row["trigger_row"])]]
             assert table["PHOT1Data_exists"][int(row["trigger_row"])]
-            if float(row["background_counts_PHOT2"]) < 1:  # else ultraviolet background may hold the largest count
+            if (
+                float(row["background_counts_PHOT2"]) < 1
+            ):  # a brighter ultraviolet background may hold the largest count
                 data = np.stack([table[f"PHOT{k}Data"].max(axis=1) for k in (1, 2, 3)])
                 data[:, ~table["PHOT1Data_exists"].astype(bool)] = 0
                 assert data[flags][0] >= 0.9 * data.max()
@@ -167,7 +171,7 @@ def test_all_formats_and_levels_hold_the_same_light(tmp_path: Path) -> None:
         np.testing.assert_array_equal(a.flux, c.flux)
         np.testing.assert_array_equal(b.flux, d.flux)
         np.testing.assert_array_equal(a.counts, c.counts)
-        # Level 1 has the file's own q: its levels lie on the whole counts of Level 0
+        # The flux of Level 1 was made with the file's own q; fitted from the flux, it gives the counts of Level 0.
         np.testing.assert_allclose(flux_to_counts(b.flux), a.counts, atol=0.02)
         assert a.start == b.start == c.start == d.start
 
@@ -217,7 +221,9 @@ def test_labels_are_in_the_published_proportions() -> None:
         pairs += len(labels) - 1
     for name, number in PUBLISHED_CLASSES.items():
         assert counts[name] / counts.total() == pytest.approx(number / 555, abs=0.06)
-    assert same / pairs == pytest.approx(279 / 505, abs=0.1)  # frames followed by one of their class, as published
+    assert same / pairs == pytest.approx(
+        279 / 505, abs=0.1
+    )  # pairs of neighbouring frames with equal class, as published
 
 
 def test_truth_agrees_with_the_labels_and_the_files(tmp_path: Path) -> None:
@@ -229,7 +235,7 @@ def test_truth_agrees_with_the_labels_and_the_files(tmp_path: Path) -> None:
     assert {file for file, _ in truth} == set(discover(tmp_path)[0])
     assert all((row["type"] == "noise") == (row["class"] == "N") for row in frames)
     assert {row["ambiguous"] for row in frames} == {"0", "1"}
-    # A pulse that towers over its surroundings is where the truth says, and as high.
+    # The highest particle hits are at the sample that the truth gives, with the expected counts.
     assert all(float(row["onset_ms"]) < 750 for row in pulses)
     tall = [row for row in pulses if row["kind"] == "particle" and float(row["peak_counts_PHOT3"]) > 100]
     assert tall
@@ -255,9 +261,9 @@ def test_the_station_is_where_it_should_be() -> None:
     latitude, longitude = ground_track(times)
     assert np.abs(latitude).max() == pytest.approx(51.64, abs=0.01)
     assert np.abs(longitude).max() <= 180
-    assert (np.diff(np.sign(latitude)) > 0).sum() in (15, 16)  # ascending nodes of a day
+    assert (np.diff(np.sign(latitude)) > 0).sum() in (15, 16)  # ascending nodes in a day
     noon = sun_elevation(times[[43_200]], np.array([0.0]), np.array([0.0]))
-    assert noon[0] == pytest.approx(90, abs=2)  # an equinox, at the equator
+    assert noon[0] == pytest.approx(90, abs=2)  # noon at the equator on an equinox
     year = np.arange("2019-01-01", "2020-01-01", dtype="M8[D]")
     time, south, west = start_time(year, False, True, np.random.default_rng(0))
     assert -48 < south < -4
@@ -282,12 +288,12 @@ def test_clouds_delay_and_broaden() -> None:
 
     source = current_pulse(0.1, 0.4)
     out = through_cloud(source, 1.0, 1.0)
-    # Means and variances of a convolution are sums of its parts'; 1 % tails are cut.
+    # Mean and variance of a convolution are the sums of those of its parts, here only nearly, as tails are cut at 1 %.
     for whole, a, b in zip(moments(out), moments(source), moments(diffusion(1.0, 1.0)), strict=True):
         assert whole == pytest.approx(a + b, rel=0.05)
     rng = np.random.default_rng(1)
     pulse, slower = (kind(0, 10.0, Cloud(1.0, 0.5, 1.8, 1.0), rng) for kind in (return_stroke, cloud_pulse))
-    assert moments(pulse.shapes[0])[0] > moments(pulse.shapes[2])[0]  # 337 nm comes later
+    assert moments(pulse.shapes[0])[0] > moments(pulse.shapes[2])[0]  # 337 nm is delayed more
     assert slower.shapes[2].argmax() > pulse.shapes[2].argmax()
     rise = streamer_pulse(0.05, 0.5)
     assert rise.argmax() < (rise >= 0.5).sum() / 2  # fast rise, slow decay
@@ -317,7 +323,7 @@ def test_particles_fall_as_one_over_height() -> None:
 def test_skies_hold_what_was_measured() -> None:
     rng = np.random.default_rng(0)
     levels = np.array([background_counts(sky, rng) for sky in SKIES for _ in range(300)])
-    # All measured means lie within: 0.02-0.75, 0.6-6.7 and 0.1-2.3 counts a sample.
+    # Measured background rates: 0.02-0.75, 0.6-6.7 and 0.1-2.3 counts per sample.
     for low, high, row in zip([0.02, 0.6, 0.1], [0.75, 6.7, 2.3], levels.T, strict=True):
         assert 0.5 * low < row.min() < 1.05 * low
         assert 0.95 * high < row.max() < 1.4 * high
@@ -340,17 +346,17 @@ def _bump(onset: int, light: float, photometers: tuple[int, ...] = (0, 2), width
 
 def test_the_labelling_rule() -> None:
     assert _class_of([]) == ("N", False)
-    assert _class_of([_bump(100, 1e-3)]) == ("N", False)  # there, but not to be seen
+    assert _class_of([_bump(100, 1e-3)]) == ("N", False)  # too faint to be detectable
     assert _class_of([_bump(100, 50.0), _bump(1000, 50.0)]) == ("HCLA", False)
     assert _class_of([_bump(500 * k, 50.0) for k in range(9)]) == ("HCHA", False)
     assert _class_of([_bump(500 * k, 50.0, (2 * (k % 2),)) for k in range(9)]) == ("LCHA", False)
     assert _class_of([_bump(900, 50.0, (0,)), _bump(2900, 50.0, (2,))]) == ("LCLA", False)
     assert _class_of([_bump(900 * k, 30.0, (2 * (k % 2),), width=2) for k in range(2)]) == ("N", False)  # stray spikes
-    for dim, bright in ((0, 2), (2, 0)):  # a little of one colour's light in the other makes no correlation
+    for dim, bright in ((0, 2), (2, 0)):  # a trace of one band's light in the other is not a correlation
         leak = [_bump(900, 50.0, (bright,)), _bump(900, 1.0, (dim,))]
         assert _class_of(leak) == ("LCLA", False)
-    assert _class_of([_bump(-60, 50.0)])[0] == "HCLA"  # leaks in over the start
-    assert _class_of([_bump(500 * k, 50.0) for k in range(6)]) == ("HCHA", True)  # on the threshold
+    assert _class_of([_bump(-60, 50.0)])[0] == "HCLA"  # a pulse cut by the start of the frame
+    assert _class_of([_bump(500 * k, 50.0) for k in range(6)]) == ("HCHA", True)  # exactly at the threshold
     assert _class_of([_bump(500 * k, 50.0) for k in range(6)], replace(RULE, high_activity=20))[0] == "HCLA"
 
 

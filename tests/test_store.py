@@ -1,4 +1,4 @@
-"""Archive -> store: labels, gaps, growth, kills."""
+"""Tests of building a store from an archive: labels, gaps, growing archives, killed builds."""
 
 import csv
 import os
@@ -26,7 +26,7 @@ def _name(number: int) -> str:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Three good observations of 3 frames, one with a gap in its frame 1, and three files to reject."""
+    """Folder of three observations of 3 frames, one with a gap in its frame 1, and three files to reject."""
     root = tmp_path / "files"
     root.mkdir()
     for number in range(3):
@@ -91,8 +91,8 @@ def test_what_is_left_out_is_listed_beside_the_store_and_told_once(folder: Path,
     }
     assert rows[0]["file"] == "gone.fits"
     assert excluded.read_text() == f"file,frame,reason\n{_name(3)}.cdf,1,touches a gap in PHOT3\n"
-    assert [line.split()[0] for line in told] == ["rejected"] * 3 + ["and", "excluded", f"{store}:"]
-    assert told[3] == f"and 4 more: {rejected} lists all 7"
+    assert [line.split()[0] for line in told] == ["rejected"] * 3 + ["7", "excluded", "1", f"{store}:"]
+    assert told[3] == f"7 files rejected, all listed in {rejected}"
     assert "7 rejected, 1 frames excluded" in told[-1]
     (folder / "gone.fits").unlink()
     build_store(store, folder)
@@ -135,7 +135,7 @@ def test_new_labels_need_no_reading(folder: Path, tmp_path: Path) -> None:
 def test_new_changed_and_lost_files(folder: Path, tmp_path: Path) -> None:
     store = tmp_path / "s.h5"
     build_store(store, folder)
-    write_fits(folder / f"{_name(1)}0.fits", level1(light(2, seed=20)))  # sorts between the others
+    write_fits(folder / f"{_name(1)}0.fits", level1(light(2, seed=20)))  # its name sorts between the others
     write_fits(folder / f"{_name(2)}.fits", level1(light(1, seed=21)))
     (folder / f"{_name(0)}.fits").unlink()
     report = build_store(store, folder)
@@ -151,7 +151,7 @@ def test_all_files_of_a_labelled_observation_are_kept_from_training(tmp_path: Pa
     root = tmp_path / "files"
     root.mkdir()
     write_fits(root / f"{NAME}.fits", level1(light(2)))
-    write_fits(root / f"{NAME.replace('level1', '')}.fits", level0(counts))  # the same observation, Level 0
+    write_fits(root / f"{NAME.replace('level1', '')}.fits", level0(counts))  # Level 0 of the same observation
     write_fits(root / f"{_name(1)}.fits", level1(light(2)))
     build_store(tmp_path / "s.h5", root, ground_truth_table=_table(tmp_path / "t.xlsx", [(f"{NAME}.fits", 0, "N")]))
     table = FrameStore(tmp_path / "s.h5").table()
@@ -178,7 +178,7 @@ def test_other_files_are_not_written_over(folder: Path, tmp_path: Path) -> None:
     text.write_text("a,b")
     for path in (precious, text):
         before = path.read_bytes()
-        with pytest.raises(InputError, match="no frame store"):
+        with pytest.raises(InputError, match="not a frame store"):
             build_store(path, folder)
         assert path.read_bytes() == before
 
@@ -208,7 +208,7 @@ def test_what_the_machine_was_to_blame_for_is_tried_again(
 def test_ground_truth_in_a_folder_of_its_own(folder: Path, tmp_path: Path) -> None:
     scored = tmp_path / "scored"
     scored.mkdir()
-    shutil.copy(folder / f"{_name(0)}.fits", scored)  # stands in both folders
+    shutil.copy(folder / f"{_name(0)}.fits", scored)  # now in both folders
     write_fits(scored / f"{_name(8)}.fits", level1(light(1)))
     build_store(tmp_path / "s.h5", folder, scored)
     table = FrameStore(tmp_path / "s.h5").table()
@@ -240,7 +240,7 @@ def test_rows_come_in_the_order_asked_for(folder: Path, tmp_path: Path) -> None:
     with h5py.File(tmp_path / "other.h5", "r+") as file:
         del file["frames"]
         file.create_dataset("frames", data=all_frames, compression="gzip")
-    with pytest.raises(InputError, match=r"other\.h5: was written by another program; make it again"):
+    with pytest.raises(InputError, match=r"other\.h5: was written by another program; delete it"):
         FrameStore(tmp_path / "other.h5").frames(np.array([0]))
 
 
@@ -267,7 +267,7 @@ def test_a_killed_build_goes_on_where_it_was(tmp_path: Path) -> None:
     deadline = time.monotonic() + 60
     while not list(tmp_path.glob("s.h5.parts/[!.]*.h5")) and time.monotonic() < deadline:
         time.sleep(0.005)
-    process.kill()  # the parent alone: its workers end by themselves
+    process.kill()  # the parent only; its workers must end by themselves
     process.wait()
     assert not store.exists()
     done = subprocess.run(command, capture_output=True, text=True, check=True)

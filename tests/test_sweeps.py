@@ -1,4 +1,4 @@
-"""Sweeps, and runs that cannot be trained, as a user meets them."""
+"""Tests of sweeps, and of runs that cannot be trained, by the commands that a user gives."""
 
 import json
 from pathlib import Path

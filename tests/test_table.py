@@ -1,4 +1,4 @@
-"""Table 1 of finished runs."""
+"""Tests of making Table 1 from finished runs."""
 
 import csv
 import json
@@ -16,7 +16,7 @@ CLASSES = ("HCHA", "HCLA", "LCHA", "LCLA", "N")
 
 
 def _run(folder: Path, experiment: str, seed: int | None, noise: float | None, **changes: object) -> None:
-    """A run folder with two clusters; ``noise`` is the certainty of its noise cluster, if it has one."""
+    """Write a run folder with two clusters; ``noise`` is the certainty of the noise cluster, None if there is none."""
     label = "LCLA" if noise is None else "N"
     clusters = [
         {"cluster": 0, "label": label, "certainty": noise or 0.4, "mdcc": 1.5, "size": 100, "counts": {}},

@@ -1,1 +1,1 @@
-"""Files of the MMIA archive: observations, labels, and which files there are."""
+"""Read the MMIA archive: find its files, read observations and label tables."""

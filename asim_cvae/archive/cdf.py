@@ -1,4 +1,4 @@
-"""Variables of an MMIA CDF file: the first dimension of each is the readout frame."""
+"""Read the variables of an MMIA CDF file; the first dimension of each variable is the readout frame."""
 
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from asim_cvae.archive.variables import FileContent, Variable, split_rows
 
 
 def read_cdf(path: Path) -> FileContent:
-    """The wanted variables of ``path``.
+    """Read those variables of a CDF file that ``WANTED_VARIABLES`` names.
 
     Raises:
         Exception: whatever cdflib raises on a damaged file; :func:`read_observation` turns it into a rejection.
@@ -24,7 +24,10 @@ def read_cdf(path: Path) -> FileContent:
 
 
 class _CDF(cdflib.CDF):  # type: ignore[misc]
-    """cdflib finds a variable by walking along all of them, in each of its calls; here each is looked at once."""
+    """A CDF file whose variable descriptors are cached.
+
+    cdflib walks along all variable descriptors in every call that names a variable.
+    """
 
     def __init__(self, path: Path) -> None:
         self._names: dict[int, tuple[str, int]] = {}
@@ -47,12 +50,11 @@ def _read_variable(cdf: Any, name: str) -> Variable:
     if description.Last_Rec < 0:
         return Variable([])
     values = np.asarray(cdf.varget(name))
-    if values.ndim == 0 or (
-        description.Last_Rec == 0 and values.ndim == description.Num_Dims
-    ):  # cdflib hands a lone record of a scalar over without its record dimension
+    # cdflib drops the record dimension of a variable that has a single record.
+    if values.ndim == 0 or (description.Last_Rec == 0 and values.ndim == description.Num_Dims):
         values = values[None]
     if name not in LIGHT_CURVES:
-        return Variable(split_rows(values))  # whose fill values are known as they are
+        return Variable(split_rows(values))  # times and ids outside their range are fill, whatever is declared
     declared = (cdf.varattsget(name).get("FILLVAL"), description.Pad)
     numbers = [np.ravel(fill)[0] for fill in declared if np.asarray(fill).dtype.kind in "iuf" and np.size(fill)]
     return Variable(split_rows(values), tuple(map(float, numbers)))

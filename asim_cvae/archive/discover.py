@@ -1,4 +1,4 @@
-"""Which observation files a folder holds."""
+"""Find the observation files in a folder."""
 
 import os
 from collections.abc import Iterator
@@ -11,9 +11,13 @@ SUFFIXES = (".fits", ".cdf")
 
 
 def discover(folder: Path) -> tuple[dict[str, Path], list[RejectedFileError]]:
-    """All ``.fits`` and ``.cdf`` files below ``folder``, by base name, and those rejected because their name is taken.
+    """Find all ``.fits`` and ``.cdf`` files in ``folder`` and its subfolders.
 
-    Labels and results go by base name: of several files with one name the first path counts.
+    Labels and results refer to files by base name. Of several files with the same name the first path is used and the
+    others are rejected, as are names that cannot be printed.
+
+    Returns:
+        The path of each file by base name, and the rejected files.
 
     Raises:
         InputError: ``folder`` is no folder.
@@ -24,20 +28,23 @@ def discover(folder: Path) -> tuple[dict[str, Path], list[RejectedFileError]]:
     rejected = []
     for path in sorted(_candidates(folder)):
         if not path.name.isprintable():
-            rejected.append(RejectedFileError(str(path), "a name with characters that do not print; rename the file"))
+            rejected.append(RejectedFileError(str(path), "the name has characters that cannot be printed; rename it"))
             continue
         first = files.setdefault(path.name, path)
         if first != path:
-            rejected.append(RejectedFileError(str(path), f"another file of this name is at {first}"))
+            rejected.append(RejectedFileError(str(path), f"another file of this name is at {first}; rename one"))
     return files, rejected
 
 
 def _candidates(folder: Path) -> Iterator[Path]:
-    """Files by suffix, hidden ones and folders aside; links to folders are followed, each folder visited once."""
-    seen = set()
-    for place, folders, names in os.walk(folder, followlinks=True):
-        real = Path(place).resolve()
-        folders[:] = [] if real in seen else sorted(name for name in folders if not name.startswith("."))
-        if real not in seen:
-            yield from (Path(place, n) for n in names if not n.startswith(".") and Path(n).suffix.lower() in SUFFIXES)
-        seen.add(real)
+    """Yield files with one of ``SUFFIXES``, except hidden ones and those in hidden folders.
+
+    Links to folders are followed. Each folder is visited once, so that circular links end.
+    """
+    visited = set()
+    for parent, folders, names in os.walk(folder, followlinks=True):
+        real = Path(parent).resolve()
+        folders[:] = [] if real in visited else sorted(name for name in folders if not name.startswith("."))
+        if real not in visited:
+            yield from (Path(parent, n) for n in names if not n.startswith(".") and Path(n).suffix.lower() in SUFFIXES)
+        visited.add(real)

@@ -1,4 +1,7 @@
-"""Variables of an MMIA FITS file: HDU 1 is a binary table, a column a variable, a row a readout frame."""
+"""Read the variables of an MMIA FITS file: HDU 1 is a binary table with a column per variable, a row per readout frame.
+
+Most files go through a reader of our own, as astropy's work on each file would take most of the reading time.
+"""
 
 import warnings
 from collections.abc import Mapping
@@ -15,7 +18,7 @@ from asim_cvae.archive.variables import FileContent, Variable, split_rows
 
 
 def read_fits(path: Path) -> FileContent:
-    """The wanted variables of ``path``; none where HDU 1 is no binary table.
+    """Read those variables of a FITS file that ``WANTED_VARIABLES`` names; none if HDU 1 is not a binary table.
 
     Raises:
         EOFError: the file ends before its table does.
@@ -26,7 +29,7 @@ def read_fits(path: Path) -> FileContent:
 
 def _read_with_astropy(path: Path) -> FileContent:
     with warnings.catch_warnings(), path.open("rb") as stream:
-        warnings.simplefilter("ignore")  # astropy warns of what is checked below, or of no consequence
+        warnings.simplefilter("ignore")  # astropy's warnings are checked below or have no consequence here
         with fits.open(stream, memmap=False, lazy_load_hdus=True) as hdus:
             if len(hdus) < 2 or not isinstance(hdus[1], fits.BinTableHDU):
                 return FileContent()
@@ -47,7 +50,7 @@ def _check_size(path: Path, end: int) -> None:
 
 
 def _fills(column: fits.Column) -> tuple[float, ...]:
-    """The column's TNULL, if any, as astropy's scaling makes it."""
+    """Return the column's TNULL value, if any, as it appears after astropy has applied TSCAL and TZERO."""
     if not isinstance(column.null, int | float):
         return ()
     scale, zero = (1.0 if column.bscale in ("", None) else column.bscale), column.bzero or 0.0
@@ -56,7 +59,13 @@ def _fills(column: fits.Column) -> tuple[float, ...]:
 
 @dataclass(frozen=True)
 class _Layout:
-    """What a row of a table holds, and of the wanted columns the fill values and which are logical."""
+    """Binary layout of a table.
+
+    Attributes:
+        row: structured type of one row.
+        fills: fill values of each wanted column, by column name.
+        logical: names of the wanted columns that hold flags, stored as the letters T and F.
+    """
 
     row: np.dtype[Any]
     fills: Mapping[str, tuple[float, ...]]
@@ -64,9 +73,11 @@ class _Layout:
 
 
 def _read_plain_table(path: Path) -> FileContent | None:
-    """The same without astropy's work on every file, most of the time otherwise: it reads each layout once.
+    """Read a table of plain columns by its binary layout; astropy works out each layout once.
 
-    None for what astropy has to look at: no binary table, or columns of variable length or scaled.
+    Returns:
+        The variables, or None for a file that is left to astropy: its primary HDU holds data, its HDU 1 is not a binary
+        table, or a wanted column is not plain.
     """
     with path.open("rb") as stream:
         primary, table = _read_cards(stream), _read_cards(stream)
@@ -74,7 +85,7 @@ def _read_plain_table(path: Path) -> FileContent | None:
             return None
         if table.get(b"XTENSION", b"")[10:20] != b"'BINTABLE'":
             return None
-        layout = _layout(b"".join(card for name, card in table.items() if name.startswith(_OF_LAYOUT)))
+        layout = _layout(b"".join(card for name, card in table.items() if name.startswith(_LAYOUT_KEYWORDS)))
         rows = _integer(table, b"NAXIS2")
         if layout is None or rows is None or _integer(table, b"NAXIS1") != layout.row.itemsize:
             return None
@@ -89,14 +100,14 @@ def _read_plain_table(path: Path) -> FileContent | None:
 
 
 _CARD, _BLOCK = 80, 2880  # bytes
-_OF_LAYOUT = (
+_LAYOUT_KEYWORDS = (
     *(b"XTENSION", b"BITPIX", b"NAXIS", b"PCOUNT", b"GCOUNT", b"TFIELDS", b"THEAP"),
     *(b"TTYPE", b"TFORM", b"TUNIT", b"TNULL", b"TSCAL", b"TZERO", b"TDIM", b"TDISP"),
 )
 
 
 def _read_cards(stream: BinaryIO) -> dict[bytes, bytes]:
-    """The cards of a header by keyword, leaving ``stream`` at its data; none where the file ends before the header."""
+    """Read a header's cards, by keyword, up to the start of its data; none if the file ends within the header."""
     cards: dict[bytes, bytes] = {}
     while len(block := stream.read(_BLOCK)) == _BLOCK:
         for start in range(0, _BLOCK, _CARD):
@@ -114,7 +125,7 @@ def _integer(cards: Mapping[bytes, bytes], keyword: bytes) -> int | None:
 
 @lru_cache(maxsize=64)
 def _layout(cards: bytes) -> _Layout | None:
-    """The layout that a table's cards describe; None where wanted columns are more than numbers, text and flags."""
+    """Work out the layout from a table's header cards; None if a wanted column is not plain."""
     end = b"END".ljust(-len(cards) % _BLOCK or _BLOCK)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -130,5 +141,6 @@ def _layout(cards: bytes) -> _Layout | None:
 
 
 def _is_plain(column: fits.Column) -> bool:
+    """Return whether a column holds numbers, text or flags of fixed length, without scaling (TSCAL, TZERO) or TDIM."""
     scaled = column.bscale not in ("", None, 1) or column.bzero not in ("", None, 0)
     return column.format.format in "LBIJKEDA" and not scaled and column.dim is None

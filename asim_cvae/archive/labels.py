@@ -1,4 +1,4 @@
-"""Label tables, xlsx or csv, in the layout published with Joergensen 2021."""
+"""Read label tables (xlsx or csv) in the layout published with Joergensen 2021."""
 
 import csv
 from collections.abc import Iterable, Sequence
@@ -13,35 +13,41 @@ COLUMNS = ("File Name", "Frame Number", "Classification")
 
 
 class LabelTableError(InputError):
-    """A label table that cannot be used as a whole, in one line."""
+    """A label table that cannot be read at all; the message is one line."""
 
 
 @dataclass(frozen=True)
 class LabelTable:
-    """The label of each labelled frame, by file base name and frame number, and what was wrong with which row."""
+    """The contents of a label table.
+
+    Attributes:
+        labels: label of each frame, by base name of the file and frame number.
+        files: base names of all files in the table, also of those named only in rows with problems.
+        problems: one line for each row that was ignored, with the reason.
+    """
 
     labels: dict[tuple[str, int], str]
     files: frozenset[str] = frozenset()
-    """Base names of all files that the table names, in rows with problems too."""
     problems: tuple[str, ...] = ()
 
 
 def read_labels(path: Path) -> LabelTable:
-    """Read a label table; a file's name is given on its first row only and holds for the rows below it.
+    """Read a label table with the columns in ``COLUMNS``.
 
-    Rows with an unknown class, no usable frame number, no file, or a class that contradicts an earlier row are left out
-    and named in ``problems``.
+    A file's name stands in its first row only and applies to the rows below it. Rows without a file, without a usable
+    frame number, with an unknown class, or with a class that contradicts an earlier row are ignored and listed in
+    ``problems``.
 
     Raises:
-        LabelTableError: there is no such file, it cannot be read, or columns are missing.
+        LabelTableError: the file does not exist, cannot be read, or lacks a column.
     """
     if not path.is_file():
         raise LabelTableError(f"{path}: no such label table; give data.ground_truth.table a file that exists")
     try:
         rows = list(_read_xlsx(path) if path.suffix.lower() == ".xlsx" else _read_csv(path))
-    except ImportError:  # not the table's fault
+    except ImportError:  # a broken installation, not a broken table
         raise
-    except Exception as error:  # openpyxl raises zip, XML and key errors alike on a damaged file
+    except Exception as error:  # openpyxl raises zip, XML, key and other errors on a damaged file
         raise LabelTableError(f"{path}: cannot be read as a label table ({error}); it must be xlsx or csv") from error
     header = [str(cell or "").strip() for cell in rows[0]] if rows else []
     missing = [column for column in COLUMNS if column not in header]
@@ -51,12 +57,12 @@ def read_labels(path: Path) -> LabelTable:
 
 
 def _read_xlsx(path: Path) -> Iterable[Sequence[Any]]:
-    import openpyxl  # slow to import, and few processes read a table
+    import openpyxl  # here, as it is slow to import and few processes read a table
 
     workbook = openpyxl.load_workbook(path, read_only=True, data_only=True)
     try:
         sheet = workbook.worksheets[0]
-        sheet.reset_dimensions()  # some programs write wrong ones
+        sheet.reset_dimensions()  # some programs store wrong dimensions, and rows would be missing
         yield from sheet.iter_rows(values_only=True)
     finally:
         workbook.close()
@@ -76,16 +82,16 @@ def _collect(rows: list[Sequence[Any]], columns: Sequence[int], table: str) -> L
     file = ""
     for number, row in enumerate(rows, start=2):
         name, frame_cell, class_cell = (_text(row[c]) if c < len(row) else "" for c in columns)
-        file = PureWindowsPath(name).name or file  # which takes both kinds of slashes
+        file = PureWindowsPath(name).name or file  # a Windows path splits at both kinds of slashes
         files |= {file} - {""}
         if not (frame_cell or class_cell):
-            continue  # the legend beside the table may be longer than the table
+            continue  # an empty row, or one of a legend that is longer than the table
         where = f"{table}, row {number}: frame {frame_cell or '?'} of {file or 'no file'}"
         frame = _frame_number(frame_cell)
         if not file:
-            problems.append(f"{where}: no file name in this row or above it")
+            problems.append(f"{where}: no file name in this row or above")
         elif frame is None:
-            problems.append(f"{where}: the frame number is no whole number from 0")
+            problems.append(f"{where}: the frame number is not a whole number from 0 on")
         elif class_cell not in CLASSES:
             near = did_you_mean(class_cell.upper(), CLASSES)
             problems.append(f"{where}: unknown class '{class_cell}', not one of {', '.join(CLASSES)}{near}")

@@ -1,4 +1,4 @@
-"""What MMIA files begin with, their names and those of the variables in them, the same for FITS and CDF."""
+"""Signatures, file names and variable names of MMIA files; FITS and CDF files use the same variable names."""
 
 import re
 from dataclasses import dataclass
@@ -11,25 +11,27 @@ FITS_SIGNATURE = b"SIMPLE  ="
 """First bytes of a FITS file."""
 
 CDF_SIGNATURES = (b"\xcd\xf3\x00\x01", b"\xcd\xf2\x60\x02", b"\x00\x00\xff\xff")
-"""First bytes of CDF version 3, 2.6 and earlier files."""
+"""First bytes of a CDF file: version 3, version 2.6, and earlier versions."""
 
 FLUX_VARIABLES = tuple(f"{p.name}_photon_flux" for p in PHOTOMETERS)
-"""Level 1 light curves, in uW/m^2."""
+"""Variables of the Level 1 light curves: flux in uW/m^2."""
 
 COUNT_VARIABLES = tuple(f"{p.name}Data" for p in PHOTOMETERS)
-"""Level 0 light curves, in photon counts; Level 1 files may hold them too."""
+"""Variables of the Level 0 light curves: photon counts. Level 1 files may hold them too."""
 
 LIGHT_CURVES = (*FLUX_VARIABLES, *COUNT_VARIABLES)
 
 PRESENCE_VARIABLES = tuple(f"{p.name}Data_exists" for p in PHOTOMETERS)
+"""Flags of each row: whether it holds data of the photometer."""
 
 TIME_VARIABLES = ("corrected_datetime_level1", "raw_datetime")
-"""Times of the observation, the better one first (``frame_time_phot`` is the middle of a row, not its start)."""
+"""Start time of the observation, the more accurate variable first. ``frame_time_phot`` is the middle of a row."""
 
 WANTED_VARIABLES = (*LIGHT_CURVES, *PRESENCE_VARIABLES, *TIME_VARIABLES, "observation_id")
+"""The variables that are read; files hold many more."""
 
 SIMULATOR_KEYWORD = "SIMULATR"
-"""FITS keyword and CDF global attribute that names the simulator in files that are not real."""
+"""FITS keyword, or CDF global attribute, that names the simulator in a simulated file."""
 
 _FILE_NAME = re.compile(
     r"mmiatriggeredobservationtm(?P<level>level1)?"
@@ -41,7 +43,10 @@ _FILE_NAME = re.compile(
 
 @dataclass(frozen=True)
 class FileName:
-    """What the name of an MMIA file says: level 0 or 1, UTC start to the second, observation and group id."""
+    """The parts of an MMIA file name: processing level (0 or 1), UTC start to the second, observation id, group id.
+
+    Only some names have a group id.
+    """
 
     level: int
     start: np.datetime64
@@ -50,11 +55,11 @@ class FileName:
 
     @property
     def key(self) -> str:
-        """The same for all files of one observation."""
+        """Identifies an observation: all its files (Level 0 and Level 1, FITS and CDF) have the same key."""
         return f"{self.observation_id} {self.start.astype('datetime64[s]')}"
 
     def format(self, suffix: str) -> str:
-        """The name with ``suffix`` ('fits' or 'cdf')."""
+        """Compose the file name; ``suffix`` is 'fits' or 'cdf'."""
         level = "level1" if self.level == 1 else ""
         time = str(self.start.astype("datetime64[s]")).replace("T", "_").replace(":", "-")
         group = "" if self.group_id is None else f"_group_id_{self.group_id}"
@@ -65,7 +70,7 @@ class FileName:
 
     @classmethod
     def parse(cls, name: str) -> "FileName | None":
-        """The parts of ``name``, or None where it is no MMIA name or its time is none."""
+        """Split ``name`` into its parts; None if it does not follow the pattern or its time does not exist."""
         match = _FILE_NAME.fullmatch(name)
         if match is None:
             return None

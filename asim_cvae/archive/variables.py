@@ -1,4 +1,4 @@
-"""The form in which the FITS and the CDF reader hand over what they found."""
+"""Common result of the FITS and the CDF reader."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True)
 class Variable:
-    """One variable: an array (or a scalar) for each row of the file, and the values declared as fill."""
+    """One variable of a file: an array for each row (of one element for a scalar), and the values declared as fill."""
 
     rows: list[NDArray[Any]]
     fills: tuple[float, ...] = ()
@@ -17,12 +17,12 @@ class Variable:
 
 @dataclass(frozen=True)
 class FileContent:
-    """The wanted variables that a file holds, and the simulator it names ('' if none)."""
+    """The wanted variables of a file, by name, and the simulator that made it ('' for a measured one)."""
 
     variables: dict[str, Variable] = field(default_factory=dict)
     simulator: str = ""
 
 
 def split_rows(values: Any) -> list[NDArray[Any]]:
-    """The rows of a column of fixed, (R, T) or (R,), or variable length, (R,) of arrays."""
+    """Split a column into its rows; it is (R, T), (R,) for scalars, or (R,) of arrays for rows of variable length."""
     return [np.atleast_1d(np.asarray(row)) for row in values]

@@ -1,1 +1,1 @@
-"""What every room stands on: errors, files, Markdown, seeds, processes, memory."""
+"""Helpers that every other room may use: errors, files, Markdown tables, seeds, worker processes, memory."""

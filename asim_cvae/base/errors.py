@@ -1,15 +1,22 @@
-"""Errors that are the input's, not the program's."""
+"""Errors that the user's input causes."""
 
 from collections.abc import Iterable
 from difflib import get_close_matches
 
 
 class InputError(ValueError):
-    """What a user gave cannot be used: one line that names it, what is wrong and what to do; commands print it."""
+    """Input that cannot be used: a file, a folder or a setting.
+
+    The message is one line that names the input, what is wrong with it and what to do. Commands print it without a
+    traceback.
+    """
 
 
 def first_line(error: BaseException) -> str:
-    """What an error of a library says, or its kind where it says nothing, short enough to stand in a line of ours."""
+    """Return the first line of an error's message, at most 200 characters, or its class name if the message is empty.
+
+    Messages of libraries can run over many lines; this part of them fits into a one-line message.
+    """
     text = str(error).strip() or type(error).__name__
     return text.splitlines()[0][:200]
 

@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 
 @contextmanager
 def atomic_write(path: Path) -> Iterator[Path]:
-    """A name to write to; the file appears as ``path`` when all went well, and not at all otherwise.
+    """Yield a temporary path to write to, and rename it to ``path`` when the block ends.
 
-    What a killed program left under that name is written over.
+    If the block raises, the temporary file is deleted and ``path`` stays as it was. Missing parent folders are made. A
+    temporary file that a killed program left behind is overwritten.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".partial-{path.name}")
@@ -34,14 +35,21 @@ def file_digest(path: Path) -> str:
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Write ``content`` as JSON. NaN and infinity, which JSON lacks, raise ValueError."""
+    """Write ``content`` as indented JSON.
+
+    Raises:
+        ValueError: ``content`` holds NaN or infinity, which JSON lacks.
+    """
     text = json.dumps(content, indent=2, allow_nan=False, ensure_ascii=False)
     with atomic_write(path) as partial:
         partial.write_text(text + "\n", encoding="utf-8")
 
 
 def write_npz(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
-    """Write arrays as an ``.npz`` of the same bytes for the same arrays (``np.savez`` takes no array named 'file')."""
+    """Write arrays by name as an ``.npz`` file; the same arrays give the same bytes.
+
+    ``np.savez`` would not take an array named 'file'.
+    """
     with atomic_write(path) as partial, zipfile.ZipFile(partial, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, array in arrays.items():
             with archive.open(zipfile.ZipInfo(f"{name}.npy"), "w", force_zip64=True) as stream:

@@ -1,4 +1,4 @@
-"""Work on many items in several processes, which says how far it has come."""
+"""Process many items in several worker processes, and say how far it has come."""
 
 import multiprocessing
 import os
@@ -14,47 +14,58 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-def _begin_worker() -> None:
-    """Memory as in the commands; and a worker whose parent is killed would go on, in the way of the next run's."""
+def _init_worker() -> None:
+    """Set up a worker process: its allocator, and a thread that ends the worker when its parent dies.
+
+    A worker that outlived a killed parent would write into the same folder as the workers of the next run.
+    """
     keep_large_blocks()
     parent = multiprocessing.parent_process()
 
-    def watch() -> None:
+    def exit_with_parent() -> None:
         if parent is not None:
             parent.join()
             os._exit(1)
 
-    threading.Thread(target=watch, daemon=True).start()
+    threading.Thread(target=exit_with_parent, daemon=True).start()
 
 
 def map_batches(
-    work: Callable[[Sequence[Item]], Result], items: Sequence[Item], batch: int, workers: int | None, doing: str
+    work: Callable[[Sequence[Item]], Result],
+    items: Sequence[Item],
+    batch_size: int,
+    workers: int | None,
+    description: str,
 ) -> Iterator[Result]:
-    """``work`` on each batch of ``items``, results in the order in which they are done.
+    """Apply ``work`` to batches of ``items`` and yield the results as they complete, in no fixed order.
 
     Args:
-        work: a picklable function of a batch.
-        items: picklable.
-        batch: items a batch.
-        workers: processes; as many as there are cores where None, none but this one where 1 or one batch is all.
-        doing: what is said of the work, as "reading files".
+        work: function of one batch; it must be picklable.
+        items: items to process; they must be picklable.
+        batch_size: items per batch.
+        workers: number of worker processes; None for one per core. With 1, or if there is only one batch, this process
+            does the work itself.
+        description: what is done, as "reading".
+
+    Raises:
+        Exception: whatever ``work`` raises. Batches that have begun are completed first, no others begin.
     """
-    batches = [items[i : i + batch] for i in range(0, len(items), batch)]
+    batches = [items[i : i + batch_size] for i in range(0, len(items), batch_size)]
     workers = min(workers or os.cpu_count() or 1, len(batches))
-    with progress(len(items), doing, "file") as advance:
+    with progress(len(items), description, "file") as advance:
         if workers <= 1:
-            for part in batches:
-                yield work(part)
-                advance(len(part))
+            for batch in batches:
+                yield work(batch)
+                advance(len(batch))
             return
-        # Not forked: torch's and HDF5's threads do not survive a fork.
+        # Spawned, not forked: the threads of torch and HDF5 do not survive a fork.
         context = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(workers, mp_context=context, initializer=_begin_worker) as pool:
-            sizes = {pool.submit(work, part): len(part) for part in batches}
+        with ProcessPoolExecutor(workers, mp_context=context, initializer=_init_worker) as pool:
+            sizes = {pool.submit(work, batch): len(batch) for batch in batches}
             try:
-                for done in as_completed(sizes):
-                    yield done.result()
-                    advance(sizes[done])
-            except BaseException:
-                pool.shutdown(cancel_futures=True)  # an error or Ctrl-C: finish what is under way, begin no more
+                for future in as_completed(sizes):
+                    yield future.result()
+                    advance(sizes[future])
+            except BaseException:  # Ctrl-C too
+                pool.shutdown(cancel_futures=True)
                 raise

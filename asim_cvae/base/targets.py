@@ -1,4 +1,4 @@
-"""Classes named in configurations and exports: found only in trusted packages, and only of the kind that is wanted."""
+"""Find classes that configurations and exports name: only in trusted packages, and only of the wanted kind."""
 
 import importlib
 from collections.abc import Collection, Mapping
@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from asim_cvae.base.errors import InputError
 
 TRUSTED = ("asim_cvae", "torch.optim", "pytorch_lightning")
-"""Packages whose classes may be named without further ado."""
+"""Packages whose classes may always be named."""
 
 TARGET = "_target_"
 """Key under which a configuration or an export names a class."""
@@ -51,10 +51,10 @@ def resolve_target(target: object, kind: type[Kind], trust: Collection[str] = ()
 
 
 def target_of(thing: object) -> str:
-    """Full name of a thing's class, by which :func:`resolve_target` finds it again.
+    """Return the full name of an object's class, by which :func:`resolve_target` finds it again.
 
     Raises:
-        InputError: the class stands inside a function or another class, where no name finds it.
+        InputError: the class is defined in a script, a function or another class, where it cannot be found by name.
     """
     cls = type(thing)
     if cls.__qualname__ != cls.__name__ or cls.__module__ == "__main__":
@@ -63,10 +63,10 @@ def target_of(thing: object) -> str:
 
 
 def build_target(settings: Mapping[str, Any], kind: type[Kind], trust: Collection[str] = ()) -> Kind:
-    """Make what ``settings`` describe: ``_target_`` and the arguments of its constructor.
+    """Make the object that ``settings`` describe: its class, under ``_target_``, and the arguments of the constructor.
 
     Raises:
-        InputError: the class is not to be had, see :func:`resolve_target`, or does not take these arguments.
+        InputError: :func:`resolve_target` refuses the class, or it does not take these arguments.
     """
     arguments = dict(settings)
     cls = resolve_target(arguments.pop(TARGET, None), kind, trust)

@@ -15,7 +15,7 @@ class EpochLines(pl.Callback):
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Say what begins."""
-        self._begin = time.monotonic()
+        self._begin = self._epoch_begin = time.monotonic()  # a run resumed within an epoch does not start that one
         self._done = 0
         if trainer.is_global_zero:
             log.info("training on %s: %d epochs", trainer.strategy.root_device, self._left(trainer))

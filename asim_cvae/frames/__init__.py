@@ -1,1 +1,1 @@
-"""Frames of 5000 samples: slicing, scaling, splitting, and the store."""
+"""Frames of 5000 samples: slice observations, represent frames for a network, split them into sets, store them."""

@@ -1,4 +1,8 @@
-"""An archive of files -> the frame store, in parallel, in steps that a kill does not lose."""
+"""Build the frame store from an archive, in parallel.
+
+Batches of files are read into small stores ("parts") beside the final one, which are then merged. A build that is
+killed therefore continues where it stopped.
+"""
 
 import hashlib
 import json
@@ -41,16 +45,24 @@ from asim_cvae.frames.store import (
 from asim_cvae.instrument.observation import Observation, RejectedFileError
 from asim_cvae.instrument.photometers import PHOTOMETERS
 
-_PARTS = "[!.]*.h5"  # not what a killed program left half written
-_SECONDS = 60  # a file
-_BATCH = 32  # files a part: what a kill loses at most, and some 30 MB of a worker's memory
-_SLAB = 50  # frames copied at a time, 3 MB
-_FILES_A_WORKER = 300  # are read in the time in which another process starts
+_PARTS = "[!.]*.h5"  # complete parts only: temporary files begin with a dot
+_TIMEOUT_S = 60  # for reading one file
+_BATCH = 32  # files per part: a kill loses at most one batch per worker, and a batch takes some 30 MB of memory
+_COPY_FRAMES = 50  # frames copied at a time, 3 MB
+_FILES_PER_WORKER = 300  # are read in the time that another worker process takes to start
 
 
 @dataclass(frozen=True)
 class _Plan:
-    """The files a store is to be made of, and what their frames' labels and parts in the whole are."""
+    """Contents that a store should have.
+
+    Attributes:
+        files: path of each file to read, by base name.
+        rejected: files that are rejected without reading them.
+        labels: label of each labelled frame, by file name and frame number.
+        ground_truth: names of the files to score on, which are kept out of training.
+        label_problems: a line for each row of the label table that was ignored.
+    """
 
     files: Mapping[str, Path]
     rejected: Sequence[RejectedEntry]
@@ -69,19 +81,21 @@ def build_store(
     ground_truth_table: Path | None = None,
     workers: int | None = None,
 ) -> BuildReport:
-    """Bring ``store`` up to date with the folders: read what is new or changed, drop what is gone, set the labels.
+    """Build or update a store: read new and changed files, drop deleted ones, set the labels.
 
-    The result depends on the folders and the table alone, not on how often or when this was run or killed.
+    The result depends on the folders and the label table alone, not on earlier builds or whether they were killed.
 
     Args:
-        store: the HDF5 file to make or bring up to date.
+        store: the HDF5 file to build or update.
         root: folder of the observations to train on.
-        ground_truth_root: folder of those to score on; ``root`` where not given.
-        ground_truth_table: label table; without one all of ``ground_truth_root`` is ground truth, without labels.
-        workers: processes; where not given as many as there are cores, fewer for few files.
+        ground_truth_root: folder of the observations to score on, if they are not in ``root``.
+        ground_truth_table: label table. The files that it names are ground truth; without a table those in
+            ``ground_truth_root`` are, without labels.
+        workers: number of worker processes; by default one per core, or fewer if there are few files to read.
 
     Raises:
-        InputError: no folder is given or one does not exist, it holds no usable file, or the table cannot be used.
+        InputError: no folder is given, a folder does not exist or holds no MMIA file, every file would be ground truth,
+            the label table cannot be used, or ``store`` is another program's file.
     """
     plan = _plan(root, ground_truth_root, ground_truth_table)
     store.parent.mkdir(parents=True, exist_ok=True)
@@ -89,11 +103,11 @@ def build_store(
     with FileLock(f"{store}.lock"):
         fingerprints = plan.fingerprints()
         _refuse_other_file(store)
-        known = _known(store, parts)
+        known = _known_files(store, parts)
         new = [plan.files[name] for name in sorted(plan.files) if fingerprints[name] != known.get(name)]
-        workers = workers or min(os.cpu_count() or 1, 1 + len(new) // _FILES_A_WORKER)
+        workers = workers or min(os.cpu_count() or 1, 1 + len(new) // _FILES_PER_WORKER)
         for _ in map_batches(partial(_write_part, parts=parts), new, _BATCH, workers, "reading"):
-            pass  # each batch has left its part
+            pass  # the results are in the parts' files
         digest = _digest(plan, fingerprints)
         is_new = bool(new) or not (is_store(store) and FrameStore(store).digest == digest)
         if is_new:
@@ -105,41 +119,44 @@ def build_store(
 
 
 def _refuse_other_file(store: Path) -> None:
+    """Raise InputError if ``store`` exists and is not a frame store, of whatever version: it would be overwritten."""
     if not store.exists():
         return
     try:
         with h5py.File(store, "r") as file:
-            ours = "format" in file.attrs and "frames" in file
+            is_frame_store = "format" in file.attrs and "frames" in file
     except OSError:
-        ours = False
-    if not ours:
-        raise InputError(f"{store}: exists and is no frame store; give data.store another file")
+        is_frame_store = False
+    if not is_frame_store:
+        raise InputError(f"{store}: exists and is not a frame store; give data.store another file")
 
 
 def _plan(root: Path | None, ground_truth_root: Path | None, table: Path | None) -> _Plan:
     folders = [folder for folder in (root, ground_truth_root) if folder is not None]
     if not folders:
         raise InputError("no data: give data.root=FOLDER, or data.ground_truth.root=FOLDER to score alone")
-    nothing: tuple[dict[str, Path], list[RejectedFileError]] = ({}, [])
-    pool, pool_twice = discover(root) if root else nothing
-    scored, scored_twice = discover(ground_truth_root) if ground_truth_root else nothing
+    none: tuple[dict[str, Path], list[RejectedFileError]] = ({}, [])
+    pool, pool_rejected = discover(root) if root else none
+    scored, scored_rejected = discover(ground_truth_root) if ground_truth_root else none
     labels = LabelTable({}) if table is None else read_labels(table)
     ground_truth = frozenset(scored) if table is None else labels.files
     if table is None and pool and set(scored) >= set(pool):
         raise InputError(
-            f"{ground_truth_root}: holds all of data.root; give data.ground_truth.table, or another folder"
+            f"{ground_truth_root}: holds every file of data.root, which leaves none to train on; "
+            "give data.ground_truth.table, or data.ground_truth.root another folder"
         )
     files = pool | {name: path for name, path in scored.items() if name in ground_truth}
     if not files:
         raise InputError(f"{', '.join(map(str, folders))}: no MMIA file (.fits or .cdf) to use")
     rejected = {
-        e.file: RejectedEntry(e.file, Fingerprint.of(Path(e.file)), e.reason) for e in (*pool_twice, *scored_twice)
+        error.file: RejectedEntry(error.file, Fingerprint.of(Path(error.file)), error.reason)
+        for error in (*pool_rejected, *scored_rejected)
     }
     return _Plan(files, list(rejected.values()), labels.labels, ground_truth, labels.problems)
 
 
-def _known(store: Path, parts: Path) -> dict[str, Fingerprint]:
-    """Files that the store or a part of it holds already."""
+def _known_files(store: Path, parts: Path) -> dict[str, Fingerprint]:
+    """Return the fingerprints of the files that the store or a part holds already, by name."""
     known: dict[str, Fingerprint] = {}
     for path in (store, *sorted(parts.glob(_PARTS))):
         if is_store(path):
@@ -150,29 +167,32 @@ def _known(store: Path, parts: Path) -> dict[str, Fingerprint]:
 
 
 def _write_part(files: Sequence[Path], parts: Path) -> None:
-    """Read a batch of files into a store of its own in ``parts``."""
+    """Read a batch of files and write its observations as one part, a store in the folder ``parts``."""
     entries: list[ObservationEntry] = []
     frames: list[NDArray[np.float32]] = []
     rejected: list[RejectedEntry] = []
     for path in files:
         fingerprint = Fingerprint.of(path)
         try:
-            with _time_limit(_SECONDS):
+            with _time_limit(_TIMEOUT_S):
                 observation = read_observation(path)
-            entry, kept = _frames_of(observation, path, fingerprint)
+            entry, kept = _gap_free_frames(observation, path, fingerprint)
             entries.append(entry)
             frames.append(kept)
         except RejectedFileError as error:
-            # What the machine was to blame for is tried again the next time: no file has this fingerprint.
-            known_by = NO_FILE if error.passing else fingerprint
-            rejected.append(RejectedEntry(path.name, known_by, error.reason))
+            # After a transient error the file is read again next time: no existing file has this fingerprint.
+            recorded = NO_FILE if error.transient else fingerprint
+            rejected.append(RejectedEntry(path.name, recorded, error.reason))
     name = hashlib.sha256("\n".join(map(str, files)).encode()).hexdigest()[:16]
     write_store(parts / f"{name}-{os.getpid()}.h5", entries, frames, rejected)
 
 
 @contextmanager
 def _time_limit(seconds: int) -> Iterator[None]:
-    """TimeoutError after ``seconds``, in a main thread: a damaged CDF file can keep its reader busy for ever."""
+    """Raise TimeoutError in the block after ``seconds``: reading a damaged CDF file may never end.
+
+    Without effect outside the main thread and on systems without SIGALRM.
+    """
     if threading.current_thread() is not threading.main_thread() or not hasattr(signal, "SIGALRM"):
         yield
         return
@@ -180,24 +200,25 @@ def _time_limit(seconds: int) -> Iterator[None]:
     def stop(number: int, frame: FrameType | None) -> None:
         raise TimeoutError(f"not read within {seconds} s")
 
-    usual = signal.signal(signal.SIGALRM, stop)
+    previous_handler = signal.signal(signal.SIGALRM, stop)
     signal.alarm(seconds)
     try:
         yield
     finally:
         signal.alarm(0)
-        signal.signal(signal.SIGALRM, usual)
+        signal.signal(signal.SIGALRM, previous_handler)
 
 
-def _frames_of(
+def _gap_free_frames(
     observation: Observation, path: Path, fingerprint: Fingerprint
 ) -> tuple[ObservationEntry, NDArray[np.float32]]:
+    """Slice an observation and drop the frames that touch a gap; returns its entry and the frames (n, 3, 5000)."""
     samples = observation.flux.shape[1]
     if samples < FRAME_SAMPLES:
         raise RejectedFileError(path.name, f"shorter than one frame, {samples} of {FRAME_SAMPLES} samples")
     frames = slice_frames(observation.flux)
-    gaps = np.isnan(frames.max(axis=2))  # NaN where one is: several times as fast as to ask each sample
-    whole = ~gaps.any(axis=1)
+    gaps = np.isnan(frames.max(axis=2))  # the maximum is NaN if any sample is; several times faster than isnan on each
+    complete = ~gaps.any(axis=1)
     name = FileName.parse(path.name) or FileName(1, observation.start, observation.observation_id)
     entry = ObservationEntry(
         file=path.name,
@@ -207,10 +228,10 @@ def _frames_of(
         start=observation.start,
         samples=samples,
         simulator=observation.simulator,
-        frames=tuple(np.flatnonzero(whole).tolist()),
-        excluded={int(k): _gap_reason(gaps[k]) for k in np.flatnonzero(~whole)},
+        frames=tuple(np.flatnonzero(complete).tolist()),
+        excluded={int(k): _gap_reason(gaps[k]) for k in np.flatnonzero(~complete)},
     )
-    return entry, frames[whole]
+    return entry, frames[complete]
 
 
 def _gap_reason(gaps: NDArray[np.bool_]) -> str:
@@ -218,7 +239,7 @@ def _gap_reason(gaps: NDArray[np.bool_]) -> str:
 
 
 def _digest(plan: _Plan, fingerprints: Mapping[str, Fingerprint]) -> str:
-    """Changes when a store made by ``plan`` would."""
+    """Return a digest of all that a store depends on; equal digests mean equal stores."""
     content = [
         FORMAT,
         sorted(fingerprints.items()),
@@ -232,26 +253,30 @@ def _digest(plan: _Plan, fingerprints: Mapping[str, Fingerprint]) -> str:
 def _merge(
     sources: Iterable[Path], store: Path, plan: _Plan, fingerprints: Mapping[str, Fingerprint], digest: str
 ) -> None:
-    """Write ``store`` from earlier stores, of which later ones hold the newer state of a file."""
-    found: dict[str, tuple[ObservationEntry, Path, int]] = {}
+    """Write ``store`` from ``sources``: its earlier state and the parts.
+
+    Only entries of the wanted version of a file are taken. If several sources hold it, the last one counts.
+    """
+    located: dict[str, tuple[ObservationEntry, Path, int]] = {}  # entry, the store it is in, row of its first frame
     rejected: dict[str, RejectedEntry] = {}
     for path in filter(is_store, sources):
         with h5py.File(path, "r") as file:
             first = 0
             for entry in read_observations(file):
                 if fingerprints.get(entry.file) == entry.fingerprint:
-                    found[entry.file] = (entry, path, first)
+                    located[entry.file] = (entry, path, first)
                 first += len(entry.frames)
             rejected |= {e.file: e for e in read_rejected(file) if fingerprints.get(e.file) == e.fingerprint}
-    ordered = [found[name] for name in sorted(found)]
+    ordered = [located[name] for name in sorted(located)]
     entries = [entry for entry, _, _ in ordered]
-    # Every file of a labelled observation is kept from training: its Level 0 twin, and a FITS file labelled as a CDF.
+    # All files of a ground-truth observation are kept out of training: its other level, and its other format if the
+    # label table names the FITS file and the archive holds the CDF file.
     keys = {name.key for file in plan.ground_truth if (name := FileName.parse(file))}
     keys |= {entry.key for entry in entries if entry.file in plan.ground_truth}
     write_store(
         store,
         entries,
-        _frames_from(ordered),
+        _read_frames(ordered),
         [*plan.rejected, *(rejected[name] for name in sorted(rejected))],
         plan.labels,
         [entry.key in keys for entry in entries],
@@ -259,10 +284,10 @@ def _merge(
     )
 
 
-def _frames_from(places: Sequence[tuple[ObservationEntry, Path, int]]) -> Iterator[NDArray[np.float32]]:
-    """The frames of the places in turn, many at a time where they stand together."""
-    runs: list[tuple[Path, int, int]] = []  # a file, its first row, and the one after the last
-    for entry, path, first in places:
+def _read_frames(located: Sequence[tuple[ObservationEntry, Path, int]]) -> Iterator[NDArray[np.float32]]:
+    """Yield the frames of observations in turn, in blocks; consecutive rows of one store are read together."""
+    runs: list[tuple[Path, int, int]] = []  # a store, the first row, and the row after the last
+    for entry, path, first in located:
         last = first + len(entry.frames)
         if runs and runs[-1][0] == path and runs[-1][2] == first:
             runs[-1] = (path, runs[-1][1], last)
@@ -273,9 +298,9 @@ def _frames_from(places: Sequence[tuple[ObservationEntry, Path, int]]) -> Iterat
     for i, (path, first, last) in enumerate(runs):
         if path not in stores:
             stores[path] = FrameStore(path)
-        for row in range(first, last, _SLAB):
-            yield stores[path].mapped[row : min(row + _SLAB, last)]
-        if last_use[path] == i:  # so that few are open at a time
+        for row in range(first, last, _COPY_FRAMES):
+            yield stores[path].mapped[row : min(row + _COPY_FRAMES, last)]
+        if last_use[path] == i:  # closed early, so that few files are open at a time
             stores.pop(path).file.close()
 
 
@@ -299,7 +324,7 @@ def _report(store: FrameStore, plan: _Plan, is_new: bool, files_read: int) -> Bu
 def _unplaced_labels(
     plan: _Plan, observations: Sequence[ObservationEntry], rejected: Sequence[RejectedEntry]
 ) -> Iterator[str]:
-    """A line for each label without a frame, one for all labels of a file that is not there."""
+    """Yield a line for each label whose frame is not in the store, and one line for all labels of a missing file."""
     entries = {entry.file: entry for entry in observations}
     reasons = {entry.file: entry.reason for entry in rejected}
     missing: dict[str, int] = {}

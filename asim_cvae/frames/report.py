@@ -1,4 +1,4 @@
-"""What building a store came to: as lines, and as tables of what the store leaves out."""
+"""Report the result of building a store: in lines of text, and in tables of what the store leaves out."""
 
 import csv
 import io
@@ -24,9 +24,18 @@ class ExcludedFrame(NamedTuple):
 
 @dataclass(frozen=True)
 class BuildReport:
-    """What :func:`build_store` did, and what a user has to know of the result.
+    """Result of :func:`asim_cvae.frames.build.build_store`.
 
-    ``is_new`` is False where the store was up to date already.
+    Attributes:
+        store: the HDF5 file.
+        is_new: whether the store was written this time; False where it was up to date already.
+        files_read: files that were read this time, as they were new or changed.
+        observations: observations in the store.
+        frames: frames in the store.
+        labelled_frames: frames in the store that have a label.
+        rejected: files that gave no observation.
+        excluded: frames of observations in the store that are not in it themselves.
+        label_problems: a line for each label that was ignored, with the reason.
     """
 
     store: Path
@@ -44,8 +53,8 @@ class BuildReport:
         if self.is_new:
             rejected = [f"rejected {entry.file}: {entry.reason}" for entry in self.rejected]
             excluded = [f"excluded frame {entry.frame} of {entry.file}: {entry.reason}" for entry in self.excluded]
-            yield from _first_few(rejected, rejected_table(self.store))
-            yield from _first_few(excluded, excluded_table(self.store))
+            yield from _first_few(rejected, f"files rejected, all listed in {rejected_table(self.store)}")
+            yield from _first_few(excluded, f"frames excluded, all listed in {excluded_table(self.store)}")
             for line in self.label_problems:
                 yield f"label ignored, {line}"
         yield (
@@ -60,19 +69,19 @@ class BuildReport:
         _write_table(excluded_table(self.store), [ExcludedFrame._fields, *self.excluded])
 
 
-def _first_few(lines: Sequence[str], table: Path) -> Iterator[str]:
+def _first_few(lines: Sequence[str], where: str) -> Iterator[str]:
     yield from lines[:_SHOWN]
-    if len(lines) > _SHOWN:
-        yield f"and {len(lines) - _SHOWN} more: {table} lists all {len(lines)}"
+    if lines:
+        yield f"{len(lines)} {where}"
 
 
 def rejected_table(store: Path) -> Path:
-    """Where the files that a store leaves out are listed."""
+    """Path of the list of files that a store leaves out."""
     return store.with_name(f"{store.name}.rejected.csv")
 
 
 def excluded_table(store: Path) -> Path:
-    """Where the frames that a store leaves out are listed."""
+    """Path of the list of frames that a store leaves out."""
     return store.with_name(f"{store.name}.excluded.csv")
 
 

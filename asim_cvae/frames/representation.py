@@ -1,4 +1,4 @@
-"""Representations: what a network sees of a frame's flux, and the way back."""
+"""Represent the flux of frames as the values that a network takes, and convert them back."""
 
 from abc import ABC, abstractmethod
 from dataclasses import asdict, dataclass
@@ -12,7 +12,7 @@ from asim_cvae.frames.slicing import FRAME_SAMPLES
 from asim_cvae.instrument.photometers import DEAD_TIME, FLUX_PER_COUNT, PHOTOMETERS, SATURATION_FLUX
 
 Frames = NDArray[np.float32]
-"""(..., 3, 5000), flux in uW/m^2 in time order, or (..., 3, T), values as the network sees them."""
+"""Flux (..., 3, 5000) in uW/m^2 in time order, or values (..., 3, T) in the order in which the network takes them."""
 
 _FLUX_PER_COUNT: Frames = FLUX_PER_COUNT.astype(np.float32)[:, None]
 _DEAD_TIME: Frames = DEAD_TIME.astype(np.float32)[:, None]
@@ -20,30 +20,30 @@ _DEAD_TIME: Frames = DEAD_TIME.astype(np.float32)[:, None]
 
 @dataclass(frozen=True)
 class Representation(ABC):
-    """A function of frames and its inverse.
+    """A conversion of flux to a network's input values, with its inverse.
 
     Args:
-        time_reversed: the network sees every photometer backwards.
+        time_reversed: whether the network takes each light curve backwards in time, as the thesis's networks do.
     """
 
     time_reversed: bool = False
 
     @property
     def shape(self) -> tuple[int, int]:
-        """Photometers and steps of a frame as the network sees it, (3, T)."""
+        """Shape of a frame's values, (3, T)."""
         return len(PHOTOMETERS), FRAME_SAMPLES
 
     @property
     def settings(self) -> dict[str, Any]:
-        """Arguments from which the representation is made again."""
+        """Arguments of the constructor that make the representation again."""
         return asdict(self)
 
     def apply(self, flux: Frames) -> Frames:
-        """Flux (..., 3, 5000) in uW/m^2 in time order -> what the network sees, (..., 3, T), float32."""
+        """Convert flux (..., 3, 5000) in uW/m^2, in time order, to the network's values (..., 3, T), float32."""
         return np.ascontiguousarray(self._to_values(self._ordered(flux)))
 
     def invert(self, values: Frames) -> Frames:
-        """What a network sees, (..., 3, T), or a mean of it -> flux (..., 3, 5000) in uW/m^2 in time order."""
+        """Convert values (..., 3, T) of a network, or their means, to flux (..., 3, 5000) in uW/m^2, in time order."""
         return np.ascontiguousarray(self._ordered(self._to_flux(values)))
 
     def _ordered(self, frames: Frames) -> Frames:
@@ -61,9 +61,12 @@ class _UnitScaling(Representation):
     """Flux scaled to the open interval (0, 1), the support of a Beta distribution.
 
     Args:
-        full_scale: flux in uW/m^2 that becomes 1.
-        low: values below it are set to it.
-        high: values above it are set to it.
+        full_scale: flux in uW/m^2 that is scaled to 1.
+        low: smallest value; smaller ones are clamped to it.
+        high: largest value; larger ones are clamped to it.
+
+    Raises:
+        InputError: ``full_scale`` is not positive, or not 0 < ``low`` < ``high`` < 1.
     """
 
     full_scale: float = SATURATION_FLUX
@@ -72,7 +75,10 @@ class _UnitScaling(Representation):
 
     def __post_init__(self) -> None:
         if not (0 < self.low < self.high < 1 and self.full_scale > 0):
-            raise InputError(f"low={self.low}, high={self.high}, full_scale={self.full_scale}: 0 < low < high < 1")
+            raise InputError(
+                f"low={self.low}, high={self.high}, full_scale={self.full_scale}: "
+                "must be 0 < low < high < 1 and full_scale > 0"
+            )
 
     def _to_values(self, flux: Frames) -> Frames:
         scaled = np.ascontiguousarray(self._to_unit(flux))
@@ -84,7 +90,7 @@ class _UnitScaling(Representation):
 
 @dataclass(frozen=True)
 class LinearScaling(_UnitScaling):
-    """Flux over one full scale for all photometers (Joergensen 2021, 3.4)."""
+    """Flux divided by the same full scale in all photometers (Joergensen 2021, 3.4)."""
 
     def _to_unit(self, flux: Frames) -> Frames:
         return flux / np.float32(self.full_scale)
@@ -95,7 +101,10 @@ class LinearScaling(_UnitScaling):
 
 @dataclass(frozen=True)
 class LogScaling(_UnitScaling):
-    """log(1 + n) / log(1 + n_full), n being flux in each photometer's nominal count quantum: each shows one count."""
+    """Logarithmic scaling ``log(1 + n) / log(1 + n_full)``, in which single counts stay visible in every photometer.
+
+    n is the flux divided by the photometer's nominal flux per count, n_full the same of ``full_scale``.
+    """
 
     def _to_unit(self, flux: Frames) -> Frames:
         values: Frames = np.log1p(flux / _FLUX_PER_COUNT) / self._log_full()
@@ -114,22 +123,25 @@ class LogScaling(_UnitScaling):
 class BinnedCounts(Representation):
     """Photon counts, summed over bins, for a likelihood of counts.
 
-    Counts follow from flux by each photometer's nominal quantum and dead time, see
-    :func:`asim_cvae.instrument.photometers.flux_to_counts`, and are rounded.
+    Flux is converted to counts with each photometer's nominal flux per count and dead time, see
+    :func:`asim_cvae.instrument.photometers.flux_to_counts`, and rounded.
 
     Args:
-        width: samples of a bin; a divisor of 5000.
+        width: samples per bin; a divisor of 5000.
+
+    Raises:
+        InputError: ``width`` does not divide 5000.
     """
 
     width: int = 5
 
     def __post_init__(self) -> None:
         if self.width < 1 or FRAME_SAMPLES % self.width:
-            raise InputError(f"width={self.width}: bins have to divide the {FRAME_SAMPLES} samples of a frame evenly")
+            raise InputError(f"width={self.width}: must be a divisor of {FRAME_SAMPLES}, the samples of a frame")
 
     @property
     def shape(self) -> tuple[int, int]:
-        """Photometers and bins of a frame, (3, 5000 / width)."""
+        """Shape of a frame's bins, (3, 5000 / width)."""
         return len(PHOTOMETERS), FRAME_SAMPLES // self.width
 
     def _to_values(self, flux: Frames) -> Frames:

@@ -1,4 +1,4 @@
-"""Training and validation sets: split by observation, never by frame."""
+"""Split observations into training and validation; frames of one observation never stand on both sides."""
 
 import hashlib
 from collections.abc import Iterable
@@ -7,9 +7,14 @@ from asim_cvae.base.errors import InputError
 
 
 def validation_observations(keys: Iterable[str], fraction: float, seed: int) -> set[str]:
-    """The observations to validate on: a share ``fraction`` of ``keys``, at least one, and never all.
+    """Choose the observations to validate on: the share ``fraction`` of them, at least one, never all.
 
-    They are drawn by a hash of the key and ``seed``, so that new observations leave most others where they were.
+    They are ranked by a hash of key and ``seed``, so that adding observations moves few of the others to another side.
+
+    Args:
+        keys: keys of the observations, see ``FileName.key``; repeated keys count once.
+        fraction: share to validate on, between 0 and 1.
+        seed: seed of the split.
 
     Raises:
         InputError: there are fewer than two observations, or ``fraction`` is not between 0 and 1.
@@ -17,7 +22,8 @@ def validation_observations(keys: Iterable[str], fraction: float, seed: int) -> 
     ranked = sorted(set(keys), key=lambda key: hashlib.sha256(f"{seed} {key}".encode()).digest())
     if len(ranked) < 2:
         raise InputError(
-            f"training needs two observations at least, one of them for validation; there are {len(ranked)}"
+            "training needs two observations at least, one of them for validation; "
+            f"data.root holds {len(ranked)} that are not ground truth: add files to it"
         )
     if not 0 < fraction < 1:
         raise InputError(f"data.validation_fraction must lie between 0 and 1, not {fraction}")

@@ -1,9 +1,11 @@
-"""The frame store: an HDF5 file of frames, where each comes from, and what was excluded.
+"""The frame store: an HDF5 file with all frames, their origin and labels, and what was excluded or rejected.
 
-Layout: ``frames`` (N, 3, 5000) float32 in uW/m^2, with ``observation``, ``index``, ``time`` (us since 1970, UTC)
-and ``label`` ('' for none) of (N,); the group ``observations`` with a row an observation, whose frames stand together;
-``left_out`` with a row a frame that touches a gap; ``refused`` with a row a file that gave no observation. Observations
-stand in the order of their files' names.
+- ``frames`` (N, 3, 5000): flux in uW/m^2, float32. Frames of one observation are consecutive.
+- ``observation``, ``index``, ``time``, ``label`` (N,): row in ``observations``, frame number within the observation,
+  time of the first sample (us since 1970, UTC), and label ('' if the frame has none).
+- ``observations``: a group with one row per observation, in the order of file names.
+- ``left_out``: a group with one row per excluded frame (it touches a gap).
+- ``refused``: a group with one row per rejected file (it gave no observation).
 """
 
 import os
@@ -23,19 +25,20 @@ from asim_cvae.base.files import atomic_write
 from asim_cvae.frames.slicing import FRAME_SAMPLES, frame_start
 from asim_cvae.instrument.photometers import PHOTOMETERS
 
-_READS_AT_PLACES = hasattr(os, "posix_fadvise") and hasattr(os, "preadv")  # Linux does
+_HAS_POSITIONED_READS = hasattr(os, "posix_fadvise") and hasattr(os, "preadv")  # true on Linux
 
 FRAME_BYTES = 4 * len(PHOTOMETERS) * FRAME_SAMPLES
-"""Of a frame in a store, and in memory."""
+"""Size of a frame in bytes, in a store and in memory."""
 
 FORMAT = 1
-"""Version of the layout; a store of another is made anew."""
+"""Version of the layout. A store of another version is made again from the files."""
 
 
 class Fingerprint(NamedTuple):
-    """By which a file is known again: size in bytes, times in ns of the change of its content and of its entry.
+    """Identifies a version of a file: its size in bytes, and its modification and status-change times in ns.
 
-    The last is of the file system's making: a copy in another folder has another one, whatever times were copied.
+    The status-change time (ctime) tells a copy in another folder from the original, even if the copy kept the
+    modification time: only the file system can set it.
     """
 
     size: int
@@ -44,7 +47,7 @@ class Fingerprint(NamedTuple):
 
     @classmethod
     def of(cls, path: Path) -> "Fingerprint":
-        """Of the file at ``path``; that of no file where it cannot be looked at (a dangling link)."""
+        """Take the fingerprint of the file at ``path``; ``NO_FILE`` if its status cannot be read (a dangling link)."""
         try:
             status = path.stat()
         except OSError:
@@ -53,13 +56,23 @@ class Fingerprint(NamedTuple):
 
 
 NO_FILE = Fingerprint(0, 0, 0)
+"""A fingerprint that no existing file has."""
 
 
 @dataclass(frozen=True)
 class ObservationEntry:
-    """One observation of a store: whence it came, which of its frames are kept, and why others are not.
+    """One observation of a store: its file, and which of its frames are stored or excluded.
 
-    ``key`` is the same for all files of one observation (Level 0 and Level 1, say).
+    Attributes:
+        file: base name of its file.
+        fingerprint: version of the file that was read.
+        key: identifies the observation; its Level 0 and its Level 1 file have the same key.
+        observation_id: MMIA's number of the observation.
+        start: UTC time of the first sample.
+        samples: samples per photometer.
+        simulator: name and version of the simulator that made the file; '' for a measured one.
+        frames: numbers of the stored frames.
+        excluded: reason for each excluded frame, by frame number.
     """
 
     file: str
@@ -75,7 +88,7 @@ class ObservationEntry:
 
 @dataclass(frozen=True)
 class RejectedEntry:
-    """A file that gave no observation, and why."""
+    """A file that gave no observation, with the reason."""
 
     file: str
     fingerprint: Fingerprint
@@ -84,79 +97,94 @@ class RejectedEntry:
 
 @dataclass(frozen=True)
 class FrameTable:
-    """What a store says of its N frames: columns of (N,), ``frame`` its number, and the observations they refer to."""
+    """Origin and label of each of the N frames of a store, in the order in which they are stored.
+
+    Attributes:
+        observation: (N,) index into ``observations``.
+        frame: (N,) frame number within the observation.
+        label: (N,) label, '' if the frame has none.
+        observations: the observations that the frames are from.
+        ground_truth: (len(observations),) whether an observation is scored on and kept out of training.
+    """
 
     observation: NDArray[np.int64]
     frame: NDArray[np.int64]
     label: NDArray[np.str_]
     observations: Sequence[ObservationEntry]
     ground_truth: NDArray[np.bool_]
-    """Of each observation: it is there to be scored, not to be trained on."""
 
     @property
     def file(self) -> NDArray[np.str_]:
-        """File name of each frame."""
+        """File name of each frame, (N,)."""
         return np.array([entry.file for entry in self.observations], dtype=np.str_)[self.observation]
 
     @property
     def observation_id(self) -> NDArray[np.int64]:
-        """Observation id of each frame."""
+        """Observation id of each frame, (N,)."""
         return np.array([entry.observation_id for entry in self.observations], dtype=np.int64)[self.observation]
 
     @property
     def is_labelled(self) -> bool:
-        """Whether any frame has a label."""
+        """Return whether any frame has a label."""
         return bool((self.label != "").any())
 
 
 class FrameStore:
-    """A frame store, opened for reading; processes that it is sent to open it for themselves."""
+    """A frame store, opened for reading. It can be pickled: another process opens the file again.
+
+    Raises:
+        InputError: ``path`` is not a frame store of this version.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._file: h5py.File | None = None
         if not is_store(path):
-            raise InputError(f"{path}: no frame store of this version; make one with python -m asim_cvae.prepare")
+            raise InputError(f"{path}: not a frame store of this version; make one with python -m asim_cvae.prepare")
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"path": self.path, "_file": None}  # not what is open or mapped
+        return {"path": self.path, "_file": None}  # neither the open file nor the memory map
 
     @property
     def file(self) -> h5py.File:
-        """The open HDF5 file."""
+        """The HDF5 file, opened on first use."""
         if self._file is None:
             self._file = h5py.File(self.path, "r")
         return self._file
 
     def frames(self, rows: NDArray[np.integer[Any]]) -> NDArray[np.float32]:
-        """Frames (n, 3, 5000) in uW/m^2 of ``rows`` in any order, read from the disk where the system cached none.
+        """Read the frames in ``rows`` (n,), in that order.
+
+        Returns:
+            Flux in uW/m^2, (n, 3, 5000).
 
         Raises:
             IndexError: the store has no such row.
-            InputError: another program has stored the frames in its own way.
-            OSError: the file has become shorter.
+            InputError: the frames are not stored as one contiguous block of float32.
+            OSError: the file is shorter than it was when it was opened.
         """
-        if not _READS_AT_PLACES:
+        if not _HAS_POSITIONED_READS:
             mapped: NDArray[np.float32] = self.mapped[rows]
             return mapped
-        # Of a mapped file that is not cached, rows here and there take a hundred times as long.
+        # Scattered rows of a memory map that the system has not cached would take a hundred times as long.
         self.prefetch(rows)
         flux = np.empty((len(rows), len(PHOTOMETERS), FRAME_SAMPLES), dtype=np.float32)
         file = self._descriptor
-        for values, place in zip(flux, self._places(rows), strict=True):
-            if os.preadv(file, [values.data], place) != FRAME_BYTES:
-                raise OSError(f"{self.path}: cannot be read to its end; make it again with python -m asim_cvae.prepare")
+        for frame, offset in zip(flux, self._offsets(rows), strict=True):
+            if os.preadv(file, [frame.data], offset) != FRAME_BYTES:
+                raise OSError(f"{self.path}: is cut short; delete it and run python -m asim_cvae.prepare")
         return flux
 
     def prefetch(self, rows: NDArray[np.integer[Any]]) -> None:
-        """Have the system read ``rows`` meanwhile, where it can be told so."""
-        if _READS_AT_PLACES:
+        """Ask the operating system to read ``rows`` (n,) into its cache in the background, if it can."""
+        if _HAS_POSITIONED_READS:
             file = self._descriptor
-            for place in self._places(rows):
-                with suppress(OSError):  # a file system need not listen
-                    os.posix_fadvise(file, place, FRAME_BYTES, os.POSIX_FADV_WILLNEED)
+            for offset in self._offsets(rows):
+                with suppress(OSError):  # not every file system takes the advice
+                    os.posix_fadvise(file, offset, FRAME_BYTES, os.POSIX_FADV_WILLNEED)
 
-    def _places(self, rows: NDArray[np.integer[Any]]) -> list[int]:
+    def _offsets(self, rows: NDArray[np.integer[Any]]) -> list[int]:
+        """Return the byte in the file at which each row begins."""
         first, count = self._extent
         if len(rows) and not 0 <= rows.min() <= rows.max() < count:
             raise IndexError(f"{self.path}: rows {rows.min()} to {rows.max()} of {count}")
@@ -164,12 +192,11 @@ class FrameStore:
 
     @cached_property
     def _extent(self) -> tuple[int, int]:
-        """The byte at which the frames begin, and their number."""
+        """Byte in the file at which the frames begin, and the number of frames."""
         stored = self.file["frames"]
         if len(stored) and (stored.id.get_offset() is None or stored.dtype != np.float32):
             raise InputError(
-                f"{self.path}: was written by another program; "
-                "make it again with python -m asim_cvae.prepare, once it is deleted"
+                f"{self.path}: was written by another program; delete it and run python -m asim_cvae.prepare"
             )
         return stored.id.get_offset() or 0, len(stored)
 
@@ -179,17 +206,17 @@ class FrameStore:
 
     @cached_property
     def mapped(self) -> NDArray[np.float32]:
-        """All frames, (N, 3, 5000) in uW/m^2, mapped into memory, for those who take them in order."""
+        """All frames, (N, 3, 5000) in uW/m^2, as a memory map, which suits reading them in order."""
         first, count = self._extent
         shape = (count, len(PHOTOMETERS), FRAME_SAMPLES)
         if not count:
             return np.zeros(shape, dtype=np.float32)
-        # By the open file: another may have taken its name since.
+        # Mapped through the open file, as another file may have replaced the one at this path.
         with os.fdopen(os.dup(self._descriptor), "rb") as stream:
             return np.memmap(stream, np.float32, mode="r", offset=first, shape=shape)
 
     def table(self) -> FrameTable:
-        """Where the frames come from and what their labels are."""
+        """Read the origin and label of each frame."""
         return FrameTable(
             self.file["observation"][:],
             self.file["index"][:],
@@ -200,17 +227,17 @@ class FrameStore:
 
     @property
     def rejected(self) -> list[RejectedEntry]:
-        """The files that gave no observation."""
+        """Files that gave no observation."""
         return read_rejected(self.file)
 
     @property
     def digest(self) -> str:
-        """What the store was made of, as given to :func:`write_store`."""
+        """Digest of the files, labels and ground truth that the store was made from, see :func:`write_store`."""
         return str(self.file.attrs["digest"])
 
 
 def is_store(path: Path) -> bool:
-    """Whether ``path`` is a whole frame store of this version."""
+    """Return whether ``path`` is a complete frame store of this version."""
     try:
         with h5py.File(path, "r") as file:
             return bool(file.attrs.get("format") == FORMAT)
@@ -227,14 +254,22 @@ def write_store(
     ground_truth: Sequence[bool] | None = None,
     digest: str = "",
 ) -> None:
-    """Write a store; ``frames`` yields all observations' (n, 3, 5000) in turn, so that memory stays bounded.
+    """Write a frame store.
 
-    ``labels`` are by file name and frame number, ``ground_truth`` has a flag an observation, ``digest`` is kept as is.
+    Args:
+        path: the file to write; it appears when it is complete.
+        observations: the observations, in the order of their frames.
+        frames: blocks (n, 3, 5000) of flux in uW/m^2: the stored frames of all observations in turn. Blocks are written
+            as they come, so that memory stays bounded.
+        rejected: files that gave no observation.
+        labels: labels by file name and frame number; those of other frames are ignored.
+        ground_truth: whether each observation is scored on and kept out of training; by default none is.
+        digest: identifies what the store is made from; it is stored as given.
     """
     labels = labels or {}
     total = sum(len(entry.frames) for entry in observations)
     with atomic_write(path) as partial, h5py.File(partial, "w") as file:
-        # Contiguous, not chunked: rows are read whole, and at any place, at the disk's speed.
+        # Contiguous, not chunked: single frames are read at the disk's speed, in any order.
         stored = file.create_dataset("frames", (total, len(PHOTOMETERS), FRAME_SAMPLES), dtype=np.float32)
         first = 0
         for block in frames:
@@ -255,7 +290,7 @@ def write_store(
 
 
 def read_observations(file: h5py.File) -> list[ObservationEntry]:
-    """The observations of an open store, in order."""
+    """Read the observations of an open store, in their order."""
     group = file["observations"]
     excluded: dict[int, dict[int, str]] = {}
     columns = (file["left_out/observation"][:], file["left_out/index"][:], file["left_out/reason"].asstr()[:])
@@ -290,7 +325,7 @@ def read_observations(file: h5py.File) -> list[ObservationEntry]:
 
 
 def read_rejected(file: h5py.File) -> list[RejectedEntry]:
-    """The rejected files of an open store."""
+    """Read the rejected files of an open store."""
     group = file["refused"]
     rows = zip(group["file"].asstr()[:], _read_fingerprints(group), group["reason"].asstr()[:], strict=True)
     return [RejectedEntry(str(file), fingerprint, str(reason)) for file, fingerprint, reason in rows]

@@ -1,1 +1,1 @@
-"""MMIA: its photometers, the classes of a frame, an observation."""
+"""The MMIA instrument: its photometers, the five frame classes, and the light curves of an observation."""

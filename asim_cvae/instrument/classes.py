@@ -1,9 +1,10 @@
-"""The five classes of a frame, after Joergensen 2021."""
+"""The five classes of a frame, as defined by Joergensen 2021."""
 
 NOISE = "N"
 
 CLASSES = ("HCHA", "HCLA", "LCHA", "LCLA", NOISE)
-"""High or low correlation (HC, LC) between the photometers, high or low activity (HA, LA): how many small peaks."""
+"""High or low correlation between the photometers (HC, LC), many or few small peaks (high or low activity: HA, LA), or
+noise (N)."""
 
 CLASS_NAMES = {
     "HCHA": "high correlation, high activity",

@@ -1,4 +1,4 @@
-"""What a file becomes: an observation, or a rejection that says why."""
+"""Results of reading a file: an observation, or a rejection with its reason."""
 
 from dataclasses import dataclass
 
@@ -8,11 +8,15 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True)
 class Observation:
-    """The light curves of one trigger, in time order.
+    """The light curves that MMIA recorded after one trigger, in time order.
 
-    ``flux`` (3, T) is float32 in uW/m^2, NaN in a gap; ``counts`` (3, T) are the photon counts where the file has them,
-    float32, NaN in a gap. ``start`` is the UTC time of the first sample in microseconds, ``source`` the file's name and
-    ``simulator`` the name and version of the program that made the file up, '' for a real one.
+    Attributes:
+        flux: (3, T) in uW/m^2, NaN in gaps.
+        counts: (3, T) photon counts, NaN in gaps; None if the file holds no counts.
+        start: UTC time of the first sample, to the microsecond.
+        observation_id: MMIA's number of the observation, 0 if unknown.
+        source: name of the file.
+        simulator: name and version of the program that simulated the file; '' for a measured one.
     """
 
     flux: NDArray[np.float32]
@@ -24,21 +28,24 @@ class Observation:
 
 
 class RejectedFileError(Exception):
-    """A file that gives no observation; ``file`` says which one and ``reason`` why, in one line.
+    """A file from which no observation can be read.
 
-    ``passing`` is true where the machine was to blame (no permission, no memory), not the file.
+    Attributes:
+        file: name or path of the file.
+        reason: why it is rejected, in one line.
+        transient: whether the machine is to blame (no permission, no memory) and a later try may succeed.
     """
 
-    def __init__(self, file: str, reason: str, passing: bool = False) -> None:
+    def __init__(self, file: str, reason: str, transient: bool = False) -> None:
         self.file = _printable(file)
         self.reason = _printable(" ".join(reason.split()))
-        self.passing = passing
+        self.transient = transient
         super().__init__(f"{self.file}: {self.reason}")
 
     def __reduce__(self) -> tuple[type, tuple[str, str, bool]]:
-        return type(self), (self.file, self.reason, self.passing)
+        return type(self), (self.file, self.reason, self.transient)
 
 
 def _printable(text: str) -> str:
-    """``text`` with what would not print, or not encode, as escapes."""
+    """Escape the characters of ``text`` that cannot be printed or encoded, as those of a damaged file name."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode("ascii") for c in text)

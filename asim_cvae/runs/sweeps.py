@@ -1,4 +1,4 @@
-"""Names of a sweep's run folders."""
+"""Name the run folders of a sweep."""
 
 import re
 from collections.abc import Sequence
@@ -9,18 +9,21 @@ from omegaconf import OmegaConf
 
 
 def swept_settings(sweep_dir: str, overrides: Sequence[str]) -> str:
-    """What tells a job apart from the others of its sweep, in letters that Hydra takes in ``weights=`` and ``resume=``.
+    """Return a name for a job's folder, made of the settings that differ between the jobs of its sweep.
+
+    It holds letters, digits and ``._-`` only, so that the folder can be given to ``weights=`` and ``resume=`` unquoted.
 
     Args:
-        sweep_dir: where Hydra has put ``multirun.yaml``, with what was asked for.
-        overrides: of the job.
+        sweep_dir: folder of the sweep, in which Hydra has written ``multirun.yaml`` with the sweep's overrides.
+        overrides: overrides of the job.
 
     Returns:
-        Such as ``model.optimizer.lr-0.001_seed-1``; '' where nothing but the experiment is swept.
+        A name such as ``model.optimizer.lr-0.001_seed-1``; '' if only the experiment is swept, as a parent folder has
+        its name.
     """
     multirun = OmegaConf.load(Path(sweep_dir) / "multirun.yaml")
-    asked = OverridesParser.create().parse_overrides(list(multirun.hydra.overrides.task))
-    fixed = {override.get_key_element() for override in asked if not override.is_sweep_override()}
+    sweep_overrides = OverridesParser.create().parse_overrides(list(multirun.hydra.overrides.task))
+    fixed = {override.get_key_element() for override in sweep_overrides if not override.is_sweep_override()}
     pairs = (override.partition("=") for override in sorted(overrides))
     swept = (f"{key.lstrip('+~')}-{value}" for key, _, value in pairs if key not in fixed and key != "+experiment")
     return re.sub(r"[^A-Za-z0-9._-]", "-", "_".join(swept))

@@ -1,4 +1,4 @@
-"""Latents and labels -> clusters and their scores (Joergensen 2021, 3.5), and what the latents know beyond them."""
+"""Cluster latents, score the clusters against labels (Joergensen 2021, 3.5), and probe latents with neighbours."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -18,23 +18,44 @@ from asim_cvae.instrument.classes import CLASSES, NOISE
 from asim_cvae.scoring.scores import Cluster, ClusterScores, NoiseCluster
 
 Latents = NDArray[np.floating[Any]]
-"""(N, latent_dim)."""
+"""Latent vectors (N, latent_dim), one per frame."""
 
 Labels = NDArray[np.str_]
-"""(N,) class names."""
+"""Class names (N,), one per frame."""
 
 LATENTS = ("mean", "sample")
-"""What may stand for a frame: its posterior's mean, or one sample of it."""
+"""Latents that can be clustered: means of the posteriors, or one sample of each."""
 
 PROBE_NEIGHBOURS = 10
-PROBE_FOLDS = 5
+"""Neighbours that vote on a frame's class in the probe."""
 
-_FLOAT32_MAX = float(np.finfo(np.float32).max)  # distances to larger centres would overflow
+PROBE_FOLDS = 5
+"""Folds of the probe's cross-validation."""
+
+_FLOAT32_MAX = float(np.finfo(np.float32).max)  # larger centres have distances that overflow in float32
+
+
+@dataclass(frozen=True)
+class Clustering:
+    """Clusters of N latents: the cluster number of each, (N,), and the cluster centres, (k, latent_dim)."""
+
+    assignment: NDArray[np.int64]
+    centres: Latents
 
 
 @dataclass(frozen=True)
 class ClusteringProtocol:
-    """How latents are scored: k-means settings, and whether a latent is the posterior's 'mean' or a 'sample' of it."""
+    """Settings of the clustering.
+
+    Attributes:
+        clusters: k, the number of clusters.
+        n_init: runs of k-means from different starts, of which the best is kept.
+        random_state: seed of k-means.
+        latent: 'mean' to cluster posterior means, 'sample' to cluster one sample of each posterior.
+
+    Raises:
+        InputError: ``latent`` is neither.
+    """
 
     clusters: int = 5
     n_init: int = 10
@@ -43,23 +64,31 @@ class ClusteringProtocol:
 
     def __post_init__(self) -> None:
         if self.latent not in LATENTS:
-            raise InputError(f"scoring.latent={self.latent}: a frame's latent is its posterior 'mean' or one 'sample'")
+            raise InputError(f"scoring.latent={self.latent}: must be {' or '.join(LATENTS)}, of each frame's posterior")
 
+    def cluster(self, latents: Latents) -> Clustering:
+        """Cluster finite latents (N, D) with k-means; if fewer than k are different, there are as many clusters.
 
-@dataclass(frozen=True)
-class Clustering:
-    """Clusters of N latents: the cluster of each, (N,), and the centres, (k, latent_dim)."""
-
-    assignment: NDArray[np.int64]
-    centres: Latents
+        Another way of clustering is a subclass with another such method, named in ``conf/scoring/``. Latents belong to
+        the nearest centre, since that is how saved clusters take in frames that come later.
+        """
+        clusters = min(self.clusters, len(np.unique(latents, axis=0)))
+        if clusters == 0:
+            return Clustering(np.zeros(0, dtype=np.int64), np.zeros((0, latents.shape[1])))
+        kmeans = KMeans(clusters, n_init=self.n_init, random_state=self.random_state)
+        with threadpool_limits(1):  # one order of summation gives the same clusters on any number of cores
+            kmeans.fit(np.ascontiguousarray(latents, dtype=np.float64))
+        return Clustering(assign_to_nearest(latents, kmeans.cluster_centers_), kmeans.cluster_centers_)
 
 
 @dataclass(frozen=True)
 class SavedClusters:
-    """Clusters that are part of an exported model, so that a frame is in the same one in every folder.
+    """Clusters stored in an exported model, so that a frame gets the same cluster whatever it is scored with.
 
-    ``centres`` is (k, D), float64; ``labels`` has the label of each, None where it was fitted on frames without;
-    ``latent`` says whether posterior means or samples were clustered.
+    Attributes:
+        centres: (k, D) cluster centres, float64.
+        labels: label of each cluster; None if the clusters were fitted on frames without labels.
+        latent: 'mean' or 'sample': what of the posteriors was clustered.
     """
 
     centres: Latents
@@ -67,15 +96,19 @@ class SavedClusters:
     latent: str
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain values, for JSON."""
+        """Return the clusters as plain values, for JSON."""
         return {"latent": self.latent, "centres": self.centres.tolist(), "labels": list(self.labels)}
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any], size: int) -> "SavedClusters":
-        """Read back what :meth:`as_dict` gave, of a model that describes a frame by ``size`` values.
+        """Make the clusters from the result of :meth:`as_dict`.
+
+        Args:
+            content: the result of :meth:`as_dict`, which may have been tampered with.
+            size: D, the number of values by which the model describes a frame.
 
         Raises:
-            InputError: the values are of another type, shape or number, or not finite.
+            InputError: a key is missing, or a value has another type, another shape, or is not finite.
         """
         try:
             rows, labels, latent = content["centres"], content["labels"], content["latent"]
@@ -83,7 +116,7 @@ class SavedClusters:
             centres = np.array(rows, dtype=np.float64)
             names = {name for label in labels if label is not None for name in label.split("/")}
         except (KeyError, TypeError, AttributeError, OverflowError, ValueError) as error:
-            raise InputError(f"not as this program saves clusters ({first_line(error)})") from error
+            raise InputError(f"not clusters saved by this program ({first_line(error)})") from error
         if centres.ndim != 2 or not len(centres) or centres.shape[1] != size:
             raise InputError(f"centres of shape {centres.shape}, while the model describes a frame by {size} values")
         if not are_numbers or not (np.abs(centres) <= _FLOAT32_MAX).all():
@@ -91,38 +124,29 @@ class SavedClusters:
         if len(labels) != len(centres) or not names <= set(CLASSES):
             raise InputError(f"{len(centres)} centres need a label each, of {', '.join(CLASSES)}, or null")
         if latent not in LATENTS:
-            raise InputError(f"latent is to be one of {', '.join(LATENTS)}")
+            raise InputError(f"latent must be {' or '.join(LATENTS)}")
         return cls(centres, tuple(labels), latent)
 
 
 def assign_to_nearest(latents: Latents, centres: Latents) -> NDArray[np.int64]:
-    """The nearest centre to each latent, (N,), by Euclidean distance; of equally near ones the first."""
+    """Return the number of the centre (k, D) that is nearest to each latent (N, D) by Euclidean distance, (N,).
+
+    If two centres are equally near, the first is taken.
+    """
     distances = [np.linalg.norm(latents.astype(np.float64) - centre, axis=1) for centre in centres]
     return np.asarray(np.argmin(distances, axis=0), dtype=np.int64)
-
-
-def cluster_latents(latents: Latents, protocol: ClusteringProtocol) -> Clustering:
-    """k-means of finite latents, with fewer clusters where there are fewer different latents than clusters."""
-    clusters = min(protocol.clusters, len(np.unique(latents, axis=0)))
-    if clusters == 0:
-        return Clustering(np.zeros(0, dtype=np.int64), np.zeros((0, latents.shape[1])))
-    kmeans = KMeans(clusters, n_init=protocol.n_init, random_state=protocol.random_state)
-    with threadpool_limits(1):  # sums in one order: the same clusters on any number of cores
-        kmeans.fit(np.ascontiguousarray(latents, dtype=np.float64))
-    # By the same function as saved centres are read with: a run's own frames are where their saved clusters have them.
-    return Clustering(assign_to_nearest(latents, kmeans.cluster_centers_), kmeans.cluster_centers_)
 
 
 def score_clusters(
     latents: Latents, clustering: Clustering, labels: Labels | None, saved_labels: Sequence[str | None] | None = None
 ) -> ClusterScores:
-    """Score a clustering of latents against the frames' labels, if there are any.
+    """Score a clustering of latents, against the frames' labels if they have any.
 
     Args:
         latents: (N, latent_dim).
-        clustering: of these latents.
-        labels: (N,), None where the frames have none.
-        saved_labels: of each centre, (k,); where not given, a cluster is labelled by its most frequent class.
+        clustering: clusters of these latents.
+        labels: (N,) labels of the frames, None if they have none.
+        saved_labels: label of each centre, (k,); by default a cluster's label is its most frequent class.
     """
     clusters = []
     for number, centre in enumerate(clustering.centres):
@@ -140,7 +164,7 @@ def score_clusters(
     is_labelled = len(names) == len(clusters)
     return ClusterScores(
         clusters=clusters,
-        noise=_noise(clusters),
+        noise=_score_noise(clusters),
         purity=sum(_hits(c.label, c.counts) for c in clusters if c.label) / len(labels) if is_labelled else None,
         classes_represented=len({name for label in names for name in label.split("/")}) if is_labelled else None,
         ari=float(adjusted_rand_score(labels, clustering.assignment)),
@@ -149,34 +173,42 @@ def score_clusters(
 
 
 def _counts(labels: Labels) -> dict[str, int]:
-    found = Counter(labels.tolist())
-    return {name: found[name] for name in CLASSES}
+    frequencies = Counter(labels.tolist())
+    return {name: frequencies[name] for name in CLASSES}
 
 
 def _most_frequent(counts: Mapping[str, int]) -> str | None:
-    """The class with the highest count, equal ones joined; None without counts."""
+    """Return the class with the highest count, or all of them joined by / if several have it; None without counts."""
     return "/".join(name for name in counts if counts[name] == max(counts.values())) or None
 
 
 def _hits(label: str, counts: Mapping[str, int]) -> float:
-    """Frames of the label's class, the mean over its classes where it is a joined one."""
+    """Return the number of frames of the label's class; for a joined label the mean over its classes."""
     names = label.split("/")
     return sum(counts[name] for name in names) / len(names)
 
 
-def _noise(clusters: Sequence[Cluster]) -> NoiseCluster | None:
-    noisy = [cluster for cluster in clusters if cluster.label == NOISE]
-    if not noisy:
+def _score_noise(clusters: Sequence[Cluster]) -> NoiseCluster | None:
+    noise_clusters = [cluster for cluster in clusters if cluster.label == NOISE]
+    if not noise_clusters:
         return None
-    best = max(noisy, key=lambda cluster: (cluster.certainty or 0.0, cluster.size))
+    best = max(noise_clusters, key=lambda cluster: (cluster.certainty or 0.0, cluster.size))
     total = sum(cluster.counts[NOISE] for cluster in clusters)
     return NoiseCluster(best.certainty, best.counts[NOISE] / total if total else None)
 
 
 def probe_macro_f1(latents: Latents, labels: Labels, groups: NDArray[Any]) -> float | None:
-    """Macro F1 of 10-nearest-neighbour classification (Euclidean), cross-validated in groups of whole observations.
+    """Measure how well latents predict classes, apart from any clustering: macro F1 of a 10-nearest-neighbour vote.
 
-    None where there are fewer than two groups. What the latents know of the classes, whatever k-means makes of them.
+    Distances are Euclidean. Five-fold cross-validation keeps frames of one group together.
+
+    Args:
+        latents: (N, latent_dim).
+        labels: (N,) classes.
+        groups: (N,) group of each frame, such as its observation.
+
+    Returns:
+        The macro F1 over the classes in ``labels``; None if there are fewer than two groups.
     """
     folds = min(PROBE_FOLDS, len(np.unique(groups)))
     if folds < 2:

@@ -20,7 +20,6 @@ from asim_cvae.scoring.clusters import (
     ClusteringProtocol,
     SavedClusters,
     assign_to_nearest,
-    cluster_latents,
     probe_macro_f1,
     score_clusters,
 )
@@ -125,7 +124,7 @@ def describe_frames(module: CVAEModule, batches: Iterable[Tensor], protocol: Clu
 
 @torch.inference_mode()
 def fit_description(module: CVAEModule, datamodule: MMIADataModule) -> None:
-    """Have the network see all training frames once, for what its descriptions need to know of them."""
+    """Show all training frames to the network once: its descriptions may need to know them."""
     was_training = module.training
     module.eval()
     batches = (batch.to(module.device) for batch in datamodule.training_frames())
@@ -156,7 +155,7 @@ def evaluate(module: CVAEModule, datamodule: MMIADataModule, protocol: Clusterin
         latents = _sample(torch.from_numpy(posterior.mu), torch.from_numpy(posterior.log_sigma), protocol)
     labels = frames.labels
     finite = bool(np.isfinite(latents).all())
-    clustering = cluster_latents(latents, protocol) if finite and len(latents) else None
+    clustering = protocol.cluster(latents) if finite and len(latents) else None
     clusters = score_clusters(latents, clustering, labels) if clustering else ClusterScores()
     active = active_units(torch.from_numpy(posterior.mu)) if finite else None
     scores = Scores(
@@ -185,7 +184,7 @@ def score_saved(evaluation: Evaluation, clusters: SavedClusters | None) -> Evalu
 
 
 def _sample(mu: Tensor, log_sigma: Tensor, protocol: ClusteringProtocol) -> NDArray[np.float32]:
-    """One sample of each posterior, (N, L) on the CPU, the same whenever the protocol is."""
+    """Draw one sample of each posterior, (N, L) on the CPU; the protocol's seed decides which."""
     return standard_posterior(mu, log_sigma).sample(torch.Generator().manual_seed(protocol.random_state)).numpy()
 
 

@@ -1,4 +1,4 @@
-"""Table 1 of Joergensen 2021 as a csv file: a row an experiment, with the class and MDCC of each of its clusters."""
+"""Read Table 1 of Joergensen 2021 from a CSV file: one row per experiment, with class and MDCC of each cluster."""
 
 import csv
 from dataclasses import dataclass
@@ -7,14 +7,21 @@ from pathlib import Path
 from asim_cvae.base.errors import InputError
 
 PUBLISHED_TABLE = "thesis_table1.csv"
-"""Its name in a folder of what the thesis published."""
+"""File name of the table in the reference folder, which holds data published with the thesis."""
 
 CLUSTERS = 5
+"""Clusters per experiment."""
 
 
 @dataclass(frozen=True)
 class PublishedCluster:
-    """Most frequent class, its share in whole percent, and the mean distance of the members to their centre."""
+    """One published cluster.
+
+    Attributes:
+        label: most frequent class of its members.
+        certainty: share of that class in whole percent.
+        mdcc: mean Euclidean distance of the members to the cluster's centre.
+    """
 
     label: str
     certainty: int
@@ -23,7 +30,14 @@ class PublishedCluster:
 
 @dataclass(frozen=True)
 class PublishedRow:
-    """One experiment: its name, that of its weights, its epochs and clusters."""
+    """One experiment of the table.
+
+    Attributes:
+        experiment: its name.
+        weights: file name of its weights, without suffix.
+        epochs: training epochs.
+        clusters: its clusters.
+    """
 
     experiment: str
     weights: str
@@ -32,21 +46,23 @@ class PublishedRow:
 
     @property
     def noise_certainty(self) -> float | None:
-        """Share of noise in the purest noise cluster."""
+        """Highest certainty of the clusters labelled noise, as a share; None if there are none."""
         return max((c.certainty / 100 for c in self.clusters if c.label == "N"), default=None)
 
 
 def read_published(path: Path) -> list[PublishedRow]:
-    """Read the table.
+    """Read the published table.
 
     Raises:
-        InputError: it cannot be read, or is another table.
+        InputError: the file cannot be read, or is another table.
     """
     try:
         with path.open(newline="", encoding="utf-8") as stream:
             return [_row(row) for row in csv.DictReader(stream)]
     except (OSError, KeyError, ValueError, AttributeError) as error:
-        raise InputError(f"{path}: not the published Table 1 ({error!r})") from error
+        raise InputError(
+            f"{path}: not the published Table 1 ({error!r}); give reference=FOLDER one that holds it"
+        ) from error
 
 
 def _row(row: dict[str, str]) -> PublishedRow:

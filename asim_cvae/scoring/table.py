@@ -8,13 +8,13 @@ from typing import Any
 from asim_cvae.scoring.scores import ClusterScores, ScoreColumn, score_columns
 
 DEAD = "dead: no latent varies over the frames, so its clusters mean nothing"
-"""Said of a run wherever its scores stand."""
+"""Note that stands wherever the scores of a dead run do."""
 
 
 def format_scores(scores: Mapping[str, Any]) -> str:
-    """The content of a ``scores.json`` as a table for the terminal; shares are cut to the places that are shown.
+    """Format the content of a ``scores.json`` as a table for the terminal; shares are cut, not rounded.
 
-    Clusters that were saved with the model have a table of their own where they are not those fitted on the frames.
+    Clusters that were saved with the model have a second table where they differ from those fitted on the frames.
     """
     lines = [
         f"{scores['experiment']} (seed {scores['seed']}, {scores['epochs']} epochs) on {scores['frames']} frames of "
@@ -32,13 +32,13 @@ def format_scores(scores: Mapping[str, Any]) -> str:
 
 
 def closing_line(scores: Mapping[str, Any], folder: Path) -> str:
-    """The last line of a command that scored: where everything is, and whether the run is dead."""
+    """Format the last line of a command that scored: the folder of the results, and a note if the run is dead."""
     place = f"scores, latents and figures are in {folder}"
     return f"{place} ({DEAD})" if scores["dead"] else place
 
 
 def _clusters(scores: Mapping[str, Any], columns: Sequence[ScoreColumn]) -> Iterator[str]:
-    """A line a cluster, and the scores that there are."""
+    """Yield a line for each cluster, and one with the scores that have a value."""
     yield f"{'cluster':>7}  {'class':<10} {'certainty':>9}  {'MDCC':>6}  {'frames':>6}"
     for cluster in scores["clusters"]:
         certainty = "-" if cluster["certainty"] is None else f"{percent(cluster['certainty'])} %"
@@ -55,22 +55,22 @@ def _clusters(scores: Mapping[str, Any], columns: Sequence[ScoreColumn]) -> Iter
 
 
 def is_simulated(data: Mapping[str, str]) -> bool:
-    """Whether the ``data`` of a ``scores.json`` are made up, which all that is made of them has to say."""
+    """Tell whether the ``data`` of a ``scores.json`` are simulated; whatever shows them has to say so."""
     return data["kind"] == "simulated"
 
 
 def describe_data(data: Mapping[str, str]) -> str:
-    """The ``data`` of a ``scores.json`` in words, marked where they are simulated."""
+    """Name the ``data`` of a ``scores.json``, marked where they are simulated."""
     kind = "SIMULATED data" if is_simulated(data) else "MMIA data"
     return f"{kind} {data['name']} {data['version']}".rstrip()
 
 
 def percent(share: float) -> int:
-    """A share in percent, cut to an integer as the thesis's Table 1 does; 0.29 is 29, whatever its last bit."""
+    """Cut a share to whole percents, as the thesis's Table 1 does; 0.29 gives 29, whatever its last bit."""
     return int(100 * share + 1e-9)
 
 
 def cut_digits(value: float, places: int) -> str:
-    """A value with some decimal places, cut as percents are: a share of 0.876 is 87 % and 0.87."""
+    """Cut a value to some decimal places, as percents are cut: a share of 0.876 is 87 % and 0.87."""
     scale = 10**places
     return f"{trunc(scale * value + copysign(1e-9, value)) / scale + 0.0:.{places}f}"

@@ -1,1 +1,1 @@
-"""A simulated MMIA archive: physics of the light, an instrument, and the files."""
+"""Simulate an MMIA archive: the light of lightning and what accompanies it, the photometers, and the files."""

@@ -1,4 +1,4 @@
-"""A whole simulated archive: observation files, a label table in the published layout, and the truth."""
+"""Write a simulated archive: observation files, a label table in the published layout, and tables of the truth."""
 
 import csv
 import hashlib
@@ -19,7 +19,7 @@ from asim_cvae.archive.layout import FileName
 from asim_cvae.base.errors import InputError
 from asim_cvae.base.files import atomic_write, write_json
 from asim_cvae.base.parallel import map_batches
-from asim_cvae.simulator.faults import FAULTS, held_frames, spoil_file, spoil_rows
+from asim_cvae.simulator.faults import FAULTS, remaining_frames, spoil_file, spoil_rows
 from asim_cvae.simulator.labelling import LabelRule
 from asim_cvae.simulator.observation import simulate_observation
 from asim_cvae.simulator.orbit import start_time
@@ -29,13 +29,13 @@ from asim_cvae.simulator.truth import FILE_COLUMNS, FRAME_COLUMNS, PULSE_COLUMNS
 from asim_cvae.simulator.writer import WRITERS, observation_rows
 
 SIMULATOR = "asim_cvae 3"
-"""Name and version, written into every file: another version may make other files of the same seed."""
+"""Name and version of the simulator, written into every file. Another version may make other files from a seed."""
 
 BENCHMARKS = {
     "be17403ec3987a35e825b7b5cee09fbeb5f602379b38917f1461ffcdad4dbd84": "asim-sim-small",
     "37789b368d56fdeac36428ebdc14e61b1faf8a61eada9145ede3452b8b495961": "asim-sim-full",
 }
-"""Archives to quote: the digest of all photon counts and labels, and the name."""
+"""Names of the benchmark archives, by the digest of all their photon counts and labels."""
 
 TABLE_NAME = "GroundTruth_Table.xlsx"
 PULSES_NAME = "truth.csv"
@@ -48,22 +48,22 @@ _PARTS = ".parts"
 _BATCH = 10
 _FIRST_ID = 10_000
 _YEAR = np.arange("2019-01-03", "2020-01-01", dtype="datetime64[D]")
-_EVERY_SEVENTH_DAY = _YEAR[::7]  # of the thesis's unlabelled files; its labelled ones are of any day
-_GROUPS_FROM = np.datetime64("2019-09-20")  # from when on some published names have a group id
+_EVERY_SEVENTH_DAY = _YEAR[::7]  # the days of the thesis's unlabelled files; its labelled ones are from any day
+_GROUPS_FROM = np.datetime64("2019-09-20")  # from this day on, some published file names have a group id
 
 
 @dataclass(frozen=True)
 class Simulation:
-    """What to simulate: ``observations`` without and ``labelled`` with labels, from ``seed``, as files of ``format``.
+    """Settings that determine a simulated archive.
 
     Args:
-        observations: files without labels.
-        labelled: files with labels.
-        rule: how frames are labelled.
-        seed: of everything.
+        observations: number of files without labels.
+        labelled: number of files with labels.
+        rule: rule that labels the frames.
+        seed: seed of all random numbers.
         format: 'fits' or 'cdf'.
-        level: 1 (flux) or 0 (counts).
-        missing_rows: probability of a readout row to be missing, which leaves a gap.
+        level: 1 for files of flux, 0 for files of photon counts.
+        missing_rows: probability that a readout row is missing, which leaves a gap.
         faults: share of the files without labels that have one of ``faults.FAULTS``.
 
     Raises:
@@ -81,20 +81,29 @@ class Simulation:
 
     def __post_init__(self) -> None:
         if self.format not in WRITERS:
-            raise InputError(f"format={self.format}: a simulated archive is one of {', '.join(WRITERS)}")
+            raise InputError(f"format={self.format}: must be one of {', '.join(WRITERS)}")
         if self.level not in (0, 1):
-            raise InputError(f"level={self.level}: there are Level 0 and Level 1 files")
+            raise InputError(f"level={self.level}: must be 1 (flux) or 0 (photon counts)")
         if min(self.observations, self.labelled, self.seed) < 0 or self.observations + self.labelled == 0:
-            raise InputError("observations, labelled and seed must be 0 or more, and one file at least be wanted")
+            raise InputError(
+                "observations, labelled and seed must be 0 or more, and observations or labelled at least 1"
+            )
         if not (0 <= self.missing_rows < 1 and 0 <= self.faults <= 1):
-            raise InputError("missing_rows must lie from 0 to below 1, faults from 0 to 1")
+            raise InputError("missing_rows must be at least 0 and below 1, faults from 0 to 1")
 
 
 def make_archive(root: Path, simulation: Simulation, workers: int | None = None) -> bool:
-    """Write a simulated archive into ``root``; False where it is there already.
+    """Write a simulated archive into ``root``, or complete one that was interrupted.
 
-    Each file depends on the seed and its own number alone, whatever the number of workers. Interrupted, it goes on with
-    the files that are missing.
+    Each file depends on the seed and its own number alone, not on the number of workers.
+
+    Args:
+        root: folder of the archive; it is made if it does not exist.
+        simulation: what to simulate.
+        workers: number of worker processes; None for one per core.
+
+    Returns:
+        True if files were written, False if the archive was complete already.
 
     Raises:
         InputError: ``root`` holds another archive, or files that are not known to be simulated.
@@ -102,37 +111,38 @@ def make_archive(root: Path, simulation: Simulation, workers: int | None = None)
     root.mkdir(parents=True, exist_ok=True)
     with FileLock(root / ".lock"):
         settings = {"simulator": SIMULATOR, **asdict(simulation)}
-        if _is_made(root, settings):
-            shutil.rmtree(root / _PARTS, ignore_errors=True)  # of a run that was killed at its very end
+        if _is_complete(root, settings):
+            shutil.rmtree(root / _PARTS, ignore_errors=True)  # left by a run that was killed just before it ended
             return False
         write_json(root / SETTINGS_NAME, {**settings, "complete": False})
         numbers = range(simulation.labelled + simulation.observations)
         work = partial(_make_part, root=root, simulation=simulation)
         parts = sorted(map_batches(work, numbers, _BATCH, workers, "simulating"))
         digest = _write_tables(root, parts, simulation.labelled)
-        found = {"benchmark": BENCHMARKS.get(digest), "sha256": digest}
-        write_json(root / SETTINGS_NAME, {**settings, **found, "complete": True})
+        identity = {"benchmark": BENCHMARKS.get(digest), "sha256": digest}
+        write_json(root / SETTINGS_NAME, {**settings, **identity, "complete": True})
         shutil.rmtree(root / _PARTS)
     return True
 
 
-def _is_made(root: Path, settings: dict[str, Any]) -> bool:
+def _is_complete(root: Path, settings: dict[str, Any]) -> bool:
+    """Return whether ``root`` holds the complete archive; raises InputError if it holds anything else."""
     path = root / SETTINGS_NAME
     if not path.exists():
         if any(root.rglob("*.fits")) or any(root.rglob("*.cdf")):
             raise InputError(f"{root}: holds observation files that are not simulated; choose another folder")
         return False
-    found = json.loads(path.read_text(encoding="utf-8"))
-    complete = bool(found.pop("complete", False))
-    for made in ("benchmark", "sha256"):
-        found.pop(made, None)
-    if found != settings:
-        raise InputError(f"{root}: holds another simulated archive ({found}); choose another folder or delete it")
-    return complete and _are_there(root)
+    stored = json.loads(path.read_text(encoding="utf-8"))
+    complete = bool(stored.pop("complete", False))
+    for result in ("benchmark", "sha256"):
+        stored.pop(result, None)
+    if stored != settings:
+        raise InputError(f"{root}: holds another simulated archive ({stored}); choose another folder or delete it")
+    return complete and _all_files_exist(root)
 
 
-def _are_there(root: Path) -> bool:
-    """Whether no file of a complete archive has been deleted."""
+def _all_files_exist(root: Path) -> bool:
+    """Return whether every file listed in the truth still exists."""
     table = root / FILES_NAME
     if not table.exists():
         return False
@@ -141,41 +151,51 @@ def _are_there(root: Path) -> bool:
 
 
 def _make_part(numbers: Sequence[int], root: Path, simulation: Simulation) -> Path:
-    """Write some observations, then what they add to the tables: with that, these are done."""
+    """Write a batch of observations, then a part: a JSON file with their rows of the tables, which marks them done."""
     part = root / _PARTS / f"{numbers[0]:08d}.json"
-    if not (part.exists() and all((root / made["file"]).exists() for made in _read_part(part))):
-        made = json.dumps([_make_file(number, root, simulation) for number in numbers])
-        with atomic_write(part) as unfinished:
-            unfinished.write_text(made, encoding="utf-8")
+    if not (part.exists() and all((root / entry["file"]).exists() for entry in _read_part(part))):
+        entries = json.dumps([_make_file(number, root, simulation) for number in numbers])
+        with atomic_write(part) as partial_path:
+            partial_path.write_text(entries, encoding="utf-8")
     return part
 
 
 def _read_part(part: Path) -> list[dict[str, Any]]:
-    made: list[dict[str, Any]] = json.loads(part.read_text(encoding="utf-8"))
-    return made
+    entries: list[dict[str, Any]] = json.loads(part.read_text(encoding="utf-8"))
+    return entries
 
 
 def _make_file(number: int, root: Path, simulation: Simulation) -> dict[str, Any]:
-    """Simulate and write one observation; the labelled ones have the first numbers."""
-    made = simulate_observation(simulation.seed, number, simulation.missing_rows)
-    rng = np.random.default_rng((simulation.seed, number, 1))  # of what does not touch the light
+    """Simulate and write one observation; returns its rows of the tables. Labelled observations come first."""
+    observation = simulate_observation(simulation.seed, number, simulation.missing_rows)
+    # A generator of its own for file names and faults, so that these settings do not change the light.
+    rng = np.random.default_rng((simulation.seed, number, 1))
     labelled = number < simulation.labelled
     fault = "" if labelled or rng.random() >= simulation.faults else str(rng.choice(FAULTS))
-    name, position = _name_and_position(made.scene, number, _YEAR if labelled else _EVERY_SEVENTH_DAY, simulation, rng)
-    rows = observation_rows(made.counts, made.flux_per_count, name, position, made.missing, made.trigger)
+    days = _YEAR if labelled else _EVERY_SEVENTH_DAY
+    name, position = _name_and_position(observation.scene, number, days, simulation, rng)
+    rows = observation_rows(
+        observation.counts,
+        observation.flux_per_count,
+        name,
+        position,
+        observation.missing,
+        observation.trigger,
+    )
     path = root / name.format(simulation.format)
     WRITERS[simulation.format](path, spoil_rows(rows, fault), SIMULATOR)
     spoil_file(path, fault)
-    frames = frame_rows(path.name, made.scene, made.light, held_frames(made.whole_frames, fault), simulation.rule)
+    remaining = remaining_frames(observation.whole_frames, fault)
+    frames = frame_rows(path.name, observation.scene, observation.light, remaining, simulation.rule)
     return {
         "number": number,
         "file": path.name,
-        "counts_sha256": hashlib.sha256(made.counts.astype(np.uint8).data).hexdigest(),
+        "counts_sha256": hashlib.sha256(observation.counts.astype(np.uint8).data).hexdigest(),
         "labels": [(path.name, int(frame), label) for _, frame, label, *_ in frames],
         "truth": {
-            PULSES_NAME: csv_lines(pulse_rows(path.name, made.scene)),
+            PULSES_NAME: csv_lines(pulse_rows(path.name, observation.scene)),
             FRAMES_NAME: csv_lines(frames),
-            FILES_NAME: csv_lines([file_row(path.name, made, position, fault)]),
+            FILES_NAME: csv_lines([file_row(path.name, observation, position, fault)]),
         },
     }
 
@@ -189,18 +209,18 @@ def _name_and_position(
 
 
 def _write_tables(root: Path, parts: Iterable[Path], labelled: int) -> str:
-    """Write the label table and the truth from what the observations added; returns the digest of counts and labels."""
+    """Write the label table and the truth from the parts; returns the digest of all photon counts and labels."""
     digest = hashlib.sha256()
     labels = []
     with ExitStack() as stack:
         truth = {name: stack.enter_context(_csv_file(root / name, columns)) for name, columns in _TRUTH.items()}
         for part in parts:
-            for made in _read_part(part):
-                for name, lines in made["truth"].items():
+            for entry in _read_part(part):
+                for name, lines in entry["truth"].items():
                     truth[name].write(lines)
-                digest.update(f"{made['counts_sha256']}{[label for *_, label in made['labels']]}".encode())
-                if made["number"] < labelled:
-                    labels += made["labels"]
+                digest.update(f"{entry['counts_sha256']}{[label for *_, label in entry['labels']]}".encode())
+                if entry["number"] < labelled:
+                    labels += entry["labels"]
     if labelled:
         write_label_table(root / TABLE_NAME, labels)
     return digest.hexdigest()
@@ -208,7 +228,7 @@ def _write_tables(root: Path, parts: Iterable[Path], labelled: int) -> str:
 
 @contextmanager
 def _csv_file(path: Path, columns: Sequence[str]) -> Iterator[TextIO]:
-    """A CSV file with a row of names, to write lines to; it appears when all are written."""
-    with atomic_write(path) as unfinished, unfinished.open("w", newline="", encoding="utf-8") as stream:
+    """Open a CSV file with these column names for adding lines; the file appears when the block ends."""
+    with atomic_write(path) as partial_path, partial_path.open("w", newline="", encoding="utf-8") as stream:
         stream.write(csv_lines([columns]))
         yield stream

@@ -1,6 +1,7 @@
-"""What happens in clouds, above them and in MMIA: each kind of event with the parameters its pulses are drawn from.
+"""Draw the pulses of events in clouds, above them, and in MMIA itself (particle hits).
 
-Light is in expected counts a sample at a pulse's peak, onsets in samples from the observation's start.
+A pulse's peak is in expected counts per sample of a counter without dead time, its onset in samples from the start of
+the observation. 337 nm is a nitrogen band and called blue here, 777.4 nm is an oxygen line.
 """
 
 from collections.abc import Iterable
@@ -22,7 +23,14 @@ from asim_cvae.simulator.pulses import (
 
 @dataclass(frozen=True)
 class Pulse:
-    """One pulse: ``peak`` (3,) is its light in each photometer, ``onset`` a sample number, which may lie before 0."""
+    """One pulse of light.
+
+    Attributes:
+        kind: kind of event.
+        onset: number of its first sample; negative if it begins before the observation.
+        peak: peak in each photometer, in expected counts per sample.
+        shapes: shape in each photometer.
+    """
 
     kind: str
     onset: int
@@ -31,26 +39,30 @@ class Pulse:
 
     @property
     def brightest(self) -> int:
-        """The photometer, from 0, that sees most of it."""
+        """Index of the photometer with the highest peak."""
         return self.peak.index(max(self.peak))
 
     @property
     def peak_sample(self) -> int:
-        """The sample at which it is brightest."""
+        """Number of the sample at the peak, in the brightest photometer."""
         return self.onset + int(self.shapes[self.brightest].argmax())
 
     @property
     def end(self) -> int:
-        """The sample after its last."""
+        """Number of the sample after its last."""
         return self.onset + max(map(len, self.shapes))
 
     @property
     def width_ms(self) -> float:
-        """Time above half of the peak in the brightest photometer."""
+        """Time above half of the peak in the brightest photometer, in ms."""
         return np.count_nonzero(self.shapes[self.brightest] >= 0.5) / SAMPLES_PER_MS
 
     def light(self, photometer: int, first: int, samples: int) -> tuple[slice, Shape]:
-        """Its light in samples ``first`` to ``first + samples``: where, counted from ``first``, and how much."""
+        """Return the pulse's light within a window of ``samples`` samples that begins at sample ``first``.
+
+        Returns:
+            The part of the window that it lights, as a slice of the window, and the expected counts there.
+        """
         shape = self.shapes[photometer]
         start, stop = max(first, self.onset), min(first + samples, self.onset + shape.size)
         if stop <= start:
@@ -59,22 +71,25 @@ class Pulse:
 
 
 def expected_light(pulses: Iterable[Pulse], background: NDArray[np.float64], samples: int) -> NDArray[np.float64]:
-    """Light of all pulses and the background (3,), as (3, T), in counts a sample of a counter without dead time."""
+    """Add up pulses and background rate (3,); returns (3, T) expected counts per sample without dead time."""
     light = np.repeat(background[:, None], samples, axis=1)
     for pulse in pulses:
         for photometer, peak in enumerate(pulse.peak):
             if peak:
-                where, values = pulse.light(photometer, 0, samples)
-                light[photometer, where] += values
+                window, values = pulse.light(photometer, 0, samples)
+                light[photometer, window] += values
     return light
 
 
 @dataclass(frozen=True)
 class Cloud:
-    """What the light of a flash crosses: ``diffusion``'s parameters at 777.4 nm, and what 337 nm has beyond them.
+    """The cloud between a flash and MMIA. 337 nm is scattered more (Luque et al. 2020, Geosci. Model Dev. 13:5549).
 
-    337 nm is scattered more (Luque et al. 2020, Geosci. Model Dev. 13:5549): ``blue_delay`` is its delay over that of
-    777.4 nm, ``blue_light`` its light over that of 777.4 nm.
+    Attributes:
+        delay_ms: delay at 777.4 nm, see :func:`diffusion`.
+        loss_per_ms: loss at both wavelengths, see :func:`diffusion`.
+        blue_delay: delay at 337 nm divided by that at 777.4 nm.
+        blue_light: light at 337 nm divided by that at 777.4 nm.
     """
 
     delay_ms: float
@@ -84,7 +99,7 @@ class Cloud:
 
     @classmethod
     def draw(cls, rng: np.random.Generator) -> "Cloud":
-        """With the source anywhere from near the cloud's top to deep in it."""
+        """Draw the parameters for a source anywhere from near the cloud's top to deep in it."""
         return cls(
             delay_ms=log_uniform(rng, 0.01, 2.0),
             loss_per_ms=log_uniform(rng, 0.4, 2.0),
@@ -93,97 +108,101 @@ class Cloud:
         )
 
 
-def return_stroke(onset: int, light: float, cloud: Cloud, rng: np.random.Generator) -> Pulse:
-    """A return stroke, scattered by the cloud: its source rises in tens of microseconds."""
-    return _scattered("return stroke", onset, light, (log_uniform(rng, 0.02, 0.1), log_uniform(rng, 0.05, 0.5)), cloud,
-                      rng)  # fmt: skip
+def return_stroke(onset: int, peak: float, cloud: Cloud, rng: np.random.Generator) -> Pulse:
+    """Draw a return stroke, scattered by the cloud; its source rises within tens of microseconds."""
+    times_ms = log_uniform(rng, 0.02, 0.1), log_uniform(rng, 0.05, 0.5)
+    return _scattered("return stroke", onset, peak, times_ms, cloud, rng)
 
 
-def cloud_pulse(onset: int, light: float, cloud: Cloud, rng: np.random.Generator) -> Pulse:
-    """A brightening of a leader in the cloud, scattered by it: its source rises in a millisecond or so."""
-    return _scattered("in-cloud pulse", onset, light, (log_uniform(rng, 0.3, 3.0), log_uniform(rng, 0.3, 3.0)), cloud,
-                      rng)  # fmt: skip
+def cloud_pulse(onset: int, peak: float, cloud: Cloud, rng: np.random.Generator) -> Pulse:
+    """Draw the brightening of a leader in the cloud, scattered by it; its source rises within about a millisecond."""
+    times_ms = log_uniform(rng, 0.3, 3.0), log_uniform(rng, 0.3, 3.0)
+    return _scattered("in-cloud pulse", onset, peak, times_ms, cloud, rng)
 
 
-_KNEE = 100.0  # counts, somewhat more than the largest seen on published light curves
+_KNEE = 100.0  # counts, a little above the largest on published light curves
 
 
 def _scattered(
-    kind: str, onset: int, light: float, times_ms: tuple[float, float], cloud: Cloud, rng: np.random.Generator
+    kind: str, onset: int, peak: float, times_ms: tuple[float, float], cloud: Cloud, rng: np.random.Generator
 ) -> Pulse:
-    """337 and 777.4 nm together, a little ultraviolet; light beyond the knee grows as its logarithm, as assumed."""
+    """Scatter a source that emits 337 and 777.4 nm and a little ultraviolet.
+
+    Peaks are compressed to ``knee log(1 + peak / knee)``, which is assumed: published light curves show none far above
+    the knee. ``times_ms`` are the rise and decay time constants of the source.
+    """
     source = current_pulse(*times_ms)
     oxygen = through_cloud(source, cloud.delay_ms, cloud.loss_per_ms)
     nitrogen = through_cloud(source, cloud.blue_delay * cloud.delay_ms, cloud.loss_per_ms)
-    blue = light * cloud.blue_light * log_normal(rng, 1.0, 0.3)
-    seen_blue, seen = (float(_KNEE * np.log1p(each / _KNEE)) for each in (blue, light))
-    return Pulse(kind, onset, (seen_blue, 0.01 * seen_blue, seen), (nitrogen, nitrogen, oxygen))
+    blue_peak = peak * cloud.blue_light * log_normal(rng, 1.0, 0.3)
+    compressed_blue, compressed = (float(_KNEE * np.log1p(each / _KNEE)) for each in (blue_peak, peak))
+    return Pulse(kind, onset, (compressed_blue, 0.01 * compressed_blue, compressed), (nitrogen, nitrogen, oxygen))
 
 
-def continuing_current(onset: int, light: float, cloud: Cloud, rng: np.random.Generator) -> Pulse:
-    """Current that goes on after a stroke, with M-components.
+def continuing_current(onset: int, peak: float, cloud: Cloud, rng: np.random.Generator) -> Pulse:
+    """Draw a continuing current after a stroke, with M-components.
 
-    For tens to hundreds of ms (Rakov and Uman 2003, *Lightning*, ch. 4); Bitzer 2017, JGR Atmospheres 122:1033, has
-    its share of flashes from space.
+    It lasts tens to hundreds of ms (Rakov and Uman 2003, *Lightning*, ch. 4). Bitzer 2017, JGR Atmospheres 122:1033,
+    gives the share of flashes that have one, as seen from space.
     """
     surges = np.column_stack([rng.uniform(0.05, 0.8, 3), rng.uniform(0, 1.5, 3), rng.uniform(0.3, 2.0, 3)])
     shape = glow(log_uniform(rng, 10, 200), surges)
-    return Pulse("continuing current", onset, (light * cloud.blue_light, 0.0, light), (shape, shape, shape))
+    return Pulse("continuing current", onset, (peak * cloud.blue_light, 0.0, peak), (shape, shape, shape))
 
 
-def corona(onset: int, light: float, rng: np.random.Generator) -> Pulse:
-    """A blue corona discharge at the cloud's top: 337 nm, at times some ultraviolet, next to no 777.4 nm.
+def corona(onset: int, peak: float, rng: np.random.Generator) -> Pulse:
+    """Draw a blue corona discharge at the cloud's top: 337 nm, at times some ultraviolet, hardly any 777.4 nm.
 
-    Soler et al. 2020, JGR Atmospheres 125, e2020JD032708; Husbjerg et al. 2022, Geophys. Res. Lett. 49, has rises of 30
-    us or less from near the top, and longer ones from deeper.
+    Soler et al. 2020, JGR Atmospheres 125, e2020JD032708. Husbjerg et al. 2022, Geophys. Res. Lett. 49, find rise times
+    of 30 us or less near the cloud's top, and longer ones deeper in it.
     """
     shape = streamer_pulse(log_uniform(rng, 0.01, 0.1), log_uniform(rng, 0.1, 1.0))
     ultraviolet = rng.uniform(0, 0.2) if rng.random() < 0.3 else 0.0
-    return Pulse("corona", onset, (light, ultraviolet * light, 0.02 * light), (shape, shape, shape))
+    return Pulse("corona", onset, (peak, ultraviolet * peak, 0.02 * peak), (shape, shape, shape))
 
 
-def channel(onset: int, light: float, rng: np.random.Generator) -> Pulse:
-    """Slow 777.4 nm light of a hot channel deep in the cloud, whose 337 nm is lost on the way.
+def channel(onset: int, peak: float, rng: np.random.Generator) -> Pulse:
+    """Draw the slow 777.4 nm light of a hot channel deep in the cloud, which absorbs its 337 nm.
 
-    Assumed, after such a pulse on a published light curve.
+    Assumed, after a pulse of this kind on a published light curve.
     """
     source = current_pulse(log_uniform(rng, 0.1, 1.5), log_uniform(rng, 0.3, 3.0))
     shape = through_cloud(source, 1.0, 1.0)
-    return Pulse("channel", onset, (0.02 * light, 0.0, light), (shape, shape, shape))
+    return Pulse("channel", onset, (0.02 * peak, 0.0, peak), (shape, shape, shape))
 
 
-def blue_jet(onset: int, light: float, rng: np.random.Generator) -> tuple[Pulse, Pulse]:
-    """The onset of a blue jet, with ultraviolet, and the jet's 337 nm over the next hundreds of milliseconds.
+def blue_jet(onset: int, peak: float, rng: np.random.Generator) -> tuple[Pulse, Pulse]:
+    """Draw a blue jet: an initial flash with ultraviolet, and 337 nm light of its body for hundreds of milliseconds.
 
-    Neubert et al. 2021, Nature 589:371: an onset that rises in some 10 us, the jet seen for about 400 ms.
+    Neubert et al. 2021, Nature 589:371: the flash rises within some 10 us, the body lasts about 400 ms.
     """
     flash = streamer_pulse(0.01, log_uniform(rng, 0.1, 0.5))
     body = glow(rng.uniform(200, 400), np.zeros((0, 3)))
     return (
-        Pulse("blue jet", onset, (light, 0.2 * light, 0.05 * light), (flash, flash, flash)),
-        Pulse("blue jet", onset, (0.1 * light, 0.0, 0.0), (body, body, body)),
+        Pulse("blue jet", onset, (peak, 0.2 * peak, 0.05 * peak), (flash, flash, flash)),
+        Pulse("blue jet", onset, (0.1 * peak, 0.0, 0.0), (body, body, body)),
     )
 
 
-def elve(onset: int, light: float, rng: np.random.Generator) -> Pulse:
-    """An elve: ultraviolet and a little 337 nm, 0.1-0.5 ms, at the onset of a strong stroke.
+def elve(onset: int, peak: float, rng: np.random.Generator) -> Pulse:
+    """Draw an elve: 0.1-0.5 ms of ultraviolet and a little 337 nm, at the onset of a strong stroke.
 
     Neubert et al. 2020, Science 367:183.
     """
     shape = streamer_pulse(0.05, rng.uniform(0.1, 0.5))
-    return Pulse("elve", onset, (0.1 * light, light, 0.0), (shape, shape, shape))
+    return Pulse("elve", onset, (0.1 * peak, peak, 0.0), (shape, shape, shape))
 
 
-def sprite(onset: int, light: float, rng: np.random.Generator) -> Pulse:
-    """A sprite: nitrogen's first positive bands reach into 777.4 nm, the second are 337 nm; some milliseconds.
+def sprite(onset: int, peak: float, rng: np.random.Generator) -> Pulse:
+    """Draw a sprite: some milliseconds of 337 nm (nitrogen's second positive bands) and 777.4 nm (its first positive).
 
     Pasko, Yair and Kuo 2012, Space Sci. Rev. 168:475.
     """
     shape = streamer_pulse(log_uniform(rng, 0.1, 0.5), log_uniform(rng, 1.0, 5.0))
-    return Pulse("sprite", onset, (0.7 * light, 0.02 * light, light), (shape, shape, shape))
+    return Pulse("sprite", onset, (0.7 * peak, 0.02 * peak, peak), (shape, shape, shape))
 
 
-_HIT_SHARES = (0.5, 0.02, 0.48)  # of the photometers; the published ultraviolet traces show none
+_HIT_SHARES = (0.5, 0.02, 0.48)  # share of hits in each photometer; published ultraviolet light curves show none
 _HIT_LOWEST, _HIT_HIGHEST = 2.0, 200.0  # counts
 _LONGEST = 6  # samples
 
@@ -194,9 +213,13 @@ _HIT_WIDTHS_MS = np.count_nonzero(_HITS >= 0.5, axis=1) / SAMPLES_PER_MS
 
 @dataclass(frozen=True)
 class Particles:
-    """Hits of particles in order of ``onset``, (n,) each: what a :class:`Pulse` is, but many of a few shapes.
+    """Pulses of n particles that hit a photometer, as arrays, since an observation may hold thousands.
 
-    ``height`` is the light at the peak, in one ``photometer``, from 0; ``length`` is in samples.
+    Attributes:
+        onset: (n,) numbers of the first samples, ascending.
+        height: (n,) peaks in expected counts per sample.
+        photometer: (n,) index of the photometer hit.
+        length: (n,) numbers of samples.
     """
 
     onset: NDArray[np.int64]
@@ -206,26 +229,31 @@ class Particles:
 
     @property
     def peak(self) -> NDArray[np.float64]:
-        """Light at the peak in each photometer, (n, 3)."""
+        """Peak in each photometer, (n, 3), in expected counts per sample."""
         peak: NDArray[np.float64] = self.height[:, None] * (self.photometer[:, None] == np.arange(3))
         return peak
 
     @property
     def width_ms(self) -> NDArray[np.float64]:
-        """Time above half of the peak, (n,)."""
+        """Time above half of the peak, (n,), in ms."""
         width: NDArray[np.float64] = _HIT_WIDTHS_MS[self.length - 1]
         return width
 
     def light(self, samples: int) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
-        """Their light in the first ``samples`` samples, (m,) each: of which particle, in which sample, and how much."""
+        """Return the light in the first ``samples`` samples, one entry for each sample that a particle lights.
+
+        Returns:
+            Index of the particle, number of the sample, and expected counts there, (m,) each.
+        """
         particle, step = np.nonzero(np.arange(_LONGEST) < np.minimum(self.length, samples - self.onset)[:, None])
         return particle, self.onset[particle] + step, self.height[particle] * _HITS[self.length[particle] - 1, step]
 
 
 def particles(samples: int, per_second: float, sampling_rate: int, rng: np.random.Generator) -> Particles:
-    """Cosmic rays and trapped particles in ``samples`` samples: 1-6 samples each, in one photometer.
+    """Draw the hits of cosmic rays and trapped particles during ``samples`` samples.
 
-    The share of hits higher than h falls as 1/h, roughly as on a published light curve of many; lengths are its too.
+    Each lights one photometer for 1-6 samples. The share of hits with a peak above h falls as 1/h. Both are roughly as
+    on a published light curve with many hits.
     """
     count = rng.poisson(per_second * samples / sampling_rate)
     return Particles(
@@ -237,10 +265,10 @@ def particles(samples: int, per_second: float, sampling_rate: int, rng: np.rando
 
 
 def log_uniform(rng: np.random.Generator, low: float, high: float) -> float:
-    """A number between ``low`` and ``high`` whose logarithm is uniform."""
+    """Draw a number between ``low`` and ``high`` whose logarithm is uniformly distributed."""
     return float(np.exp(rng.uniform(np.log(low), np.log(high))))
 
 
 def log_normal(rng: np.random.Generator, median: float, sigma: float) -> float:
-    """A number whose natural logarithm is normal, with standard deviation ``sigma``."""
+    """Draw a number whose natural logarithm is normally distributed with standard deviation ``sigma``."""
     return float(median * np.exp(rng.normal(0.0, sigma)))

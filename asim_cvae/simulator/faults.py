@@ -1,4 +1,4 @@
-"""What is wrong with some files of a real archive: put in on demand, so that a reader can be tried on it."""
+"""Put the faults of some files of the real archive into simulated files, to test how a reader deals with them."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,15 +14,17 @@ from asim_cvae.instrument.photometers import READOUT_SAMPLES
 from asim_cvae.simulator.writer import Rows
 
 FAULTS = ("fake frames", "no photometers", "photometer missing", "truncated", "empty")
-"""Rows whose 777.4 nm never falls below 100 uW/m^2; photometers flagged absent; one not there at all; broken files."""
+"""Kinds of faults: a row whose 777.4 nm flux never falls below 100 uW/m^2, all photometers flagged absent, the variable
+of one photometer missing, a file cut short, an empty file."""
 
-_FAKE = {FLUX_VARIABLES[2]: 150.0, COUNT_VARIABLES[2]: 300}
+_FAKE_VALUES = {FLUX_VARIABLES[2]: 150.0, COUNT_VARIABLES[2]: 300}
 
 
 def spoil_rows(rows: Rows, fault: str) -> Rows:
-    """``rows`` with a fault of their content; unchanged where the fault is one of the file."""
+    """Return the variables with a fault of the content; a fault of the file as a whole leaves them unchanged."""
     if fault == "fake frames":
-        return {name: _with_fake_row(values, _FAKE[name]) if name in _FAKE else values for name, values in rows.items()}
+        fakes = {name: _with_fake_row(rows[name], value) for name, value in _FAKE_VALUES.items() if name in rows}
+        return {**rows, **fakes}
     if fault == "no photometers":
         return {name: np.zeros_like(values) if name in PRESENCE_VARIABLES else values for name, values in rows.items()}
     if fault == "photometer missing":
@@ -31,21 +33,21 @@ def spoil_rows(rows: Rows, fault: str) -> Rows:
 
 
 def spoil_file(path: Path, fault: str) -> None:
-    """Cut a written file short, or to nothing."""
+    """Cut a written file to half its size or to nothing; other faults leave it unchanged."""
     if fault in ("truncated", "empty"):
         content = path.read_bytes()
         with atomic_write(path) as partial:
             partial.write_bytes(content[: len(content) // 2] if fault == "truncated" else b"")
 
 
-def held_frames(frames: Sequence[int], fault: str) -> list[int]:
-    """Which of an observation's frames a file with ``fault`` still holds."""
+def remaining_frames(frames: Sequence[int], fault: str) -> list[int]:
+    """Return those of an observation's frames that can still be read from a file with ``fault``."""
     if not fault:
         return list(frames)
     return [frame for frame in frames if fault == FAULTS[0] and frame * FRAME_SAMPLES >= READOUT_SAMPLES]
 
 
-def _with_fake_row(values: NDArray[Any], light: float) -> NDArray[Any]:
+def _with_fake_row(values: NDArray[Any], fake: float) -> NDArray[Any]:
     spoiled = values.copy()
-    spoiled[0] = light
+    spoiled[0] = fake
     return spoiled

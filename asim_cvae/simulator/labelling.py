@@ -1,4 +1,4 @@
-"""The label of each frame by a rule on its light before noise."""
+"""Label simulated frames by a rule on the peaks of their noise-free light."""
 
 from dataclasses import dataclass, replace
 from functools import cache
@@ -11,16 +11,21 @@ from scipy.signal import find_peaks
 from asim_cvae.frames.slicing import FRAME_SAMPLES, slice_frames
 from asim_cvae.instrument.classes import NOISE
 
-_LOWEST = 0.2  # counts: lower rises are never detectable
+_MIN_PROMINENCE = 0.2  # counts per sample; lower peaks are never detectable
 
 
 @dataclass(frozen=True)
 class Peaks:
-    """Peaks of the noise-free light in a number of ``frames``, (n,) each, in order of photometer and frame.
+    """The n peaks of the noise-free light in some frames, ordered by photometer, then by frame.
 
-    ``photometer`` and ``frame`` from 0; ``position`` in samples from a frame's start; ``width`` at half of the
-    prominence, in samples; ``counts`` prominence times width; ``significance`` counts over the Poisson deviation of all
-    light within the width.
+    Attributes:
+        frames: number of frames.
+        photometer: (n,) index of the photometer.
+        frame: (n,) frame number.
+        position: (n,) sample of the peak, from the frame's start.
+        width: (n,) width at half of the prominence, in samples, at least 1.
+        counts: (n,) prominence times width.
+        significance: (n,) counts in units of the Poisson standard deviation of all light within the width.
     """
 
     frames: int
@@ -43,47 +48,59 @@ class Peaks:
         )
 
     def sums(self, values: NDArray[Any]) -> NDArray[Any]:
-        """Sums over the peaks of each frame, (frames,), of ``values`` (n,)."""
+        """Sum ``values`` (n,) over the peaks of each frame; returns (frames,)."""
         return np.bincount(self.frame, values, self.frames)
 
     def pairs(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Indices of each peak in 337 nm and of each in 777.4 nm that is in the same frame, all pairs of them."""
+        """Return the indices (m,) and (m,) of all pairs of a 337 nm peak and a 777.4 nm peak in the same frame."""
         blue, oxygen = (np.flatnonzero(self.photometer == photometer) for photometer in (0, 2))
+        # Peaks are ordered by frame: the partners of each blue peak are consecutive, from first to last - 1.
         first, last = (np.searchsorted(self.frame[oxygen], self.frame[blue], side) for side in ("left", "right"))
         partners = last - first
-        before = np.cumsum(partners) - partners
-        return np.repeat(blue, partners), oxygen[np.arange(partners.sum()) + np.repeat(first - before, partners)]
+        pairs_before = np.cumsum(partners) - partners
+        return np.repeat(blue, partners), oxygen[np.arange(partners.sum()) + np.repeat(first - pairs_before, partners)]
 
 
 _FINITE = np.finfo(np.float64).max
 
 
 def frame_peaks(light: NDArray[np.float64], background: NDArray[np.float64]) -> Peaks:
-    """Peaks in each whole frame of noise-free ``light`` (3, T).
+    """Find the peaks in each whole frame of an observation.
 
-    ``background`` (3,) is what is beyond a frame's ends.
+    Args:
+        light: (3, T) noise-free light in expected counts per sample.
+        background: (3,) background rates; the light is taken to fall to them at both ends of a frame, so that a pulse
+            cut by the end has its peak there.
     """
     frames = slice_frames(light)
-    found = [_peaks(frames[:, photometer], photometer, level) for photometer, level in enumerate(background)]
-    return Peaks(len(frames), *map(np.concatenate, zip(*found, strict=True)))
+    columns = [_peaks(frames[:, photometer], photometer, level) for photometer, level in enumerate(background)]
+    return Peaks(len(frames), *map(np.concatenate, zip(*columns, strict=True)))
 
 
 def _peaks(frames: NDArray[np.float64], photometer: int, level: float) -> tuple[NDArray[Any], ...]:
-    """All columns of :class:`Peaks` for one photometer's light in frames (frames, samples)."""
-    framed = np.full((len(frames), FRAME_SAMPLES + 3), np.inf)  # walls, beyond which no prominence is measured
-    framed[:, 1:-2] = frames
-    framed[:, [0, -2]] = level  # what leaks in over an end is a peak there
-    found, measured = find_peaks(framed.ravel(), height=(None, _FINITE), prominence=_LOWEST, width=0, rel_height=0.5)
-    frame, position = np.divmod(found, framed.shape[1])
-    prominence, width = measured["prominences"], np.maximum(measured["widths"], 1.0)
-    significance = prominence * np.sqrt(width / measured["peak_heights"])
-    return np.full(found.size, photometer), frame, position - 1, width, prominence * width, significance
+    """Return the columns of :class:`Peaks` for one photometer's light (frames, 5000)."""
+    # All frames are searched in one call. A sample of infinite height between them separates their prominences.
+    padded = np.full((len(frames), FRAME_SAMPLES + 3), np.inf)
+    padded[:, 1:-2] = frames
+    padded[:, [0, -2]] = level
+    index, properties = find_peaks(
+        padded.ravel(), height=(None, _FINITE), prominence=_MIN_PROMINENCE, width=0, rel_height=0.5
+    )
+    frame, position = np.divmod(index, padded.shape[1])
+    prominence, width = properties["prominences"], np.maximum(properties["widths"], 1.0)
+    significance = prominence * np.sqrt(width / properties["peak_heights"])
+    return np.full(index.size, photometer), frame, position - 1, width, prominence * width, significance
 
 
 @dataclass(frozen=True)
 class Measures:
-    """Of each frame, (frames,) each: numbers of detectable peaks in all photometers, of spikes and of correlated pairs
-    among them, and the share of their counts that is in correlated ones.
+    """Quantities that a :class:`LabelRule` compares with its thresholds.
+
+    Attributes:
+        detectable: (frames,) number of detectable peaks in all photometers.
+        spikes: (frames,) number of spikes among them.
+        pairs: (frames,) number of correlated pairs among them.
+        correlated_share: (frames,) share of the detectable peaks' counts that is in correlated ones.
     """
 
     detectable: NDArray[np.float64]
@@ -94,19 +111,24 @@ class Measures:
 
 @dataclass(frozen=True)
 class LabelRule:
-    """How a frame's label follows from the peaks of its noise-free light.
+    """Rule that derives a frame's label from the peaks of its noise-free light.
 
-    A peak is *detectable* from a significance of ``detection`` and ``least_counts`` counts on, and a *spike* up to a
-    width of ``spike_samples``. A peak in 337 and one in 777.4 nm are *correlated* if they are no farther apart than the
-    mean of their widths, or ``coincidence`` samples, and the fainter has ``pair_ratio`` of the brighter's counts: what
-    little of a blue discharge is in 777.4 nm makes no correlation.
+    A peak is *detectable* if its significance is at least ``detection`` and its counts at least ``least_counts``. A
+    detectable peak no wider than ``spike_samples`` is a *spike*. A peak in 337 nm and one in 777.4 nm are *correlated*
+    if their distance is at most ``coincidence`` samples or the mean of their widths, whichever is larger, and the
+    fainter has at least ``pair_ratio`` of the brighter's counts. The trace of 777.4 nm in a blue discharge is therefore
+    not a correlation.
 
-    - N: nothing is detectable but up to ``stray_spikes`` spikes.
-    - HC if correlated peaks hold at least ``correlated_share`` of the counts of all detectable peaks, else LC.
-    - HA from ``high_activity`` detectable peaks on, a correlated pair counted once, else LA.
+    The label is:
 
-    A frame is *ambiguous* if its label changes when one of detection, stray_spikes, correlated_share and high_activity
-    falls by ``margin`` of itself or rises as much in ratio.
+    - N (noise) if all detectable peaks are spikes, and no more than ``stray_spikes`` of them.
+    - HC (high correlation) if correlated peaks hold at least ``correlated_share`` of the counts of all detectable
+      peaks, otherwise LC.
+    - HA (high activity) if there are at least ``high_activity`` detectable peaks, a correlated pair counting as one,
+      otherwise LA.
+
+    A frame is *ambiguous* if its label changes when one of the four thresholds detection, stray_spikes,
+    correlated_share and high_activity is multiplied or divided by ``1 - margin``.
     """
 
     detection: float
@@ -120,48 +142,52 @@ class LabelRule:
     margin: float
 
     def measure(self, peaks: Peaks) -> Measures:
-        """What the rule looks at in each frame."""
-        seen = peaks[(peaks.significance >= self.detection) & (peaks.counts >= self.least_counts)]
-        correlated = self._correlated(seen)
-        counts = seen.sums(seen.counts)
+        """Measure each frame's quantities that the thresholds apply to."""
+        detectable = peaks[(peaks.significance >= self.detection) & (peaks.counts >= self.least_counts)]
+        correlated = self._correlated(detectable)
+        counts = detectable.sums(detectable.counts)
+        blue, oxygen = (detectable.sums(correlated & (detectable.photometer == photometer)) for photometer in (0, 2))
         return Measures(
-            detectable=seen.sums(np.ones(seen.frame.size)),
-            spikes=seen.sums(seen.width <= self.spike_samples),
-            pairs=np.minimum(*(seen.sums(correlated & (seen.photometer == photometer)) for photometer in (0, 2))),
-            correlated_share=seen.sums(correlated * seen.counts) / np.where(counts, counts, 1.0),
+            detectable=detectable.sums(np.ones(detectable.frame.size)),
+            spikes=detectable.sums(detectable.width <= self.spike_samples),
+            pairs=np.minimum(blue, oxygen),
+            correlated_share=detectable.sums(correlated * detectable.counts) / np.where(counts, counts, 1.0),
         )
 
     def _correlated(self, peaks: Peaks) -> NDArray[np.bool_]:
-        """Which peaks have a partner in the other photometer."""
+        """Return whether each peak (n,) is correlated with a peak of the other photometer."""
         blue, oxygen = peaks.pairs()
-        apart = np.abs(peaks.position[blue] - peaks.position[oxygen])
-        near = apart <= np.maximum(self.coincidence, (peaks.width[blue] + peaks.width[oxygen]) / 2)
-        fainter, brighter = (of(peaks.counts[blue], peaks.counts[oxygen]) for of in (np.minimum, np.maximum))
-        near &= fainter >= self.pair_ratio * brighter
+        distance = np.abs(peaks.position[blue] - peaks.position[oxygen])
+        coincident = distance <= np.maximum(self.coincidence, (peaks.width[blue] + peaks.width[oxygen]) / 2)
+        fainter = np.minimum(peaks.counts[blue], peaks.counts[oxygen])
+        brighter = np.maximum(peaks.counts[blue], peaks.counts[oxygen])
+        chosen = coincident & (fainter >= self.pair_ratio * brighter)
         correlated = np.zeros(peaks.frame.size, dtype=bool)
-        correlated[blue[near]] = correlated[oxygen[near]] = True
+        correlated[blue[chosen]] = correlated[oxygen[chosen]] = True
         return correlated
 
     def label_frames(self, peaks: Peaks) -> tuple[NDArray[np.str_], NDArray[np.bool_]]:
-        """Label of each frame with these ``peaks``, and whether it is ambiguous."""
-        found = self.measure(peaks)
-        label = self._labels(found)
+        """Return the label of each frame, (frames,), and whether it is ambiguous, (frames,)."""
+        measures = self.measure(peaks)
+        label = self._labels(measures)
+        # The other thresholds apply to the same measures; only detection changes which peaks are measured.
         neighbours = [rule._labels(rule.measure(peaks)) for rule in _neighbours(self, "detection")] + [
-            rule._labels(found)
+            rule._labels(measures)
             for threshold in ("stray_spikes", "correlated_share", "high_activity")
             for rule in _neighbours(self, threshold)
         ]
         return label, (np.array(neighbours) != label).any(axis=0)
 
-    def _labels(self, found: Measures) -> NDArray[np.str_]:
-        noise = (found.detectable == found.spikes) & (found.spikes <= self.stray_spikes)
-        correlation = np.where(found.correlated_share >= self.correlated_share, "HC", "LC")
-        activity = np.where(found.detectable - found.pairs >= self.high_activity, "HA", "LA")
+    def _labels(self, measures: Measures) -> NDArray[np.str_]:
+        noise = (measures.detectable == measures.spikes) & (measures.spikes <= self.stray_spikes)
+        correlation = np.where(measures.correlated_share >= self.correlated_share, "HC", "LC")
+        activity = np.where(measures.detectable - measures.pairs >= self.high_activity, "HA", "LA")
         return np.where(noise, NOISE, np.strings.add(correlation, activity))
 
 
 @cache
 def _neighbours(rule: LabelRule, threshold: str) -> tuple[LabelRule, LabelRule]:
+    """Return the rules with a threshold lowered and raised by the margin, within which a label is ambiguous."""
     lower, higher = (
         replace(rule, **{threshold: factor * getattr(rule, threshold)})
         for factor in (1 - rule.margin, 1 / (1 - rule.margin))

@@ -1,4 +1,4 @@
-"""One simulated observation before it is a file."""
+"""Simulate one observation, without writing a file."""
 
 from dataclasses import dataclass
 
@@ -13,7 +13,18 @@ from asim_cvae.simulator.scenes import Scene, draw_scene
 
 @dataclass(frozen=True)
 class SimulatedObservation:
-    """``light`` (3, T) is without noise, ``counts`` (3, T) is what was counted."""
+    """A simulated observation of T samples.
+
+    Attributes:
+        number: its number in the archive.
+        scene: what happens during it.
+        light: (3, T) expected counts per sample of a counter without dead time, noise-free.
+        counts: (3, T) photon counts, with noise and dead time.
+        flux_per_count: (3,) q of each photometer, in uW/m^2 per count.
+        missing: (rows,) whether a readout row is missing from the file.
+        trigger: readout row and photometer, both from 0, of the largest peak in units of the background's deviation;
+            MMIA is assumed to trigger on it.
+    """
 
     number: int
     scene: Scene
@@ -21,13 +32,11 @@ class SimulatedObservation:
     counts: NDArray[np.int64]
     flux_per_count: NDArray[np.float64]
     missing: NDArray[np.bool_]
-    """(rows,): readout rows that the file lacks."""
     trigger: tuple[int, int]
-    """Readout row and photometer, from 0, of the count that stands out most: what MMIA triggered on, as assumed."""
 
     @property
     def whole_frames(self) -> list[int]:
-        """Frames that touch no missing row."""
+        """Numbers of the frames without samples from missing rows."""
         gaps = np.repeat(self.missing, READOUT_SAMPLES)[: self.scene.samples]
         count = self.scene.samples // FRAME_SAMPLES
         touched = gaps[: count * FRAME_SAMPLES].reshape(count, FRAME_SAMPLES).any(axis=1)
@@ -35,7 +44,7 @@ class SimulatedObservation:
 
 
 def simulate_observation(seed: int, number: int, missing_rows: float = 0.0) -> SimulatedObservation:
-    """Observation ``number`` of an archive of ``seed``: a function of these alone."""
+    """Simulate observation ``number`` of the archive with this seed; the result depends on the arguments alone."""
     rng = np.random.default_rng((seed, number))
     scene = draw_scene(rng)
     light = scene.light()

@@ -1,4 +1,4 @@
-"""An instrument: background light, photon counting, and counts as flux."""
+"""Simulate the photometers: background rates, photon counting with dead time, and the drift of q."""
 
 from dataclasses import dataclass
 
@@ -10,7 +10,12 @@ from asim_cvae.instrument.photometers import DEAD_TIME
 
 @dataclass(frozen=True)
 class Sky:
-    """A background: lowest and highest mean counts a sample of each photometer, and the share of observations."""
+    """A kind of background light.
+
+    Attributes:
+        counts: lowest and highest background rate of each photometer, in counts per sample.
+        share: share of observations under this sky.
+    """
 
     counts: tuple[tuple[float, float], tuple[float, float], tuple[float, float]]
     share: float
@@ -21,37 +26,41 @@ SKIES = {
     "moon": Sky(((0.1, 0.4), (1.2, 3.0), (0.2, 0.9)), 0.3),
     "day side": Sky(((0.3, 0.75), (3.0, 9.0), (0.6, 2.3)), 0.2),
 }
-"""Skies, dark to bright: together the ranges measured on seven published light curves, and a little beyond.
+"""Skies from dark to bright. Together they span the background rates measured on seven published light curves, and a
+little more; how that span is divided among the skies, and the shares, are assumed.
 
-MMIA watches the night: the day side is the sunlit edge of its view at either end. How the ranges are divided among
-skies, and their shares, are assumed.
+MMIA observes the night side of the Earth; "day side" stands for the twilight at either end of it.
 """
 
 _FLUX_PER_COUNT = np.array([[0.4886, 0.4983], [0.00668, 0.00685], [0.3376, 0.3405]])
-"""Lowest and highest q, in uW/m^2 per count, on the same light curves."""
+"""Lowest and highest q of each photometer, in uW/m^2 per count, on the same light curves."""
 
 _COUNTER_LIMIT = 255
-"""Counts a sample at which the simulated counter stops, as assumed; near the 210 uW/m^2 of full scale in 337 nm."""
+"""Largest count in a sample, assumed; in 337 nm it is near the full scale of 210 uW/m^2."""
 
 
 def background_counts(sky: str, rng: np.random.Generator) -> NDArray[np.float64]:
-    """Mean counts a sample of each photometer, (3,), log-uniform over the range of a sky."""
+    """Draw the background rate of each photometer, (3,), in counts per sample, log-uniform over a sky's range."""
     low, high = np.log(np.array(SKIES[sky].counts)).T
     levels: NDArray[np.float64] = np.exp(rng.uniform(low, high))
     return levels
 
 
 def file_flux_per_count(rng: np.random.Generator) -> NDArray[np.float64]:
-    """Q of each photometer, (3,), in uW/m^2 per count: it drifts with temperature from file to file."""
+    """Draw q of each photometer, (3,), in uW/m^2 per count, for one file: it drifts with temperature."""
     q: NDArray[np.float64] = rng.uniform(*_FLUX_PER_COUNT.T)
     return q
 
 
 def recorded_light(light: NDArray[np.float64], dead_time: NDArray[np.float64] | float) -> NDArray[np.float64]:
-    """What a counter with a dead time records of ``light``: ``m / (1 + tau m)``, as Level 1 corrects for.
+    """Return the mean counts that a non-paralysable counter records of ``light`` m: ``m / (1 + tau m)``.
 
-    Knoll 2010, *Radiation Detection and Measurement*, ch. 4, for a non-paralysable counter. Of its statistics only
-    the mean is kept: counts are drawn as Poisson, though a dead time makes them somewhat more regular.
+    Knoll 2010, *Radiation Detection and Measurement*, ch. 4; the inverse of the correction in Level 1 files. Only the
+    mean is modelled: counts are drawn from a Poisson distribution, though dead time makes them a little more regular.
+
+    Args:
+        light: expected counts per sample without dead time, of any shape.
+        dead_time: tau per count, broadcast against ``light``.
     """
     recorded: NDArray[np.float64] = light / (1 + dead_time * light)
     return recorded
@@ -60,22 +69,23 @@ def recorded_light(light: NDArray[np.float64], dead_time: NDArray[np.float64] | 
 def photon_counts(
     light: NDArray[np.float64], background: NDArray[np.float64], rng: np.random.Generator
 ) -> NDArray[np.int64]:
-    """Counts of a photon counter, (3, T), Poisson up to the counter's limit.
+    """Draw photon counts (3, T) from a Poisson distribution, cut off at the counter's limit.
 
     Args:
-        light: expected counts a sample without dead time, (3, T), nowhere below the background.
-        background: (3,). Most samples hold nothing else: its photons are thrown at random samples, all at once, which
-            is the same Poisson process and faster than a draw a sample.
+        light: expected counts per sample without dead time, (3, T), nowhere below the background.
+        background: background rate of each photometer in counts per sample, (3,).
         rng: random numbers.
     """
     samples = light.shape[1]
     counts = np.empty(light.shape, dtype=np.int64)
-    for row, lit, dark, floor, dead_time in zip(
+    for row, expected, level, recorded_level, dead_time in zip(
         counts, light, background, recorded_light(background, DEAD_TIME), DEAD_TIME, strict=True
     ):
-        drawn = np.bincount(rng.integers(0, samples, rng.poisson(floor * samples)), minlength=samples)
-        bright = np.flatnonzero(lit > dark)
-        excess = recorded_light(lit[bright], dead_time) - floor
-        drawn[bright] += rng.poisson(np.maximum(excess, 0.0))  # which rounding may leave below 0
+        # Most samples hold background alone. Spreading its photons over random samples is the same Poisson process as
+        # drawing each sample, and faster.
+        drawn = np.bincount(rng.integers(0, samples, rng.poisson(recorded_level * samples)), minlength=samples)
+        bright = np.flatnonzero(expected > level)
+        excess = recorded_light(expected[bright], dead_time) - recorded_level
+        drawn[bright] += rng.poisson(np.maximum(excess, 0.0))  # rounding may leave a negative excess
         np.minimum(drawn, _COUNTER_LIMIT, out=row)
     return counts

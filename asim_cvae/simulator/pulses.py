@@ -1,6 +1,6 @@
-"""Shapes of what MMIA sees of an event: light against time, 1 at the peak, sampled as the photometers do.
+"""Pulse shapes: the light of an event against time, scaled to 1 at the peak and sampled as the photometers do.
 
-Times are in milliseconds. Each function can be plotted as it is; the realism report does so.
+Times are in milliseconds. The realism report plots the shapes.
 """
 
 from functools import lru_cache
@@ -13,17 +13,21 @@ from asim_cvae.instrument.photometers import SAMPLING_RATE
 SAMPLES_PER_MS = SAMPLING_RATE // 1000
 
 Shape = NDArray[np.float64]
-"""(n,): a pulse from its onset, 1 at its peak."""
+"""Samples (n,) of a pulse from its onset on, 1 at its peak."""
 
-_CUT = 0.01  # of the peak: where a tail is cut
+_CUT = 0.01  # share of the peak below which a tail is cut
 
 
-@lru_cache(maxsize=16)  # a flash has one cloud
+@lru_cache(maxsize=16)  # all pulses of a flash pass through the same cloud
 def diffusion(delay_ms: float, loss_per_ms: float) -> Shape:
-    """Light of an instantaneous source after it diffused out of a cloud: ``t^(-3/2) exp(-delay/t - loss t)``.
+    """Return the light of an instantaneous source that diffuses out of a cloud: ``t^(-3/2) exp(-delay/t - loss t)``.
 
-    Soler et al. 2020, JGR Atmospheres 125, e2020JD032708, after Koshak et al. 1994, JGR 99(D7):14361: fast rise, slow
-    decay. ``delay_ms`` grows with the depth of the source below the cloud's top, ``loss_per_ms`` with absorption.
+    It rises fast and decays slowly (Soler et al. 2020, JGR Atmospheres 125, e2020JD032708, after Koshak et al. 1994,
+    JGR 99(D7):14361). The array is shared between calls and cannot be written to.
+
+    Args:
+        delay_ms: grows with the depth of the source below the cloud's top.
+        loss_per_ms: grows with absorption.
     """
     t = np.arange(1, int(10 / loss_per_ms * SAMPLES_PER_MS)) / SAMPLES_PER_MS
     shape = _trimmed(t**-1.5 * np.exp(-delay_ms / t - loss_per_ms * t))
@@ -32,10 +36,10 @@ def diffusion(delay_ms: float, loss_per_ms: float) -> Shape:
 
 
 def current_pulse(rise_ms: float, decay_ms: float) -> Shape:
-    """The light of a channel: an exponential rise to the peak and an exponential decay.
+    """Return the light of a lightning channel: an exponential rise to the peak and an exponential decay.
 
-    A return stroke rises within 0.1 ms (Rakov and Uman 2003, *Lightning*, ch. 4 and 6); an in-cloud leader's
-    brightening takes milliseconds.
+    A return stroke rises within 0.1 ms (Rakov and Uman 2003, *Lightning*, ch. 4 and 6), an in-cloud leader within
+    milliseconds. ``rise_ms`` and ``decay_ms`` are the time constants.
     """
     before = np.arange(-int(4.6 * rise_ms * SAMPLES_PER_MS), 0) / SAMPLES_PER_MS
     after = np.arange(int(4.6 * decay_ms * SAMPLES_PER_MS) + 1) / SAMPLES_PER_MS
@@ -43,25 +47,27 @@ def current_pulse(rise_ms: float, decay_ms: float) -> Shape:
 
 
 def through_cloud(source: Shape, delay_ms: float, loss_per_ms: float) -> Shape:
-    """A source's light convolved with the arrival times of :func:`diffusion`."""
+    """Convolve a source's light with the arrival times of photons at the cloud's top, see :func:`diffusion`."""
     return _trimmed(np.convolve(source, diffusion(delay_ms, loss_per_ms)))
 
 
 def streamer_pulse(rise_ms: float, decay_ms: float) -> Shape:
-    """A blue corona discharge, a blue jet's onset, an elve, a sprite: ``(1 - exp(-t/rise)) exp(-t/decay)``.
+    """Return the light of a streamer discharge: ``(1 - exp(-t/rise)) exp(-t/decay)``.
 
-    Corona discharges and jet onsets rise in 10-100 us and decay in 0.1-1 ms (Soler et al. 2020; Neubert et al. 2021,
-    Nature 589:371).
+    It serves for blue corona discharges, blue-jet onsets, elves and sprites. Corona discharges and jet onsets rise in
+    10-100 us and decay in 0.1-1 ms (Soler et al. 2020; Neubert et al. 2021, Nature 589:371).
     """
     t = np.arange(1, int(6 * decay_ms * SAMPLES_PER_MS) + 2) / SAMPLES_PER_MS
     return _trimmed((1 - np.exp(-t / rise_ms)) * np.exp(-t / decay_ms))
 
 
 def glow(duration_ms: float, surges: NDArray[np.float64]) -> Shape:
-    """Continuing current, or the body of a blue jet: light that fades over ``duration_ms``.
+    """Return light that fades over ``duration_ms``: of a continuing current, or of the body of a blue jet.
 
-    ``surges`` (k, 3) are its M-components (Rakov and Uman 2003, ch. 4): each a time as a fraction of the duration, a
-    height relative to the glow, and a width in ms.
+    Args:
+        duration_ms: time until the light is gone.
+        surges: (k, 3) M-components (Rakov and Uman 2003, ch. 4), each a Gaussian: time of its peak as a fraction of the
+            duration, height relative to the light there, and standard deviation in ms.
     """
     t = np.arange(int(duration_ms * SAMPLES_PER_MS)) / SAMPLES_PER_MS
     light = (1 - np.exp(-t / 0.5)) * np.exp(-2 * t / duration_ms) * (1 - t / duration_ms)
@@ -71,10 +77,11 @@ def glow(duration_ms: float, surges: NDArray[np.float64]) -> Shape:
 
 
 def hit(samples: int) -> Shape:
-    """A cosmic ray or trapped particle in one photometer: a few samples, falling (measured on published frames)."""
+    """Return the pulse of a particle that hits a photometer: it decays over a few samples, as on published frames."""
     return np.exp(-np.arange(samples) / max(samples / 2, 1))
 
 
 def _trimmed(shape: Shape) -> Shape:
+    """Scale to 1 at the peak and cut off the tail."""
     shape = shape / shape.max()
     return shape[: shape.size - int((shape[::-1] > _CUT).argmax())]

@@ -1,4 +1,4 @@
-"""What happens during one observation: why MMIA triggered, under which sky, and every pulse of it."""
+"""Draw a scene, which is all that happens during one observation: the trigger's cause, the sky, and every pulse."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -30,7 +30,7 @@ from asim_cvae.simulator.photometer import SKIES, background_counts
 from asim_cvae.simulator.pulses import SAMPLES_PER_MS
 
 RADIATION = "radiation"
-"""The cause of a trigger by particles, over the South Atlantic Anomaly."""
+"""Cause of the triggers by particles over the South Atlantic Anomaly."""
 
 CAUSES: dict[str, dict[int, int]] = {
     "flash": {14: 25, 12: 2, 11: 1, 10: 1, 9: 4, 5: 1},
@@ -38,28 +38,38 @@ CAUSES: dict[str, dict[int, int]] = {
     RADIATION: {14: 3, 12: 1, 6: 1, 5: 3},
     "false trigger": {6: 2, 5: 1},
 }
-"""Why MMIA triggers, and how many of 50 observations hold how many whole frames then.
+"""Causes of a trigger, each with the number of observations (of 50 in all) by their number of whole frames.
 
-The lengths are those of the published label table; the causes are read off the order of classes in it.
+The lengths are those of the published label table; the causes are inferred from the order of classes in it.
 """
 
-_ANOMALY_SHARE = 0.02  # of the other causes' observations that are over the Anomaly too, as assumed
+_ANOMALY_SHARE = 0.02  # share of observations with another cause that are over the Anomaly too (assumed)
 
-_QUIET_PARTICLES = (5.0, 60.0)  # a second; two stray samples in 50 ms were measured on a published quiet frame
-_ANOMALY_PARTICLES = (600.0, 6000.0)  # some 30 spikes of 10 counts and more in 337 nm in 50 ms were
+# Particle hits per second. Published frames of 50 ms show two hits in a quiet one, and some 30 hits of 10 counts or
+# more at 337 nm in one with many.
+_QUIET_PARTICLES = (5.0, 60.0)
+_ANOMALY_PARTICLES = (600.0, 6000.0)
 
-# Flashes are quiet or busy: frames of high activity come in runs in the published label table.
+# A flash is busy or quiet, as frames of high activity follow each other in the published label table: share of busy
+# flashes, then the range of pulses per frame in a busy and in a quiet one.
 _BUSY_STROKES, _STROKES, _QUIET_STROKES = 0.33, (8.0, 20.0), (0.7, 3.0)
 _BUSY_WEAK, _WEAK, _QUIET_WEAK = 0.03, (8.0, 20.0), (0.8, 3.0)
-_WEAK_LIGHT = (1.0, 40.0)
-_CONTINUING_SHARE = 0.25  # of flashes
+_WEAK_PEAKS = (1.0, 40.0)  # counts per sample
+_CONTINUING_SHARE = 0.25  # share of flashes with continuing current
 
 
 @dataclass(frozen=True)
 class Scene:
-    """One observation of ``samples`` samples: ``background`` (3,) in counts a sample, particles and other pulses.
+    """All that happens during one observation.
 
-    Both are in order of onset. ``anomaly``: it is over the South Atlantic Anomaly.
+    Attributes:
+        cause: one of ``CAUSES``.
+        sky: one of ``SKIES``.
+        anomaly: whether the station is over the South Atlantic Anomaly.
+        background: (3,) background rates in counts per sample.
+        samples: length of the observation.
+        particles: particle hits.
+        pulses: pulses of light, in order of onset.
     """
 
     cause: str
@@ -71,7 +81,7 @@ class Scene:
     pulses: list[Pulse]
 
     def light(self) -> NDArray[np.float64]:
-        """All its light without noise, (3, T), in counts a sample of a counter without dead time."""
+        """Return its noise-free light (3, T), in expected counts per sample of a counter without dead time."""
         light = expected_light(self.pulses, self.background, self.samples)
         particle, sample, hits = self.particles.light(self.samples)
         np.add.at(light, (self.particles.photometer[particle], sample), hits)
@@ -79,7 +89,7 @@ class Scene:
 
 
 def draw_scene(rng: np.random.Generator) -> Scene:
-    """An observation such as MMIA may trigger on."""
+    """Draw the scene of an observation that MMIA may trigger on."""
     cause = _draw(rng, {name: sum(lengths.values()) for name, lengths in CAUSES.items()})
     samples = _length(_draw(rng, CAUSES[cause]), rng)
     anomaly = cause == RADIATION or rng.random() < _ANOMALY_SHARE
@@ -91,63 +101,65 @@ def draw_scene(rng: np.random.Generator) -> Scene:
         pulses += flash(samples, rng)
     elif cause == "stroke":
         pulses += lone_pulses(int(rng.uniform(0.3, 0.6) * samples), rng)
-    seen = [pulse for pulse in pulses if pulse.onset < samples and pulse.end > 0]
-    seen.sort(key=lambda pulse: pulse.onset)
-    return Scene(cause, sky, anomaly, background_counts(sky, rng), samples, hits, seen)
+    within = [pulse for pulse in pulses if pulse.onset < samples and pulse.end > 0]
+    within.sort(key=lambda pulse: pulse.onset)
+    return Scene(cause, sky, anomaly, background_counts(sky, rng), samples, hits, within)
 
 
 def _length(frames: int, rng: np.random.Generator) -> int:
-    """Samples of whole readout rows that hold so many whole frames, of a part-filled last row where none do."""
+    """Return the samples of an observation with a number of whole frames.
+
+    It is a whole number of readout rows if one fits; otherwise the last row is partly filled.
+    """
     rows = -(-frames * FRAME_SAMPLES // READOUT_SAMPLES)
-    whole = rows * READOUT_SAMPLES
-    if whole // FRAME_SAMPLES == frames:
-        return whole
+    samples = rows * READOUT_SAMPLES
+    if samples // FRAME_SAMPLES == frames:
+        return samples
     return frames * FRAME_SAMPLES + int(rng.integers(0, FRAME_SAMPLES))
 
 
 def flash(samples: int, rng: np.random.Generator) -> Iterator[Pulse]:
-    """A flash of 200-600 ms: strokes and in-cloud pulses, continuing current, small pulses, rarely what is above.
+    """Draw a flash of 200-600 ms: strokes, in-cloud pulses, continuing current, weak pulses, rarely events above.
 
-    Durations after Rakov and Uman 2003, *Lightning*, ch. 4; rates and lights were fitted to published label tables,
+    Durations follow Rakov and Uman 2003, *Lightning*, ch. 4. Rates and peaks were fitted to published label tables,
     frames and scores.
     """
     begin = int(rng.uniform(-50, 150) * SAMPLES_PER_MS)
     end = begin + int(rng.uniform(200, 600) * SAMPLES_PER_MS)
     cloud = Cloud.draw(rng)
     rate = _rate(rng, _BUSY_STROKES, _STROKES, _QUIET_STROKES)
-    brightness = log_normal(rng, 6.5, 1.3) / np.sqrt(max(rate, 1.0))  # many pulses are small ones
+    median_peak = log_normal(rng, 6.5, 1.3) / np.sqrt(max(rate, 1.0))  # flashes of many pulses have smaller ones
     strokes = [
-        _bright_pulse(onset, log_normal(rng, brightness, 0.9), cloud, rng) for onset in _onsets(begin, end, rate, rng)
+        _bright_pulse(onset, log_normal(rng, median_peak, 0.9), cloud, rng) for onset in _onsets(begin, end, rate, rng)
     ]
     yield from strokes
     if strokes:
         strongest = max(strokes, key=lambda pulse: pulse.peak[2])
         if rng.random() < _CONTINUING_SHARE:
-            light = rng.uniform(0.05, 0.3) * strongest.peak[2]
-            yield continuing_current(strongest.peak_sample, light, cloud, rng)
+            peak = rng.uniform(0.05, 0.3) * strongest.peak[2]
+            yield continuing_current(strongest.peak_sample, peak, cloud, rng)
         yield from above_the_cloud(strongest, rng)
-    yield from _weak_pulses(
-        begin if rng.random() < 0.2 else 0, end if rng.random() < 0.2 else samples, rng
-    )  # most often of the storm, not of the flash alone
+    # Most weak pulses belong to the storm, not to the flash, so that they begin before it and last beyond it.
+    yield from _weak_pulses(begin if rng.random() < 0.2 else 0, end if rng.random() < 0.2 else samples, rng)
 
 
 def _weak_pulses(begin: int, end: int, rng: np.random.Generator) -> Iterator[Pulse]:
-    """Corona discharges and channels, down into the noise, each seen in one of 337 and 777.4 nm."""
+    """Draw corona discharges (337 nm) and channels (777.4 nm), some of them too faint to stand out from the noise."""
     corona_share = rng.uniform()
     for onset in _onsets(begin, end, _rate(rng, _BUSY_WEAK, _WEAK, _QUIET_WEAK), rng):
         kind = corona if rng.random() < corona_share else channel
-        yield kind(onset, log_uniform(rng, *_WEAK_LIGHT), rng)
+        yield kind(onset, log_uniform(rng, *_WEAK_PEAKS), rng)
 
 
-def _bright_pulse(onset: int, light: float, cloud: Cloud, rng: np.random.Generator) -> Pulse:
+def _bright_pulse(onset: int, peak: float, cloud: Cloud, rng: np.random.Generator) -> Pulse:
     kind = return_stroke if rng.random() < 0.5 else cloud_pulse
-    return kind(onset, light, cloud, rng)
+    return kind(onset, peak, cloud, rng)
 
 
 def above_the_cloud(strongest: Pulse, rng: np.random.Generator) -> Iterator[Pulse]:
-    """What a flash's strongest pulse may cause above: each in one or two of a hundred flashes, as assumed.
+    """Draw the events above the cloud that a flash's strongest pulse may cause.
 
-    Elves and sprites are of return strokes.
+    Only return strokes cause elves and sprites. Each kind is assumed to accompany one or two flashes in a hundred.
     """
     onset = strongest.peak_sample
     if strongest.kind == "return stroke":
@@ -160,7 +172,7 @@ def above_the_cloud(strongest: Pulse, rng: np.random.Generator) -> Iterator[Puls
 
 
 def lone_pulses(onset: int, rng: np.random.Generator) -> Iterator[Pulse]:
-    """A corona discharge, or one to three strokes close together, and nothing else."""
+    """Draw a lone corona discharge, or one to three strokes close together."""
     if rng.random() < 0.3:
         yield corona(onset, log_uniform(rng, 3, 60), rng)
         return
@@ -170,16 +182,17 @@ def lone_pulses(onset: int, rng: np.random.Generator) -> Iterator[Pulse]:
 
 
 def _rate(rng: np.random.Generator, busy_share: float, busy: tuple[float, float], quiet: tuple[float, float]) -> float:
+    """Draw a rate of pulses per frame."""
     return log_uniform(rng, *(busy if rng.random() < busy_share else quiet))
 
 
 def _onsets(begin: int, end: int, per_frame: float, rng: np.random.Generator) -> list[int]:
-    """Onsets in bursts: half of them follow another within some 10 ms."""
+    """Draw onsets in bursts: half of them follow another within some 10 ms. Returns ascending sample numbers."""
     count = rng.poisson(per_frame * max(end - begin, 0) / FRAME_SAMPLES)
     onsets = rng.uniform(begin, end, count)
     if count > 1:
-        after = rng.choice(onsets, count) + rng.exponential(10 * SAMPLES_PER_MS, count)
-        onsets = np.where(rng.random(count) < 0.5, after, onsets)
+        following = rng.choice(onsets, count) + rng.exponential(10 * SAMPLES_PER_MS, count)
+        onsets = np.where(rng.random(count) < 0.5, following, onsets)
     return [int(onset) for onset in np.sort(onsets)]
 
 
@@ -187,5 +200,6 @@ Name = TypeVar("Name", str, int)
 
 
 def _draw(rng: np.random.Generator, shares: Mapping[Name, float]) -> Name:
+    """Draw a key with a probability in proportion to its value."""
     weights = np.array(list(shares.values()), dtype=np.float64)
     return list(shares)[int(rng.choice(len(weights), p=weights / weights.sum()))]

@@ -1,4 +1,4 @@
-"""Tables of a simulated archive: the label table in the published layout, and tables of the truth."""
+"""Write the tables of a simulated archive: the label table in the published layout, and CSV tables of the truth."""
 
 import io
 import re
@@ -16,23 +16,27 @@ Row = Sequence[str]
 
 
 def write_label_table(path: Path, labels: Iterable[tuple[str, int, str]]) -> None:
-    """Write (file, frame, label) rows as published: a file's number and name on its first row, a legend beside them."""
+    """Write (file, frame, label) rows as an xlsx table in the published layout.
+
+    A file's number and name stand in its first row only, and a legend of the classes stands beside the first rows. The
+    same labels give the same bytes.
+    """
     book = openpyxl.Workbook()
     sheet = book.active
     sheet.append(["File Number", *COLUMNS, None, "Possible Classes", "Acronym"])
     legend = iter([[None, name.title(), acronym] for acronym, name in CLASS_NAMES.items()])
-    number, last = -1, ""
+    number, previous_file = -1, ""
     for file, frame, label in labels:
-        number += file != last
-        named = [number, file] if file != last else [None, None]
-        last = file
-        sheet.append([*named, frame, label, *next(legend, [])])
-    with atomic_write(path) as unfinished:
-        _save_without_times(book, unfinished)
+        number += file != previous_file
+        file_cells = [number, file] if file != previous_file else [None, None]
+        previous_file = file
+        sheet.append([*file_cells, frame, label, *next(legend, [])])
+    with atomic_write(path) as partial:
+        _save_without_times(book, partial)
 
 
 def csv_lines(rows: Iterable[Sequence[str]]) -> str:
-    """Rows as lines of a CSV file; no cell may hold a comma or a quote."""
+    """Format rows as lines of a CSV file; cells must not hold commas or quotes."""
     return "".join(",".join(row) + "\r\n" for row in rows)
 
 
@@ -40,7 +44,7 @@ _TIMES = re.compile(rb"(<dcterms:(created|modified)[^>]*>)[^<]*")
 
 
 def _save_without_times(book: openpyxl.Workbook, path: Path) -> None:
-    """The same bytes for the same table: openpyxl writes the time of saving into the document and into its zip."""
+    """Save a workbook with a fixed time, as openpyxl writes the time of saving into the document and its zip file."""
     saved = io.BytesIO()
     book.save(saved)
     with zipfile.ZipFile(saved) as source, zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as target:

@@ -1,4 +1,4 @@
-"""Writes observations as MMIA files, with the names and variables of the archive."""
+"""Write observations as MMIA files (FITS or CDF), with the variables of the real archive."""
 
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
@@ -21,10 +21,10 @@ from asim_cvae.base.files import atomic_write
 from asim_cvae.instrument.photometers import PHOTOMETERS, READOUT_SAMPLES, SAMPLE_PERIOD_US, counts_to_flux
 
 _COUNT_FILL = np.int32(-2147483648)
-_TIME_LENGTH = 32  # characters, as "2019-01-03T14:08:00.000000+00:00"
+_TIME_LENGTH = 32  # characters of a time such as "2019-01-03T14:08:00.000000+00:00"
 
 Rows = Mapping[str, NDArray[Any]]
-"""Variables by name, each with a row a readout frame."""
+"""Variables by name; the first dimension of each is the readout row."""
 
 
 def observation_rows(
@@ -35,15 +35,17 @@ def observation_rows(
     missing: NDArray[np.bool_],
     trigger: tuple[int, int],
 ) -> Rows:
-    """Photon counts (3, T) as rows of 8325 samples, the last one's end filled: flux for Level 1, counts for Level 0.
+    """Arrange an observation as the variables of an MMIA file, in readout rows of 8325 samples.
+
+    Level 1 files hold flux, Level 0 files photon counts. The end of the last row is filled.
 
     Args:
-        counts: of the three photometers.
-        flux_per_count: q of each photometer, (3,).
-        name: says level, start and observation id.
+        counts: photon counts, (3, T).
+        flux_per_count: q of each photometer, (3,), in uW/m^2 per count.
+        name: gives the level, start time and observation id.
         position: latitude and longitude, in degrees.
-        missing: (rows,); the rows flagged as absent, which hold nothing but fill.
-        trigger: the row and the photometer, from 0, that triggered.
+        missing: (rows,) whether a row is missing; such rows are flagged absent and hold fill.
+        trigger: row and photometer, both from 0, that triggered the observation.
     """
     start, level = name.start, name.level
     rows = missing.size
@@ -64,21 +66,21 @@ def observation_rows(
         variables["corrected_datetime_level1"] = time
         middle = (numbers + 0.5) * row_us
         variables["frame_time_phot"] = _time_text(start + middle.astype("timedelta64[us]"))
-        light = [_readout_rows(values, missing, np.float32(np.nan)) for values in _flux(counts, flux_per_count)]
+        curves = [_readout_rows(values, missing, np.float32(np.nan)) for values in _flux(counts, flux_per_count)]
     else:
-        light = [_readout_rows(values, missing, _COUNT_FILL) for values in counts]
+        curves = [_readout_rows(values, missing, _COUNT_FILL) for values in counts]
     names = FLUX_VARIABLES if level == 1 else COUNT_VARIABLES
-    for photometer, light_name, exists, values in zip(PHOTOMETERS, names, PRESENCE_VARIABLES, light, strict=True):
+    for photometer, curve_name, exists, curve in zip(PHOTOMETERS, names, PRESENCE_VARIABLES, curves, strict=True):
         variables[exists] = ~missing
         variables[f"{photometer.name}DataTrigger"] = (numbers == trigger[0]) & (photometer == PHOTOMETERS[trigger[1]])
-        variables[light_name] = values
+        variables[curve_name] = curve
     for camera in ("CHU1Meta_exists", "CHU1Data_exists", "CHU2Meta_exists", "CHU2Data_exists", "MXGSTrigger"):
         variables[camera] = np.zeros(rows, dtype=bool)
     return variables
 
 
 def _flux(counts: NDArray[np.int64], flux_per_count: NDArray[np.float64]) -> Iterator[NDArray[np.float32]]:
-    """Flux of each photometer, (T,), looked up: many samples hold few different counts."""
+    """Yield the flux (T,) of each photometer, looked up in a table, as the counts take few different values."""
     levels = np.tile(np.arange(counts.max() + 1), (len(PHOTOMETERS), 1))
     for row, flux in zip(counts, counts_to_flux(levels, flux_per_count).astype(np.float32), strict=True):
         yield flux[row]
@@ -101,9 +103,9 @@ _FITS_BLOCK = 2880
 
 
 def write_fits(path: Path, rows: Rows, simulator: str) -> None:
-    """Write ``rows`` as HDU 1 of a FITS file that names its ``simulator``.
+    """Write ``rows`` as the binary table in HDU 1 of a FITS file; its primary header names the ``simulator``.
 
-    astropy makes the header, once for all files of one layout; it would take most of an archive's time otherwise.
+    astropy makes the headers only once for all files of the same layout, as that would take most of the time.
     """
     table = np.empty(
         len(next(iter(rows.values()))),
@@ -139,10 +141,10 @@ _CDF_TYPES = {"i": CDF.CDF_INT4, "f": CDF.CDF_REAL4, "b": CDF.CDF_UINT1, "U": CD
 
 
 def write_cdf(path: Path, rows: Rows, simulator: str) -> None:
-    """Write ``rows`` as the variables of a CDF file that names its ``simulator``."""
+    """Write ``rows`` as the variables of a CDF file; a global attribute names the ``simulator``."""
     with atomic_write(path) as partial:
-        named = partial.with_suffix(".cdf")  # cdflib adds the suffix where it is missing
-        with CDF(named, cdf_spec={"Majority": "row_major"}, delete=True) as file:
+        partial_cdf = partial.with_suffix(".cdf")  # cdflib would add a missing suffix itself
+        with CDF(partial_cdf, cdf_spec={"Majority": "row_major"}, delete=True) as file:
             file.write_globalattrs({SIMULATOR_KEYWORD: {0: simulator}})
             for name, values in rows.items():
                 text = values.dtype.kind == "U"
@@ -152,7 +154,7 @@ def write_cdf(path: Path, rows: Rows, simulator: str) -> None:
                         "Data_Type": _CDF_TYPES[values.dtype.kind],
                         "Num_Elements": _TIME_LENGTH if text else 1,
                         "Rec_Vary": True,
-                        "Compress": 0,  # gzip would write the time into it
+                        "Compress": 0,  # gzip would store the time of writing, so that no two files were the same
                         "Dim_Sizes": list(values.shape[1:]),
                     },
                     var_attrs={"FILLVAL": [int(_COUNT_FILL), "CDF_INT4"]} if name in COUNT_VARIABLES else {},
@@ -161,3 +163,4 @@ def write_cdf(path: Path, rows: Rows, simulator: str) -> None:
 
 
 WRITERS = {"fits": write_fits, "cdf": write_cdf}
+"""Functions that write a file, by its format."""

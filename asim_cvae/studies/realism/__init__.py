@@ -1,1 +1,1 @@
-"""Simulated light curves beside real ones: how alike they are, and how hard to label."""
+"""Compare simulated light curves with real ones, and measure how hard their labels are to predict."""

@@ -1,4 +1,4 @@
-"""Figures of the realism report: what is simulated, and simulated beside real."""
+"""Draw the figures of the realism report."""
 
 from collections.abc import Mapping, Sequence
 
@@ -28,11 +28,11 @@ from asim_cvae.studies.realism.real_frames import CENTRAL, CLASSES_OF_FRAMES, Co
 from asim_cvae.studies.realism.samples import SimulatedFrames
 from asim_cvae.studies.realism.thesis_weights import Agreement
 
-_LIGHT = 30.0  # counts, of the examples
+_PEAK = 30.0  # counts per sample, in the example events
 
 
 def physics_figure() -> Figure:
-    """Each part of the simulated physics: pulse shapes, kinds of events, skies, dead time, a whole observation."""
+    """Draw the parts of the simulated physics: pulse shapes, kinds of events, skies, dead time, one observation."""
     figure = Figure(figsize=(11, 14), layout="constrained")
     axes = figure.subplots(5, 3)
     cells = iter(axes[:4].ravel())
@@ -55,15 +55,15 @@ def physics_figure() -> Figure:
 def _events() -> list[tuple[str, Sequence[Pulse], float]]:
     rng = np.random.default_rng(4)
     shallow, deep = Cloud(0.05, 1.0, 1.5, 1.0), Cloud(1.5, 0.5, 1.5, 0.6)
-    struck = return_stroke(100, _LIGHT, shallow, rng)
-    above = [elve(struck.peak_sample, _LIGHT, rng), sprite(struck.peak_sample + 300, _LIGHT, rng)]
+    struck = return_stroke(100, _PEAK, shallow, rng)
+    above = [elve(struck.peak_sample, _PEAK, rng), sprite(struck.peak_sample + 300, _PEAK, rng)]
     return [
         ("stroke near the cloud's top", [struck], 10),
-        ("stroke deep in the cloud", [return_stroke(100, _LIGHT, deep, rng)], 20),
-        ("continuing current", [continuing_current(100, _LIGHT, deep, rng)], 200),
-        ("corona discharge", [corona(100, _LIGHT, rng)], 5),
-        ("channel deep in the cloud", [channel(100, _LIGHT, rng)], 20),
-        ("blue jet", blue_jet(100, _LIGHT, rng), 20),
+        ("stroke deep in the cloud", [return_stroke(100, _PEAK, deep, rng)], 20),
+        ("continuing current", [continuing_current(100, _PEAK, deep, rng)], 200),
+        ("corona discharge", [corona(100, _PEAK, rng)], 5),
+        ("channel deep in the cloud", [channel(100, _PEAK, rng)], 20),
+        ("blue jet", blue_jet(100, _PEAK, rng), 20),
         ("stroke with an elve and a sprite", [struck, *above], 20),
     ]
 
@@ -121,7 +121,7 @@ def _draw_observation(axis: Axes) -> None:
 
 
 def frames_figure(real: Mapping[str, NDArray[np.int64]], simulated: SimulatedFrames) -> Figure:
-    """Each real frame (left) beside two simulated frames of its class, in counts."""
+    """Draw each real frame (3, 5000) beside two simulated frames of its class, in counts."""
     figure = Figure(figsize=(13, 3.6 * len(real)), layout="constrained")
     for (name, counts), part in zip(real.items(), figure.subfigures(len(real), squeeze=False).ravel(), strict=True):
         rows = np.flatnonzero(np.isin(simulated.label, CLASSES_OF_FRAMES[name]))
@@ -138,16 +138,16 @@ def frames_figure(real: Mapping[str, NDArray[np.int64]], simulated: SimulatedFra
 
 
 def ranks_figure(comparisons: Sequence[Comparison]) -> Figure:
-    """Where each real value lies among the simulated ones: 0 is below all, 1 above all."""
+    """Draw the rank of each real value among the simulated ones: 0 is below all of them, 1 above all."""
     statistics = list(dict.fromkeys(c.statistic for c in comparisons))
     frames = list(dict.fromkeys(c.frame for c in comparisons))
     figure = Figure(figsize=(9, 0.22 * len(statistics) + 1.5), layout="constrained")
     axis = figure.subplots()
     axis.axvspan((1 - CENTRAL) / 2, (1 + CENTRAL) / 2, color="0.92", label=f"central {100 * CENTRAL:g} %")
     for k, frame in enumerate(frames):
-        mine = [c for c in comparisons if c.frame == frame]
-        heights = [statistics.index(c.statistic) + 0.18 * (k - (len(frames) - 1) / 2) for c in mine]
-        axis.plot([c.rank for c in mine], heights, "o", markersize=4, label=frame)
+        own = [c for c in comparisons if c.frame == frame]
+        heights = [statistics.index(c.statistic) + 0.18 * (k - (len(frames) - 1) / 2) for c in own]
+        axis.plot([c.rank for c in own], heights, "o", markersize=4, label=frame)
     axis.set_yticks(range(len(statistics)), statistics, fontsize=7)
     axis.set(xlim=(-0.02, 1.02), ylim=(len(statistics), -1), xlabel="share of simulated frames below the real one")
     axis.legend(fontsize=7, loc="upper center", ncols=len(frames) + 1, bbox_to_anchor=(0.4, 1.05))
@@ -155,7 +155,7 @@ def ranks_figure(comparisons: Sequence[Comparison]) -> Figure:
 
 
 def certainties_figure(agreements: Sequence[Agreement]) -> Figure:
-    """Sorted certainties of the published table, of simulated frames, and of the control with shuffled labels."""
+    """Draw the sorted cluster certainties: published, on simulated frames, and with their labels shuffled (control)."""
     figure = Figure(figsize=(11, 5.5), layout="constrained")
     for axis, agreement in zip(figure.subplots(2, 5, sharex=True, sharey=True).ravel(), agreements, strict=False):
         places = np.arange(1, 6)

@@ -1,4 +1,4 @@
-"""Real frames among the simulated frames of their class."""
+"""Compare statistics of real frames with those of simulated frames of the same class."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,6 +13,7 @@ from asim_cvae.studies.realism.samples import SimulatedFrames
 from asim_cvae.studies.realism.statistics import frame_statistics
 
 REAL_FRAMES = "recovered_frames.npz"
+"""File name of the real frames in the reference folder."""
 
 CLASSES_OF_FRAMES: Mapping[str, Sequence[str]] = {
     "thesis_fig6": ("HCHA", "HCLA"),
@@ -20,20 +21,26 @@ CLASSES_OF_FRAMES: Mapping[str, Sequence[str]] = {
     "thesis_fig7_cluster2": ("LCHA",),
     "thesis_fig7_cluster3": ("HCLA",),
 }
-"""Classes of the frames read off the figures of Joergensen 2021, as far as its text gives them."""
+"""Classes of the frames digitised from the figures of Joergensen 2021, as far as its text gives them."""
 
 CENTRAL = 0.95
+"""Share of the simulated values within which a real value is expected."""
+
 FEWEST = 20
-"""Simulated values that a comparison takes."""
+"""Smallest number of simulated values for a comparison."""
 
 _FRAMES_A_CLASS = 400
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """One statistic of one real frame: its ``rank`` is the share of simulated values below it, ties counted half.
+    """One statistic of one real frame among its values in simulated frames.
 
-    ``range`` holds the central 95 % of the ``simulated`` values, (n,).
+    Attributes:
+        frame: name of the real frame.
+        statistic: name of the statistic.
+        real: its value in the real frame.
+        simulated: (n,) its values in simulated frames.
     """
 
     frame: str
@@ -43,36 +50,44 @@ class Comparison:
 
     @property
     def has_value(self) -> bool:
-        """Whether the real frame has the statistic, and enough of the simulated ones."""
+        """Return whether the statistic has a value in the real frame and in enough simulated ones."""
         return bool(np.isfinite(self.real)) and self.simulated.size >= FEWEST
 
     @property
     def rank(self) -> float:
+        """Share of the simulated values below the real one; equal ones count half."""
         below, equal = (self.simulated < self.real).mean(), (self.simulated == self.real).mean()
         return float(below + equal / 2)
 
     @property
     def is_inside(self) -> bool:
-        """Whether the real value lies within the central 95 % of the simulated ones."""
+        """Return whether the real value lies within the central 95 % of the simulated ones."""
         low, high = self.range
         return low <= self.real <= high
 
     @property
     def range(self) -> tuple[float, float]:
-        """What holds the central 95 % of the simulated values."""
+        """Lowest and highest of the central 95 % of the simulated values."""
         low, high = np.quantile(self.simulated, [(1 - CENTRAL) / 2, (1 + CENTRAL) / 2])
         return float(low), float(high)
 
 
 def read_real_frames(path: Path) -> dict[str, NDArray[np.int64]]:
-    """Counts (3, 5000) of the real frames by name, in time order."""
+    """Read the photon counts (3, 5000) of the real frames, in time order, by name."""
     with np.load(path, allow_pickle=False) as file:
         names, counts = file["names"], file["counts"].astype(np.int64)
-    return {str(name): own for name, own in zip(names, counts, strict=True) if str(name) in CLASSES_OF_FRAMES}
+    return {str(name): frame for name, frame in zip(names, counts, strict=True) if str(name) in CLASSES_OF_FRAMES}
 
 
 def compare_frames(real: Mapping[str, NDArray[np.int64]], simulated: SimulatedFrames) -> list[Comparison]:
-    """Each statistic of each real frame among simulated frames of its class, read off a figure as it was."""
+    """Compare each statistic of each real frame with simulated frames of its class.
+
+    The simulated frames are first treated as if they had been published and digitised, as the real ones were.
+
+    Args:
+        real: counts (3, 5000) by name, the names from ``CLASSES_OF_FRAMES``.
+        simulated: frames to compare with.
+    """
     statistics: dict[int, dict[str, float]] = {}
     chosen = {name: _of_classes(simulated, CLASSES_OF_FRAMES[name]) for name in real}
     for row in track(sorted({int(i) for rows in chosen.values() for i in rows}), "computing statistics", "frame"):

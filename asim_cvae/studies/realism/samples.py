@@ -1,4 +1,4 @@
-"""Labelled simulated frames without files, to compare with."""
+"""Simulate labelled frames in memory, without writing files."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
@@ -15,7 +15,15 @@ from asim_cvae.simulator.observation import simulate_observation
 
 @dataclass(frozen=True)
 class SimulatedFrames:
-    """N frames: ``counts`` and ``flux`` (in uW/m^2) (N, 3, 5000); ``label``, ``observation``, ``ambiguous`` (N,)."""
+    """N labelled simulated frames.
+
+    Attributes:
+        counts: (N, 3, 5000) photon counts.
+        flux: (N, 3, 5000) flux in uW/m^2.
+        label: (N,) label.
+        observation: (N,) number of the observation.
+        ambiguous: (N,) whether the label is ambiguous, see :class:`LabelRule`.
+    """
 
     counts: NDArray[np.int16]
     flux: NDArray[np.float32]
@@ -27,22 +35,30 @@ class SimulatedFrames:
         return len(self.label)
 
     def of_observations(self, below: int) -> "SimulatedFrames":
-        """Frames of the observations with numbers ``below`` this one."""
+        """Return the frames of the observations with numbers smaller than ``below``."""
         chosen = self.observation < below
         return SimulatedFrames(*(getattr(self, field.name)[chosen] for field in fields(self)))
 
 
 def simulated_frames(seed: int, observations: Sequence[int], rule: LabelRule, missing_rows: float) -> SimulatedFrames:
-    """All frames of some observations of an archive of ``seed``, as its files would hold them."""
+    """Simulate the frames that the files of an archive would hold.
+
+    Args:
+        seed: seed of the archive.
+        observations: numbers of its observations.
+        rule: rule that labels the frames.
+        missing_rows: probability that a readout row is missing; frames that touch one are excluded.
+    """
     counts, flux, labels, numbers, ambiguous = [], [], [], [], []
     for number in track(observations, f"simulating, seed {seed}", "observation"):
-        made = simulate_observation(seed, number, missing_rows)
-        light = counts_to_flux(made.counts, made.flux_per_count).astype(np.float32)
-        found, hanging = rule.label_frames(frame_peaks(made.light, made.scene.background))
-        whole = made.whole_frames
-        counts.append(slice_frames(made.counts)[whole].astype(np.int16))
-        flux.append(slice_frames(light)[whole])
-        labels.append(found[whole])
+        observation = simulate_observation(seed, number, missing_rows)
+        light_curves = counts_to_flux(observation.counts, observation.flux_per_count).astype(np.float32)
+        peaks = frame_peaks(observation.light, observation.scene.background)
+        frame_labels, frame_ambiguous = rule.label_frames(peaks)
+        whole = observation.whole_frames
+        counts.append(slice_frames(observation.counts)[whole].astype(np.int16))
+        flux.append(slice_frames(light_curves)[whole])
+        labels.append(frame_labels[whole])
         numbers.append(np.full(len(whole), number))
-        ambiguous.append(hanging[whole])
+        ambiguous.append(frame_ambiguous[whole])
     return SimulatedFrames(*map(np.concatenate, (counts, flux, labels, numbers, ambiguous)))

@@ -1,0 +1,113 @@
+"""Code blocks of README and docs: Python runs, YAML and commands compose, make targets exist, links lead somewhere."""
+
+import json
+import re
+import shlex
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+from hydra import compose, initialize_config_dir
+from hydra.utils import instantiate
+from omegaconf import OmegaConf
+
+from asim_cvae.base.files import write_npz
+from asim_cvae.cli import CONF
+from asim_cvae.frames.representation import LinearScaling
+from asim_cvae.model.module import CVAEModule
+from asim_cvae.nn.likelihoods.beta import BetaLikelihood
+from asim_cvae.nn.thesis import ThesisNetwork
+from asim_cvae.runs.contract import check_model
+from asim_cvae.runs.export import describe_model, export_model
+from asim_cvae.runs.thesis import THESIS_REPRESENTATION
+from asim_cvae.targets import check_targets
+from tests.conftest import PROJECT
+
+PAGES = [PROJECT / "README.md", PROJECT / "CONTRIBUTING.md", *sorted((PROJECT / "docs").glob("*.md"))]
+
+
+def _blocks(page: Path, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+
+
+def _commands(program: str) -> list[list[str]]:
+    """Arguments of each line of a shell block that calls ``program``; a backslash joins lines."""
+    lines = [
+        line for page in PAGES for block in _blocks(page, "sh") for line in block.replace("\\\n", " ").splitlines()
+    ]
+    return [shlex.split(line.removeprefix(program), comments=True) for line in lines if line.startswith(program)]
+
+
+@pytest.mark.parametrize("arguments", _commands("python -m asim_cvae."), ids=" ".join)
+def test_commands_compose(arguments: list[str]) -> None:
+    command, *settings = arguments
+    if "-m" in settings:  # the first job of a sweep
+        swept = (re.sub(r"glob\(\*\)", "relu_lr2e-4", setting) for setting in settings if setting != "-m")
+        settings = [re.sub(r"^([\w.+/]+=[^,\[{]+),.*", r"\1", setting) for setting in swept]
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        config = compose(command, settings)
+    check_targets(config)
+
+
+@pytest.mark.parametrize("arguments", _commands("make "), ids=" ".join)
+def test_make_targets_exist(arguments: list[str]) -> None:
+    assert re.search(rf"^{arguments[0]}:.*##", (PROJECT / "Makefile").read_text(), flags=re.MULTILINE)
+
+
+@pytest.fixture(scope="module")
+def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run folder of an untrained network, as far as the pages read it."""
+    folder = tmp_path_factory.mktemp("run")
+    module = CVAEModule(ThesisNetwork(), BetaLikelihood()).eval()
+    export_model(folder, describe_model(module, THESIS_REPRESENTATION, {"experiment": "docs"}), module, None)
+    (folder / "scores.json").write_text(json.dumps({"purity": 0.5}))
+    write_npz(folder / "latents.npz", {"description": np.zeros((2, 50)), "label": np.array(["N", "HCHA"])})
+    return folder
+
+
+@pytest.mark.parametrize("page", [PROJECT / "README.md", PROJECT / "docs" / "python.md"], ids=lambda page: page.name)
+def test_python_runs(page: Path, run_folder: Path, archive: Path) -> None:
+    values = {"flux": np.zeros((2, 3, 5000)), "FILE": next(archive.glob("*.fits"))}
+    for block in _blocks(page, "python"):
+        exec(block.replace("outputs/relu_lr2e-4/RUN", str(run_folder)), values)
+    assert values["mu"].shape == (len(values["flux"]), 50)
+    if "noise" in values:
+        assert values["shown"].shape == values["same"].shape == (7, 3, 5000)
+        assert values["noise"].shape == (1, 50)
+
+
+def test_the_network_of_extending_keeps_the_contract(monkeypatch: pytest.MonkeyPatch) -> None:
+    page = PROJECT / "docs" / "extending.md"
+    (code,) = _blocks(page, "python")
+    experiment, model = (OmegaConf.create(block) for block in _blocks(page, "yaml"))
+    made = ModuleType("strided")
+    monkeypatch.setitem(sys.modules, "strided", made)
+    exec(code, made.__dict__)
+    model.network._target_ = "strided.StridedNetwork"  # where the page would have put it, there is nothing
+    config = OmegaConf.create({"model": model})
+    check_targets(config, trust=["strided"])
+    check_model(instantiate(config.model), LinearScaling(), trust=["strided"])
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        default = compose("train")
+    assert set(experiment) <= set(default)
+    OmegaConf.set_struct(default, True)
+    OmegaConf.merge(default, experiment)  # no key that the configuration lacks
+
+
+def _anchor(heading: str) -> str:
+    """The anchor that GitHub gives a heading."""
+    return re.sub(r"[^a-z0-9 _-]", "", heading.lower()).replace(" ", "-")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)]+)\)", page.read_text()):
+        if target.startswith("http"):
+            continue
+        path, _, anchor = target.partition("#")
+        linked = page.parent / path if path else page
+        assert linked.exists(), target
+        headings = re.findall(r"^#+ (.+)$", linked.read_text(), flags=re.MULTILINE) if anchor else []
+        assert not anchor or anchor in map(_anchor, headings), target
