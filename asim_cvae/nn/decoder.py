@@ -1,5 +1,6 @@
 """The thesis's upsampling decoder: latents -> log alpha and log beta of the Beta likelihood."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -10,6 +11,7 @@ from asim_cvae.nn.activation import activation as act
 from asim_cvae.nn.activation import negative_slope
 from asim_cvae.nn.encoder import FEATURES
 from asim_cvae.nn.kernels.blocks import BlockConvolution, Moments, activate, normalisation, transposed_convolution
+from asim_cvae.nn.kernels.fused import is_fused
 
 _LENGTHS = (468, 1874, 7498, 29_997)
 """Of the sequence after each transposed convolution but the last, before it is upsampled."""
@@ -31,7 +33,14 @@ class _VectorNorm(nn.BatchNorm1d):
         super().__init__(1)
 
     def forward(self, input: Tensor) -> Tensor:
-        return super().forward(input[:, None])[:, 0]
+        if not is_fused(input):
+            return super().forward(input[:, None])[:, 0]
+        moments = None
+        if self.training:  # torch takes all values of a channel to one processor of a GPU
+            var, mean = torch.var_mean(input, correction=0)
+            moments = Moments(mean[None], var[None], input.numel())
+        scale, shift = normalisation(self, moments)
+        return torch.addcmul(shift, input, scale)
 
 
 class ThesisDecoder(nn.Module):
@@ -88,7 +97,11 @@ class ThesisDecoder(nn.Module):
         begin = next(i for i, layer in enumerate(layers) if isinstance(layer, nn.ConvTranspose1d))
         convolutions = [layer for layer in layers[begin:] if isinstance(layer, nn.ConvTranspose1d)]
         norms = [layer for layer in layers[begin:] if isinstance(layer, nn.BatchNorm1d)]
-        values, length = self.layers[:begin](z).transpose(1, 2), FEATURES[1]
+        features = self.layers[:begin](z)
+        if is_fused(z):
+            log_alpha, log_beta = _directly(features, convolutions, norms, self.slope).unbind(1)
+            return log_alpha, log_beta
+        values, length = features.transpose(1, 2), FEATURES[1]
         scale, shift = z.new_ones(FEATURES[0]), z.new_zeros(FEATURES[0])
         first: Tensor | None = None
         for i, (conv, norm, blocks, longer) in enumerate(zip(convolutions, norms, self.blocks, _LENGTHS, strict=False)):
@@ -102,6 +115,33 @@ class ThesisDecoder(nn.Module):
         y, added = _convolve(values, length, scale, shift, convolutions[-1], self.blocks[-1])
         log_alpha, log_beta = _Halves.apply((y + added).flatten(1))  # type: ignore[no-untyped-call]
         return log_alpha.view(len(z), 3, -1), log_beta.view(len(z), 3, -1)
+
+
+def _directly(
+    values: Tensor, convolutions: Sequence[nn.ConvTranspose1d], norms: Sequence[nn.BatchNorm1d], slope: float
+) -> Tensor:
+    """Log alpha and log beta, (B, 2, 3, 5000), of features (B, 3, 233), by a GPU's kernels."""
+    from asim_cvae.nn.kernels.direct import Geometry, transposed_convolution  # without a GPU, there may be no Triton
+
+    scale, shift = values.new_ones(FEATURES[0]), values.new_zeros(FEATURES[0])
+    copies, late = 1, False
+    for i, (conv, norm, length) in enumerate(zip(convolutions, norms, _LENGTHS, strict=False)):
+        first = 1 + 1 / _COPIES[i] if i == _FIRST_AGAIN else 1.0
+        values, moments = transposed_convolution(
+            values, _with_shift(conv.weight, scale, shift), conv.bias, Geometry(conv.stride[0], copies, late), length,
+            slope, norm.training, first,
+        )  # fmt: skip
+        copies, late = _COPIES[i], i == _FIRST_AGAIN
+        scale, shift = normalisation(norm, moments and moments._replace(size=round(copies * moments.size)))
+    last = convolutions[-1]
+    weight, geometry = _with_shift(last.weight, scale, shift), Geometry(last.stride[0], copies, late)
+    output, _ = transposed_convolution(values, weight, last.bias, geometry, 2 * _VALUES, slope=1.0, measured=False)
+    return output.view(len(output), 2, 3, -1)
+
+
+def _with_shift(weight: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
+    """Weight (S + 1, G, taps) that does to values and 1 what ``weight`` does to ``scale * values + shift``."""
+    return torch.cat((weight * scale[:, None, None], (weight * shift[:, None, None]).sum(0, keepdim=True)))
 
 
 class _Halves(torch.autograd.Function):

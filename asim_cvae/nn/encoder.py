@@ -11,6 +11,7 @@ from asim_cvae.nn.activation import activation as act
 from asim_cvae.nn.activation import negative_slope
 from asim_cvae.nn.kernels.blocks import BlockConvolution, activate, max_pool2, normalisation
 from asim_cvae.nn.kernels.chunks import cache_chunks
+from asim_cvae.nn.kernels.fused import is_fused
 
 FEATURES = (3, 233)
 """Channels and length where convolutions end and linear layers begin, for frames of 3 x 5000."""
@@ -65,10 +66,35 @@ class ThesisEncoder(nn.Module):
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Scaled frames (B, 3, 5000) -> mu and log sigma, (B, latent_dim) each."""
         sequences = x.flatten(1)
+        if is_fused(x):
+            return self._heads(self._directly(sequences))
         measured = any(norm.training for _, norm, *_ in self._stages())
         features = self._features(sequences) if measured else self._features_of_parts(sequences)
-        mu, log_sigma = self.layers[13:](features.transpose(1, 2).contiguous()).chunk(2, dim=1)
+        return self._heads(self.layers[13:15](features.transpose(1, 2).contiguous()))
+
+    def _heads(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        """Normalised features (B, 3, 233) -> mu and log sigma."""
+        mu, log_sigma = self.layers[15:](features).chunk(2, dim=1)
         return mu, log_sigma
+
+    def _directly(self, values: Tensor) -> Tensor:
+        """Normalised features, (B, 3, 233), by a GPU's kernels."""
+        from asim_cvae.nn.kernels.direct import Geometry, convolution  # where there is no GPU, there may be no Triton
+
+        values = values[:, None]
+        scale, shift = values.new_ones(1), values.new_zeros(1)
+        for conv, norm, *_ in self._stages():
+            geometry = Geometry(conv.stride[0], copies=2)
+            values, moments = convolution(values, *_folded(conv, scale, shift), geometry, self.slope, norm.training)
+            scale, shift = normalisation(norm, moments)
+        last, norm = self.layers[12], self.layers[14]
+        measured = norm.training and isinstance(norm, nn.BatchNorm1d)
+        geometry = Geometry(last.stride[0])
+        values, moments = convolution(values, *_folded(last, scale, shift), geometry, self.slope, measured)
+        if not isinstance(norm, nn.BatchNorm1d):
+            return norm(values)
+        scale, shift = normalisation(norm, moments)
+        return torch.addcmul(shift[:, None], values, scale[:, None])
 
     def _features(self, values: Tensor) -> Tensor:
         """What the last convolution gives, (B, 233, 3), layer by layer for all frames, whose moments each needs."""

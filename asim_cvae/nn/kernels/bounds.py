@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from asim_cvae.nn.kernels.chunks import cache_chunks
+from asim_cvae.nn.kernels.fused import fused, is_fused
 
 LOG_SIGMA = (-10.0, 10.0)
 """log sigma of q(z|x); the thesis's trained networks stay between -8.7 and 1.1 on real frames."""
@@ -27,13 +28,12 @@ def soft_clamp(x: Tensor, low: float, high: float) -> Tensor:
 class _SoftClamp(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, low: float, high: float) -> Tensor:
-        bounded, slope = torch.empty_like(x), torch.empty_like(x)
-        for part in cache_chunks(x, 5):
-            torch.clamp(x[part], low, high, out=bounded[part])
-            excess = x[part] - bounded[part]
-            torch.abs(excess, out=slope[part])
-            bounded[part] += slope[part].log1p().copysign_(excess)
-            slope[part].add_(1).reciprocal_()
+        if is_fused(x):
+            bounded, slope = fused(_bounded)(x, low, high)
+        else:
+            bounded, slope = torch.empty_like(x), torch.empty_like(x)
+            for part in cache_chunks(x, 5):
+                bounded[part], slope[part] = _bounded(x[part], low, high)
         ctx.save_for_backward(slope)
         return bounded
 
@@ -42,3 +42,11 @@ class _SoftClamp(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
         (slope,) = ctx.saved_tensors
         return grads[0] * slope, None, None
+
+
+def _bounded(x: Tensor, low: float, high: float) -> tuple[Tensor, Tensor]:
+    """What is kept of ``x``, and its derivative."""
+    inside = x.clamp(low, high)
+    excess = x - inside
+    away = excess.abs()
+    return inside.add_(away.log1p().copysign_(excess)), away.add_(1).reciprocal_()

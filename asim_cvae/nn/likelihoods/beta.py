@@ -13,6 +13,7 @@ from torch.distributions import Beta, Dirichlet, Distribution
 from asim_cvae.nn.contract import Likelihood
 from asim_cvae.nn.kernels.bounds import LOG_CONCENTRATION, soft_clamp
 from asim_cvae.nn.kernels.chunks import cache_chunks
+from asim_cvae.nn.kernels.fused import fused, is_fused
 
 _HALF_LOG_TWO_PI = 0.5 * math.log(2 * math.pi)
 
@@ -91,9 +92,12 @@ class _BetaLogProb(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, log_alpha: Tensor, log_beta: Tensor) -> Tensor:
         # Some seventy operations on each value.
         at, log_a, log_b = (tensor[None] if tensor.ndim == 0 else tensor for tensor in (x, log_alpha, log_beta))
-        value, grad_logs = at.new_empty(at.shape), at.new_empty(2, *at.shape)
-        for part in cache_chunks(value, 12):
-            _put_terms(at[part], log_a[part], log_b[part], value[part], grad_logs[:, part])
+        if is_fused(x):
+            value, grad_logs = fused(_terms)(at, log_a, log_b)
+        else:
+            value, grad_logs = at.new_empty(at.shape), at.new_empty(2, *at.shape)
+            for part in cache_chunks(value, 12):
+                _put_terms(at[part], log_a[part], log_b[part], value[part], grad_logs[:, part])
         ctx.save_for_backward(x, log_alpha, log_beta, grad_logs.view(2, *x.shape))
         return value.view(x.shape)
 
@@ -106,6 +110,12 @@ class _BetaLogProb(torch.autograd.Function):
         if ctx.needs_input_grad[0]:
             grad_x = grad * ((log_alpha.exp() - 1) / x - (log_beta.exp() - 1) / (1 - x))
         return grad_x, grad * grad_logs[0], grad * grad_logs[1]
+
+
+def _terms(x: Tensor, log_alpha: Tensor, log_beta: Tensor) -> tuple[Tensor, Tensor]:
+    value, grad_logs = x.new_empty(x.shape), x.new_empty(2, *x.shape)
+    _put_terms(x, log_alpha, log_beta, value, grad_logs)
+    return value, grad_logs
 
 
 def _put_terms(x: Tensor, log_alpha: Tensor, log_beta: Tensor, value: Tensor, grad_logs: Tensor) -> None:
