@@ -44,9 +44,8 @@ class TrainingHealth(pl.Callback):
     ) -> None:
         """Look at loss and gradient, on a CPU before they change a weight, and log the gradient's norm and the rate."""
         norm = get_total_norm([p.grad for p in pl_module.parameters() if p.grad is not None])
-        pl_module.log("train/grad_norm", norm, on_step=False, on_epoch=True, sync_dist=True)
-        rate = optimizer.param_groups[0]["lr"]
-        pl_module.log("train/lr", rate, on_step=False, on_epoch=True, sync_dist=True)
+        if isinstance(pl_module, CVAEModule):
+            pl_module.training_means.add({"train/grad_norm": norm, "train/lr": optimizer.param_groups[0]["lr"]}, 1)
         self._norm = norm
         self._finite = self._finite & torch.isfinite(self._loss) & torch.isfinite(norm)
         if pl_module.device.type == "cpu" or trainer.global_step % _STEPS == 0:

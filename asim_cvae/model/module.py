@@ -1,6 +1,6 @@
 """The convolutional VAE as a LightningModule."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import pytorch_lightning as pl
@@ -10,7 +10,9 @@ from torch.distributions import Distribution
 from torch.optim import Optimizer
 
 from asim_cvae.model.augmentations import Augmentation
+from asim_cvae.model.means import EpochMeans
 from asim_cvae.model.objective import ElboTerms, active_units, frame_log_likelihood
+from asim_cvae.model.recording import Recorded, can_be_recorded, record
 from asim_cvae.model.schedules import EpochWarmup, Progress, Schedule
 from asim_cvae.nn.contract import Likelihood, Network, Posterior
 
@@ -25,7 +27,8 @@ class CVAEModule(pl.LightningModule):
         beta: schedule of the KL term's weight; 1 throughout where not given.
         learning_rate: schedule of factors of the optimiser's learning rate; constant where not given.
         augmentations: random changes of training frames, one after the other.
-        compile: keywords of ``torch.compile``, by which training steps are then compiled.
+        cuda_graph: on a GPU, record a training step once and replay it. Network, likelihood and augmentations must then
+            do the same in every step, whatever the likelihood's ``progress``, and never wait for the GPU.
     """
 
     def __init__(
@@ -36,7 +39,7 @@ class CVAEModule(pl.LightningModule):
         beta: Schedule | None = None,
         learning_rate: Schedule | None = None,
         augmentations: Sequence[Augmentation] = (),
-        compile: Mapping[str, Any] | None = None,
+        cuda_graph: bool = False,
     ) -> None:
         super().__init__()
         self.network = network
@@ -45,8 +48,11 @@ class CVAEModule(pl.LightningModule):
         self.beta = beta or EpochWarmup(0.0)
         self.learning_rate = learning_rate
         self.augmentations = tuple(augmentations)
-        self.training_elbo = self.elbo if compile is None else torch.compile(self.elbo, **compile)
+        self.cuda_graph = cuda_graph
+        self.training_means = EpochMeans()
         self.scheduled_epochs: int | None = None
+        self._recorded: Recorded | None = None
+        self._validation_terms = EpochMeans()
         self._validation_means: list[Tensor] = []
 
     def encode(self, x: Tensor) -> Posterior:
@@ -69,6 +75,14 @@ class CVAEModule(pl.LightningModule):
     def elbo(self, x: Tensor, beta: float = 1.0) -> ElboTerms:
         """Compute the terms of the ELBO of frames (B, 3, T), with one sample of z a frame."""
         return self._terms(x, self.encode(x), beta)
+
+    def training_elbo(self, x: Tensor, beta: float = 1.0) -> ElboTerms:
+        """Compute :meth:`elbo`, as a CUDA graph where that is wanted and possible; batches are all of one size."""
+        if not (self.cuda_graph and can_be_recorded(x)):
+            return self.elbo(x, beta)
+        if self._recorded is None:
+            self._recorded = record(torch.nn.ModuleList([self.network, self.likelihood]), self.elbo, x)
+        return ElboTerms(*self._recorded(x), beta)
 
     def _terms(self, x: Tensor, posterior: Posterior, beta: float) -> ElboTerms:
         p_x = self.decode(posterior.sample())
@@ -95,10 +109,9 @@ class CVAEModule(pl.LightningModule):
             batch = augmentation(batch)
         terms = self.training_elbo(batch, beta)
         self.likelihood.progress = 1.0
-        self._log("train", terms, batch.shape[0])
-        self.log("train/beta", beta, on_step=False, on_epoch=True, sync_dist=True)
-        self.log("train/loss", terms.loss.detach(), on_step=False, on_epoch=True, batch_size=len(batch), sync_dist=True)
-        return terms.loss
+        loss = terms.loss
+        self.training_means.add({"train/beta": beta, "train/loss": loss, **_values("train", terms)}, len(batch))
+        return loss
 
     def _progress(self, batch_idx: int) -> Progress:
         """Say where the training stands, as a share of the epochs that it was first asked for."""
@@ -118,27 +131,30 @@ class CVAEModule(pl.LightningModule):
         # At beta = 1 in every epoch: a loss at the epoch's beta would favour checkpoints from before the warm-up's end.
         posterior = self.encode(batch)
         self._validation_means.append(posterior.mu)
-        self._log("val", self._terms(batch, posterior, 1.0), batch.shape[0])
+        self._validation_terms.add(_values("val", self._terms(batch, posterior, 1.0)), len(batch))
+
+    def on_train_batch_end(self, outputs: Any, batch: Tensor, batch_idx: int) -> None:
+        """Log the epoch's means after its last step."""
+        if self.trainer.is_last_batch:
+            self._log("train", self.training_means)
 
     def on_validation_epoch_end(self) -> None:
-        """Count the latents that tell validation frames apart."""
+        """Log the means over validation frames, and count the latents that tell these apart."""
+        self._log("val", self._validation_terms)
         means = torch.cat(self._validation_means)
         self._validation_means.clear()
         self.log("val/active_units", float(active_units(means)), sync_dist=True)
 
-    def _log(self, split: str, terms: ElboTerms, frames: int) -> None:
-        values = {"elbo": terms.elbo, "log_px": terms.log_px.mean(), "kl": terms.kl.mean()}
-        self.log_dict(
-            {f"{split}/{name}": value.detach() for name, value in values.items()},
-            on_step=False,
-            on_epoch=True,
-            batch_size=frames,
-            sync_dist=True,
-        )
-        self.log(
-            f"{split}_elbo", values["elbo"].detach(), prog_bar=True, logger=False, on_step=False, on_epoch=True,
-            batch_size=frames, sync_dist=True,
-        )  # fmt: skip
+    def _log(self, split: str, epoch: EpochMeans) -> None:
+        means = epoch.take()
+        self.log_dict(means, on_step=False, on_epoch=True, sync_dist=True)
+        elbo = means[f"{split}/elbo"]
+        self.log(f"{split}_elbo", elbo, prog_bar=True, logger=False, on_step=False, on_epoch=True, sync_dist=True)
 
     def configure_optimizers(self) -> Optimizer:
         return self.make_optimizer(self.parameters())
+
+
+def _values(split: str, terms: ElboTerms) -> dict[str, Tensor]:
+    values = {"elbo": terms.elbo, "log_px": terms.log_px.mean(), "kl": terms.kl.mean()}
+    return {f"{split}/{name}": value for name, value in values.items()}

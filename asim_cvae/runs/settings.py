@@ -5,7 +5,7 @@ from typing import Any
 
 CHANGEABLE = (
     *("trainer.max_epochs", "trainer.accelerator", "trainer.enable_progress_bar"),
-    *("data.cache", "data.memory_gb", "data.num_workers", "data.file_workers", "model.compile"),
+    *("data.cache", "data.memory_gb", "data.num_workers", "data.file_workers", "model.cuda_graph"),
 )
 """What may differ when a run goes on: epochs, device and loader settings."""
 
