@@ -117,25 +117,20 @@ class ThesisDecoder(nn.Module):
         return log_alpha.view(len(z), 3, -1), log_beta.view(len(z), 3, -1)
 
 
-def _directly(
-    values: Tensor, convolutions: Sequence[nn.ConvTranspose1d], norms: Sequence[nn.BatchNorm1d], slope: float
-) -> Tensor:
+def _directly(values: Tensor, convolutions: Sequence[Any], norms: Sequence[nn.BatchNorm1d], slope: float) -> Tensor:
     """Log alpha and log beta, (B, 2, 3, 5000), of features (B, 3, 233), by a GPU's kernels."""
     from asim_cvae.nn.kernels.direct import Geometry, transposed_convolution  # without a GPU, there may be no Triton
 
     scale, shift = values.new_ones(FEATURES[0]), values.new_zeros(FEATURES[0])
-    copies, late = 1, False
+    late = (i == _FIRST_AGAIN + 1 for i in range(len(convolutions)))
+    layers = [Geometry(c.stride[0], n, again) for c, n, again in zip(convolutions, (1, *_COPIES), late, strict=True)]
     for i, (conv, norm, length) in enumerate(zip(convolutions, norms, _LENGTHS, strict=False)):
-        first = 1 + 1 / _COPIES[i] if i == _FIRST_AGAIN else 1.0
-        values, moments = transposed_convolution(
-            values, _with_shift(conv.weight, scale, shift), conv.bias, Geometry(conv.stride[0], copies, late), length,
-            slope, norm.training, first,
-        )  # fmt: skip
-        copies, late = _COPIES[i], i == _FIRST_AGAIN
-        scale, shift = normalisation(norm, moments and moments._replace(size=round(copies * moments.size)))
+        weight, following = _with_shift(conv.weight, scale, shift), layers[i + 1] if norm.training else None
+        values, moments = transposed_convolution(values, weight, conv.bias, layers[i], length, slope, following)
+        scale, shift = normalisation(norm, moments)
     last = convolutions[-1]
-    weight, geometry = _with_shift(last.weight, scale, shift), Geometry(last.stride[0], copies, late)
-    output, _ = transposed_convolution(values, weight, last.bias, geometry, 2 * _VALUES, slope=1.0, measured=False)
+    weight = _with_shift(last.weight, scale, shift)
+    output, _ = transposed_convolution(values, weight, last.bias, layers[-1], 2 * _VALUES, slope=1.0)
     return output.view(len(output), 2, 3, -1)
 
 

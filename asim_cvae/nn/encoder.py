@@ -83,16 +83,19 @@ class ThesisEncoder(nn.Module):
 
         values = values[:, None]
         scale, shift = values.new_ones(1), values.new_zeros(1)
-        for conv, norm, *_ in self._stages():
+        for conv, pooled_norm, *_ in self._stages():
             geometry = Geometry(conv.stride[0], copies=2)
-            values, moments = convolution(values, *_folded(conv, scale, shift), geometry, self.slope, norm.training)
-            scale, shift = normalisation(norm, moments)
-        last, norm = self.layers[12], self.layers[14]
+            weight, bias = _folded(conv, scale, shift)
+            values, moments = convolution(values, weight, bias, geometry, self.slope, pooled_norm.training)
+            scale, shift = normalisation(pooled_norm, moments)
+        last: Any = self.layers[12]
+        norm = self.layers[14]
         measured = norm.training and isinstance(norm, nn.BatchNorm1d)
         geometry = Geometry(last.stride[0])
         values, moments = convolution(values, *_folded(last, scale, shift), geometry, self.slope, measured)
         if not isinstance(norm, nn.BatchNorm1d):
-            return norm(values)
+            dropped: Tensor = norm(values)
+            return dropped
         scale, shift = normalisation(norm, moments)
         return torch.addcmul(shift[:, None], values, scale[:, None])
 

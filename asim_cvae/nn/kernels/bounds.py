@@ -28,6 +28,7 @@ def soft_clamp(x: Tensor, low: float, high: float) -> Tensor:
 class _SoftClamp(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, low: float, high: float) -> Tensor:
+        bounded: Tensor
         if is_fused(x):
             bounded, slope = fused(_bounded)(x, low, high)
         else:

@@ -92,6 +92,7 @@ class _BetaLogProb(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, log_alpha: Tensor, log_beta: Tensor) -> Tensor:
         # Some seventy operations on each value.
         at, log_a, log_b = (tensor[None] if tensor.ndim == 0 else tensor for tensor in (x, log_alpha, log_beta))
+        value: Tensor
         if is_fused(x):
             value, grad_logs = fused(_terms)(at, log_a, log_b)
         else:

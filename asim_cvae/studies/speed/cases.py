@@ -18,7 +18,7 @@ _GPU = "asim_cvae.studies.speed.gpu_cases"
 CASES = {
     **dict.fromkeys(("training", "encoding", "epoch"), _NETWORKS),
     **dict.fromkeys(("preparing", "reading", "copying", "command"), _FILES),
-    **dict.fromkeys(("parity", "gradients", "bandwidth", "steps", "compiled_steps", "kernels", "encodings"), _GPU),
+    **dict.fromkeys(("parity", "gradients", "bandwidth", "steps", "kernels", "encodings"), _GPU),
 }
 """Where each stands. They are imported when they are needed: worker processes import this file first."""
 

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -20,9 +21,9 @@ from asim_cvae.studies.speed.measure import collect
 from asim_cvae.studies.speed.report import Report, Table
 from asim_cvae.studies.speed.suite import Suite
 
-_NETWORKS = ("plain", "layers", "blocks")
 _RESERVE = 15.0  # seconds, for reports and for a training to save itself
 _SMALL_EPOCHS = 3
+_PROFILED = 1600  # frames, at most
 
 
 @dataclass
@@ -31,26 +32,30 @@ class GPUBenchmark(Suite):
 
     Args:
         seconds: after which the report is written and nothing more is begun.
+        networks: which are compared: 'plain', 'layers', 'shipped'.
         batches: frames a training step.
-        compiled_batches: the same of compiled steps.
+        tf32: with which products steps are measured.
         encoding_batches: frames encoded at a time.
-        epoch_batches: frames a step of whole trainings; the last of them takes the time that is left.
+        epoch_batches: frames a step of whole trainings, which divide the time that is left.
         measured_seconds: for each way of taking a step.
         observations: files of the simulated archive of whole trainings.
         small_observations: files of the archive on which a run is stopped and resumed.
         reference: folder of the thesis's weights and parity values; None leaves their parity out.
+        training: more overrides of the training commands.
         folder: for archives, stores and runs.
     """
 
     seconds: float
+    networks: Sequence[str]
     batches: Sequence[int]
-    compiled_batches: Sequence[int]
+    tf32: Sequence[bool]
     encoding_batches: Sequence[int]
     epoch_batches: Sequence[int]
     measured_seconds: float
     observations: int
     small_observations: int
     reference: str | None
+    training: Sequence[str]
     folder: Path
     _bandwidth: Measurement = field(default_factory=dict)
 
@@ -61,7 +66,7 @@ class GPUBenchmark(Suite):
     @property
     def parts(self) -> Mapping[str, Callable[[], Report]]:
         """What is measured, by name, the most important first."""
-        parts = (self.parity, self.resume, self.steps, self.compiled, self.kernels, self.encoding, self.epochs)
+        parts = (self.checks, self.steps, self.kernels, self.encoding, self.epochs)
         return {part.__name__: partial(self._guarded, part) for part in parts}
 
     def _guarded(self, part: Callable[[], Report]) -> Report:
@@ -75,33 +80,41 @@ class GPUBenchmark(Suite):
             return [Table(part.__name__, f"Not measured: {error}.", ("",), [])], []
         return tables, [*measured, {"part_s": time.monotonic() - begin}]
 
-    def parity(self) -> Report:
-        """The ten published networks, and gradients; meanwhile the archive of the whole trainings is made."""
+    def checks(self) -> Report:
+        """What is no matter of time, side by side: parity, gradients, resuming; and the large archive is made."""
         self._begin_archive()
-        tables, found = [], []
-        if self.reference is not None:
-            weights, missing = self._collect("parity", {"reference": self.reference}, 60)
-            columns = ("mu", "log_beta", "log_px", "kl")
-            rows = [(m["network"], m["precision"], *(f"{m[name]:.1e}" for name in columns)) for m in weights]
-            note = "Largest difference from what the thesis's program computed in float64, over the largest value."
-            names = ("network", "precision", *columns)
-            tables.append(_table("Parity of the published networks", note, names, rows, missing))
-            found += weights
-        made, missing = self._collect("gradients", {"batch": 20}, 60)
-        lines = [(m["network"], m["device"], m["precision"], f"{m['worst']:.1e}", f"{m['median']:.1e}") for m in made]
-        note = "Difference from float64 gradients of the blocked network on the CPU, over their norm; 20 frames."
-        heads = ("network", "device", "precision", "worst weight", "median weight")
-        tables.append(_table("Parity of gradients", note, heads, lines, missing))
-        return tables, [*found, *made]
+        with ThreadPoolExecutor() as threads:
+            begun = [threads.submit(check) for check in (self._parity, self._gradients, self._resuming)]
+        reports = [one.result() for one in begun]
+        return [table for tables, _ in reports for table in tables], [m for _, measured in reports for m in measured]
 
-    def resume(self) -> Report:
-        """A run that is stopped and gone on with, beside one that is not."""
-        root = self.folder / "small"
+    def _parity(self) -> tuple[list[Table], list[Measurement]]:
+        """The ten published networks."""
+        if self.reference is None:
+            return [], []
+        made, missing = self._collect("parity", {"reference": self.reference}, 90)
+        columns = ("mu", "log_beta", "log_px", "kl")
+        rows = [(m["network"], m["precision"], *(f"{m[name]:.1e}" for name in columns)) for m in made]
+        note = "Largest difference from what the thesis's program computed in float64, over the largest value."
+        return [
+            _table("Parity of the published networks", note, ("network", "precision", *columns), rows, missing)
+        ], made
+
+    def _gradients(self) -> tuple[list[Table], list[Measurement]]:
+        made, missing = self._collect("gradients", {"networks": list(self.networks), "batch": 20}, 90)
+        rows = [(m["network"], m["precision"], f"{m['worst']:.1e}", f"{m['median']:.1e}") for m in made]
+        note = "Difference from float64 gradients of the layers on the CPU, over their norm; 20 frames."
+        heads = ("network", "precision", "worst weight", "median weight")
+        return [_table("Parity of gradients", note, heads, rows, missing)], made
+
+    def _resuming(self) -> tuple[list[Table], list[Measurement]]:
+        """A run that is stopped and gone on with, and one that is not, twice."""
+        root, store = self.folder / "small", self.folder / "small.h5"
         self._command("simulate", f"root={root}", f"observations={self.small_observations}", "labelled=0")
-        whole, halved = self.folder / "whole", self.folder / "halved"
-        training = (*self._training(root, self.folder / "small.h5"), "data.batch_size=20")
-        training = (*training, f"trainer.max_epochs={_SMALL_EPOCHS}")
-        self._command("train", *training, f"hydra.run.dir={whole}")
+        self._command("prepare", "data=mmia", f"data.root={root}", f"data.store={store}")
+        training = (*self._training(root, store), "data.batch_size=20", f"trainer.max_epochs={_SMALL_EPOCHS}")
+        whole, again, halved = (self.folder / name for name in ("whole", "again", "halved"))
+        undisturbed = [self._start("train", *training, f"hydra.run.dir={folder}") for folder in (whole, again)]
         with self._start("train", *training, f"hydra.run.dir={halved}") as process:
             while process.poll() is None and not (halved / "checkpoints" / "last.ckpt").exists():
                 time.sleep(0.01)
@@ -109,14 +122,17 @@ class GPUBenchmark(Suite):
             process.wait()
         stopped_after = len(read_metrics(halved / METRICS))
         self._command("train", f"resume={halved}")
-        ours, theirs = load_file(halved / WEIGHTS), load_file(whole / WEIGHTS)
-        distance = max(float((ours[name].double() - theirs[name].double()).abs().max()) for name in theirs)
-        largest = max(float(value.double().abs().max()) for value in theirs.values())
-        measured = {"stopped_after": stopped_after, "epochs": _SMALL_EPOCHS, "distance": distance, "largest": largest}
-        row = (str(stopped_after), str(_SMALL_EPOCHS), f"{distance:.1e}", f"{largest:.1f}")
-        columns = ("stopped after epochs", "of", "largest difference of a weight", "largest weight")
-        note = "A run stopped by SIGTERM and resumed, beside an undisturbed one, on simulated frames."
-        return [_table("Resuming", note, columns, [row])], [measured]
+        for process in undisturbed:
+            process.wait()
+        largest = max(float(value.double().abs().max()) for value in load_file(whole / WEIGHTS).values())
+        rows, measured = [], []
+        for name, folder in (("made again", again), (f"stopped after {stopped_after}, resumed", halved)):
+            distance = _distance(folder, whole)
+            measured.append({"run": name, "epochs": _SMALL_EPOCHS, "distance": distance, "largest": largest})
+            rows.append((name, str(_SMALL_EPOCHS), f"{distance:.1e}", f"{largest:.1f}"))
+        columns = ("run", "epochs", "largest difference of a weight", "largest weight")
+        note = "Runs beside an undisturbed one, on simulated frames, 20 a step; one was stopped by SIGTERM."
+        return [_table("Resuming", note, columns, rows)], measured
 
     def steps(self) -> Report:
         """Training steps by network, batch, precision, and with and without a CUDA graph."""
@@ -125,7 +141,7 @@ class GPUBenchmark(Suite):
         if not copied:
             raise RuntimeError(f"no bandwidth, {missing}")
         self._bandwidth = copied[0]
-        made, missing = self._collect("steps", self._stepped(self.batches, [False, True]), 150)
+        made, missing = self._collect("steps", self._stepped(), 150)
         rate = self._bandwidth["bytes_a_second"]
         note = (
             f"Forward, backward and Adam on simulated frames, 3 photometers x 5000 samples. Copies in this memory move "
@@ -134,24 +150,18 @@ class GPUBenchmark(Suite):
         )
         return [self._steps_table("Training steps", note, made, missing)], [self._bandwidth, *made]
 
-    def compiled(self) -> Report:
-        """Steps compiled by Inductor."""
-        arguments = self._stepped(self.compiled_batches, [False]) | {"networks": ["layers", "blocks"]}
-        made, missing = self._collect("compiled_steps", arguments, 130)
-        note = "The same compiled by Inductor: as one CUDA graph, or with model.compile={mode: reduce-overhead}."
-        return [self._steps_table("Compiled training steps", note, made, missing)], made
-
     def kernels(self) -> Report:
         """Where the time of a step goes."""
-        made, missing = self._collect("kernels", {"networks": _NETWORKS, "batch": max(self.batches), "count": 14}, 60)
+        batch = min(_PROFILED, max(self.batches))
+        made, missing = self._collect("kernels", {"networks": list(self.networks), "batch": batch, "count": 14}, 60)
         rows = [(m["network"], f"`{m['operation']}`", f"{m['ms']:.2f}", f"{100 * m['share']:.0f} %") for m in made]
-        note = f"Longest operations of a step of {max(self.batches)} frames, float32, neither compiled nor a graph."
+        note = f"Longest operations of a step of {batch} frames, float32, launched one by one."
         return [_table("Where a step's time goes", note, ("network", "operation", "ms", "share"), rows, missing)], made
 
     def encoding(self) -> Report:
         """Latents in eval mode."""
-        arguments = {"networks": _NETWORKS, "batches": list(self.encoding_batches), "seconds": self.measured_seconds}
-        made, missing = self._collect("encodings", arguments, 40)
+        arguments = {"networks": list(self.networks), "batches": list(self.encoding_batches)}
+        made, missing = self._collect("encodings", arguments | {"seconds": self.measured_seconds}, 40)
         rows = [(m["network"], str(m["batch"]), f"{m['batch'] / m['seconds']:,.0f}") for m in made]
         note = "Latents of simulated frames in eval mode, float32."
         return [_table("Encoding", note, ("network", "batch", "frames/s"), rows, missing)], made
@@ -161,8 +171,7 @@ class GPUBenchmark(Suite):
         self._wait_for_archive()
         made, rows = [], []
         for i, batch in enumerate(self.epoch_batches):
-            left = self._end - time.monotonic()
-            seconds = left if i == len(self.epoch_batches) - 1 else min(60.0, left / 2)
+            seconds = (self._end - time.monotonic()) / (len(self.epoch_batches) - i)
             measured = self._train_for(seconds, batch)
             made.append(measured)
             rate = f"{measured['frames_a_second']:,.0f}" if measured["frames_a_second"] else "fewer than two epochs"
@@ -223,14 +232,14 @@ class GPUBenchmark(Suite):
     def _training(self, root: Path, store: Path) -> tuple[str, ...]:
         return (
             *("+experiment=relu_lr2e-4", "data=mmia", f"data.root={root}", f"data.store={store}"),
-            *("figures=null", "trainer.enable_progress_bar=false"),
+            *("figures=null", "trainer.enable_progress_bar=false", *self.training),
         )
 
-    def _stepped(self, batches: Sequence[int], tf32: Sequence[bool]) -> dict[str, Any]:
+    def _stepped(self) -> dict[str, Any]:
         return {
-            "networks": _NETWORKS,
-            "batches": list(batches),
-            "tf32": tf32 if torch.cuda.is_available() else [False],
+            "networks": list(self.networks),
+            "batches": list(self.batches),
+            "tf32": list(self.tf32) if torch.cuda.is_available() else [False],
             "seconds": self.measured_seconds,
         }
 
@@ -238,7 +247,7 @@ class GPUBenchmark(Suite):
         floor = self._bandwidth.get("bytes_a_second", 0.0) / self._bandwidth.get("bytes_a_frame", 1.0)
         rows = []
         for m in made:
-            way = (m["network"], str(m["batch"]), "TF32" if m["tf32"] else "float32", _way(m))
+            way = (m["network"], str(m["batch"]), "TF32" if m["tf32"] else "float32", m["way"])
             if "error" in m:
                 rows.append((*way, m["error"].splitlines()[0][:90], "", "", ""))
                 continue
@@ -260,10 +269,10 @@ class GPUBenchmark(Suite):
         return subprocess.Popen([sys.executable, "-m", f"asim_cvae.{name}", *arguments], stdout=subprocess.DEVNULL)
 
 
-def _way(measured: Measurement) -> str:
-    if measured["compiled"] == "reduce-overhead":
-        return "model.compile"
-    return "CUDA graph" if measured["graph"] else "one by one"
+def _distance(run: Path, other: Path) -> float:
+    """Largest difference of a weight."""
+    ours, theirs = load_file(run / WEIGHTS), load_file(other / WEIGHTS)
+    return max(float((ours[name].double() - theirs[name].double()).abs().max()) for name in theirs)
 
 
 def _table(title: str, note: str, columns: Sequence[str], rows: Sequence[Sequence[str]], missing: str = "") -> Table:

@@ -1,5 +1,6 @@
 """What the GPU suite measures in processes of their own; each case yields measurements as it makes them."""
 
+import gc
 import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -24,12 +25,17 @@ _DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 _ON_GPU = _DEVICE.type == "cuda"
 _WARM_UP = 3  # steps
 _COPIED = 2**30 if _ON_GPU else 2**24  # bytes
-_COMPILED_WAYS = (("default", True), ("reduce-overhead", False)) if _ON_GPU else (("default", False),)
 _BATCHES_HELD = 4  # which steps take in turn, so that no cache holds the only one
+_DIFFERENT = 400  # simulated frames; larger batches repeat them
+_ONE_BY_ONE, _RECORDED, _GRAPH = "one by one", "model.cuda_graph", "one CUDA graph"
+_WAYS = (_ONE_BY_ONE, _RECORDED, _GRAPH) if _ON_GPU else (_ONE_BY_ONE,)
+_PRECISIONS = (("float64", False), ("float32", False), *([("TF32", True)] if _ON_GPU else []))
+"""Names, and whether products are of 10-bit mantissas."""
 
 
 def parity(reference: str) -> Iterator[Measurement]:
     """Published networks beside what the thesis's program computed: largest errors, relative to the largest value."""
+    _use_tf32(False)
     published = np.load(Path(reference) / "thesis_parity.npz")
     for path in sorted((Path(reference) / "thesis_weights").glob("*.pth")):
         for precision in (torch.float64, torch.float32):
@@ -48,26 +54,22 @@ def parity(reference: str) -> Iterator[Measurement]:
             yield {"network": path.stem, "precision": str(precision).removeprefix("torch."), **errors}
 
 
-def gradients(batch: int) -> Iterator[Measurement]:
+def gradients(networks: Sequence[str], batch: int) -> Iterator[Measurement]:
     """Gradients of a training step beside float64 on the CPU: norm of the difference over norm, of the worst weight."""
     x = simulated_frames(batch).double()
     noise = torch.randn(batch, 50, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-    expected = _gradients(CVAEModule(*MODELS["blocks"]()), x, noise)
-    for name, model in MODELS.items():
-        for device in {torch.device("cpu"), _DEVICE}:
-            for precision in (torch.float64, torch.float32):
-                found = _gradients(CVAEModule(*model()), x.to(device, precision), noise.to(device, precision))
-                errors = [
-                    float((ours.double().cpu() - theirs).norm() / theirs.norm())
-                    for ours, theirs in zip(found, expected, strict=True)
-                ]
-                yield {
-                    "network": name,
-                    "device": device.type,
-                    "precision": str(precision).removeprefix("torch."),
-                    "worst": max(errors),
-                    "median": statistics.median(errors),
-                }
+    expected = _gradients("layers", x, noise)
+    for name in networks:
+        for precision, tf32 in _PRECISIONS:
+            _use_tf32(tf32)
+            dtype = torch.float64 if precision == "float64" else torch.float32
+            found = _gradients(name, x.to(_DEVICE, dtype), noise.to(_DEVICE, dtype))
+            errors = [
+                float((ours.double().cpu() - theirs).norm() / theirs.norm())
+                for ours, theirs in zip(found, expected, strict=True)
+            ]
+            worst, median = max(errors), statistics.median(errors)
+            yield {"network": name, "precision": precision, "worst": worst, "median": median}
 
 
 def bandwidth() -> Iterator[Measurement]:
@@ -81,46 +83,30 @@ def bandwidth() -> Iterator[Measurement]:
 def steps(
     networks: Sequence[str], batches: Sequence[int], tf32: Sequence[bool], seconds: float
 ) -> Iterator[Measurement]:
-    """Training steps, forward, backward and Adam: as they are, and as one CUDA graph."""
+    """Training steps, forward, backward and Adam: as they are, by ``model.cuda_graph``, and as one CUDA graph."""
     for products in tf32:
         _use_tf32(products)
         for batch in batches:
             for name in networks:
-                for graphed in (False, True) if _ON_GPU else (False,):
-                    described = {"network": name, "batch": batch, "tf32": products, "graph": graphed, "compiled": False}
-                    yield described | _step_measurement(CVAEModule(*MODELS[name]()), batch, graphed, seconds)
-
-
-def compiled_steps(
-    networks: Sequence[str], batches: Sequence[int], tf32: Sequence[bool], seconds: float
-) -> Iterator[Measurement]:
-    """Training steps compiled by Inductor, as one CUDA graph; and as ``model.compile`` has them."""
-    for batch in batches:
-        for products in tf32:
-            _use_tf32(products)
-            for name in networks:
-                torch.compiler.reset()
-                for mode, graphed in (
-                    (("default", True), ("reduce-overhead", False)) if _ON_GPU else (("default", False),)
-                ):
-                    module = CVAEModule(*MODELS[name](), compile={"mode": mode})
-                    described = {"network": name, "batch": batch, "tf32": products, "graph": graphed, "compiled": mode}
-                    yield described | _step_measurement(module, batch, graphed, seconds)
+                for way in _WAYS:
+                    described = {"network": name, "batch": batch, "tf32": products, "way": way}
+                    yield described | _step_measurement(name, batch, way, seconds)
 
 
 def kernels(networks: Sequence[str], batch: int, count: int) -> Iterator[Measurement]:
-    """The operations in which a step's time is spent, the longest first."""
+    """The operations in which a step's time is spent, on a GPU its kernels, the longest first."""
+    _use_tf32(False)
+    activities = [torch.profiler.ProfilerActivity.CPU, *([torch.profiler.ProfilerActivity.CUDA] if _ON_GPU else [])]
     for name in networks:
-        step = _step(CVAEModule(*MODELS[name]()).to(_DEVICE).train())
-        x = simulated_frames(batch).to(_DEVICE)
+        step = _step(_module(name).train())
+        x = _frames(batch)
         for _ in range(_WARM_UP):
             step(x)
         _wait()
-        activities = [torch.profiler.ProfilerActivity.CPU, *([torch.profiler.ProfilerActivity.CUDA] if _ON_GPU else [])]
         with torch.profiler.profile(activities=activities) as profile:
             step(x)
             _wait()
-        times = {e.key: _own_time(e) for e in profile.key_averages()}
+        times = {e.key: _own_time(e) for e in profile.key_averages() if not _ON_GPU or e.device_type.name == "CUDA"}
         whole = sum(times.values())
         for key, own in sorted(times.items(), key=lambda item: -item[1])[:count]:
             yield {"network": name, "batch": batch, "operation": key[:90], "share": own / whole, "ms": own / 1e3}
@@ -128,12 +114,11 @@ def kernels(networks: Sequence[str], batch: int, count: int) -> Iterator[Measure
 
 def encodings(networks: Sequence[str], batches: Sequence[int], seconds: float) -> Iterator[Measurement]:
     """Latents in eval mode."""
+    _use_tf32(False)
     for batch in batches:
-        frames = simulated_frames(batch).to(_DEVICE)
         for name in networks:
-            module = CVAEModule(*MODELS[name]()).to(_DEVICE).eval()
             with torch.inference_mode():
-                taken = _median_time(partial(_encode, module, frames), seconds)
+                taken = _median_time(partial(_encode, _module(name).eval(), _frames(batch)), seconds)
             yield {"network": name, "batch": batch, "seconds": taken}
 
 
@@ -162,36 +147,42 @@ def _encode(module: CVAEModule, frames: Tensor, turn: int) -> None:
     module.encode(frames)
 
 
-def _gradients(module: CVAEModule, x: Tensor, noise: Tensor) -> list[Tensor]:
-    _initialise(module.network)
-    module.to(x.device, x.dtype).train()
+def _module(name: str, cuda_graph: bool = False) -> CVAEModule:
+    """Make a network and its likelihood on the device; all with the same weights, of an encoder that is alive."""
+    network, likelihood = MODELS[name]()
+    torch.manual_seed(0)
+    fresh = ThesisNetwork()
+    nn.init.constant_(fresh.encoder.layers[0].bias, 0.1)  # type: ignore[arg-type]
+    network.load_state_dict(fresh.state_dict())
+    return CVAEModule(network, likelihood, cuda_graph=cuda_graph).to(_DEVICE)
+
+
+def _frames(count: int) -> Tensor:
+    different = simulated_frames(min(count, _DIFFERENT)).to(_DEVICE)
+    return different.repeat(-(-count // len(different)), 1, 1)[:count]
+
+
+def _gradients(name: str, x: Tensor, noise: Tensor) -> list[Tensor]:
+    module = _module(name).to(x.device, x.dtype).train()
     mu, log_sigma, kl = module.encode(x)
     p_x = module.decode(mu + log_sigma.exp() * noise)
     (kl - frame_log_likelihood(p_x, x)).mean().backward()  # type: ignore[no-untyped-call]
     return [p.grad for p in module.parameters() if p.grad is not None]
 
 
-def _initialise(network: nn.Module) -> None:
-    """The same weights for each, of an encoder that is alive."""
-    torch.manual_seed(0)
-    fresh = ThesisNetwork()
-    nn.init.constant_(fresh.encoder.layers[0].bias, 0.1)  # type: ignore[arg-type]
-    network.load_state_dict(fresh.state_dict())
-
-
-def _step_measurement(module: CVAEModule, batch: int, graphed: bool, seconds: float) -> Measurement:
+def _step_measurement(name: str, batch: int, way: str, seconds: float) -> Measurement:
     """Median time of a step and the memory that it takes, or why there is none."""
     keep_large_blocks()
+    gc.collect()
+    if _ON_GPU:
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats()
     begin = time.perf_counter()
     try:
-        _initialise(module.network)
-        module = module.to(_DEVICE).train()
-        held = [simulated_frames(batch).to(_DEVICE)]
+        held = [_frames(batch)]
         held += [held[0].roll(i, 0) for i in range(1, _BATCHES_HELD)]
-        if _ON_GPU:
-            torch.cuda.reset_peak_memory_stats()
-        step = _step(module, capturable=graphed)
-        work = _as_graph(step, held[0]) if graphed else step
+        step = _step(_module(name, cuda_graph=way == _RECORDED).train(), capturable=way == _GRAPH)
+        work = _as_graph(step, held[0]) if way == _GRAPH else step
         taken = _median_time(lambda i: work(held[i % _BATCHES_HELD]), seconds)
     except Exception as error:  # no memory, no compiler: the next way may do
         return {"error": f"{type(error).__name__}: {error}"[:300]}

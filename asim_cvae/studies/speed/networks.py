@@ -30,9 +30,9 @@ _DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 _WARM_UP = 3  # steps
 
 
-def training(network: str, batch: int, repeats: int, compile: dict[str, Any] | None = None) -> Measurement:
+def training(network: str, batch: int, repeats: int, cuda_graph: bool = False) -> Measurement:
     """A training step: forward, backward, Adam."""
-    module = _module(network, compile)
+    module = _module(network, cuda_graph)
     x = simulated_frames(batch).to(_DEVICE)
     step = _step(module)
     return {"seconds": _median_time(lambda: step(x), repeats)}
@@ -72,13 +72,13 @@ def epoch(store: str, cache: str, batch: int, frames: int | None = None) -> Meas
     return {"seconds": time.perf_counter() - begin, "frames": size // batch * batch}
 
 
-def _module(network: str, compile: dict[str, Any] | None = None) -> CVAEModule:
+def _module(network: str, cuda_graph: bool = False) -> CVAEModule:
     """``plain``; ``plain, allocator kept``; or ``shipped``, whose allocator is told by the commands."""
     if network != "plain":
         keep_large_blocks()
     torch.manual_seed(0)
     made, likelihood = MODELS["blocks" if network == "shipped" else "plain"]()
-    return CVAEModule(made, likelihood, compile=compile).to(_DEVICE).train()
+    return CVAEModule(made, likelihood, cuda_graph=cuda_graph).to(_DEVICE).train()
 
 
 def _step(module: CVAEModule) -> Callable[[Tensor], None]:

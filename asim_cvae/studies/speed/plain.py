@@ -33,6 +33,6 @@ class PlainLikelihood(Likelihood):
 MODELS: dict[str, Callable[[], tuple[ThesisNetwork, Likelihood]]] = {
     "plain": lambda: (LayerNetwork(bounded=False), PlainLikelihood()),
     "layers": lambda: (LayerNetwork(), BetaLikelihood()),
-    "blocks": lambda: (ThesisNetwork(), BetaLikelihood()),
+    "shipped": lambda: (ThesisNetwork(), BetaLikelihood()),
 }
 """Network and likelihood: as first written down; by layers, with the likelihood that is shipped; as shipped."""
