@@ -40,7 +40,11 @@ class FrameDataset(Dataset[Tensor]):
 
     def __getitems__(self, indices: list[int]) -> Tensor:
         """Frames (n, 3, T) as the network sees them."""
-        return self._read(self.rows[indices], _CPU) if self._cached is None else self._cached[indices]
+        if self._cached is None:
+            return self._read(self.rows[indices], _CPU)
+        on_gpu = self._cached.is_cuda
+        chosen = torch.tensor(indices, pin_memory=on_gpu)  # without it, to hand them over waits for the step before
+        return self._cached[chosen.to(self._cached.device, non_blocking=on_gpu)]
 
     def prefetch(self, index: int) -> None:
         """Have the system read a frame that will be asked for soon."""
