@@ -41,19 +41,33 @@ def test_plain_and_shipped_networks_train_alike() -> None:
     assert ours[-1] < 0.9 * ours[0]
 
 
-def test_compiled_steps_compute_the_same() -> None:
-    torch.manual_seed(0)
-    network = ThesisNetwork(bounded=False)  # on a CPU, the bounds test values, which breaks the graph
-    x = (0.02 * torch.rand(2, 3, 5000)).clamp(min=1e-6)
-    found = []
-    for compile in (None, {"backend": "eager", "fullgraph": True}):  # "eager" traces the graph without compiling it
-        module = CVAEModule(copy.deepcopy(network), BetaLikelihood(bounded=False), compile=compile).train()
-        torch.manual_seed(1)
-        loss = module.training_elbo(x, 0.5).loss
-        loss.backward()
-        found.append([loss.detach(), *(p.grad for p in module.parameters())])
-    for eager, compiled in zip(*found, strict=True):
-        torch.testing.assert_close(compiled, eager)
+def test_the_gpu_suite_reports_rates(run, tmp_path: Path) -> None:
+    """On a CPU it runs as well."""
+    small = ["networks=[shipped,layers]", "encoding_batches=[3]", "measured_seconds=0.01"]
+    run("bench", "suite=gpu", "parts=[encoding]", f"out={tmp_path}", *(f"suite.{setting}" for setting in small))
+    *measured, _ = json.loads((tmp_path / "bench.json").read_text())["measurements"]["encoding"]
+    assert [(m["network"], m["batch"]) for m in measured] == [("shipped", 3), ("layers", 3)]
+    told = (tmp_path / "bench.md").read_text()
+    for m in measured:
+        assert f"| {m['network']} | 3 | {m['batch'] / m['seconds']:,.0f} |" in told
+
+
+def test_the_gpu_suite_times_steps_and_knows_the_least_traffic() -> None:
+    (bandwidth,) = run_case("bandwidth", {})
+    assert bandwidth["bytes_a_frame"] == pytest.approx(4.77e6, rel=0.001)
+    (step,) = run_case("steps", {"networks": ["shipped"], "batches": [2], "tf32": [False], "seconds": 0.01})
+    assert (step["network"], step["batch"], step["way"]) == ("shipped", 2, "one by one")
+    assert step["seconds"] > 0
+    profiled = list(run_case("kernels", {"networks": ["layers"], "batch": 2, "count": 50}))
+    assert "aten::convolution_backward" in {m["operation"] for m in profiled}
+    assert sum(m["share"] for m in profiled) == pytest.approx(1, abs=0.1)
+
+
+def test_the_gpu_suite_compares_gradients() -> None:
+    double, single = run_case("gradients", {"networks": ["shipped"], "batch": 2})
+    assert (double["precision"], single["precision"]) == ("float64", "float32")
+    assert double["median"] < 1e-9
+    assert 1e-9 < single["median"] < 1e-3
 
 
 def test_the_command_reports_ratios_to_the_first(run, tmp_path: Path) -> None:

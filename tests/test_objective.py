@@ -5,6 +5,7 @@ import torch
 from torch.distributions import Normal, kl_divergence
 
 from asim_cvae.base.errors import InputError
+from asim_cvae.model.means import EpochMeans
 from asim_cvae.model.objective import ElboTerms, active_units
 from asim_cvae.model.schedules import EpochWarmup, OneCycle, Progress, Ramp
 from asim_cvae.nn.contract import gaussian_kl, standard_posterior
@@ -93,3 +94,11 @@ def test_active_units_are_counted_value_by_value() -> None:
     assert active_units(means) == 2
     assert active_units(means.view(5000, 2, 2)) == 2
     assert active_units(torch.zeros(0, 4)) == 0
+
+
+def test_means_of_an_epoch_count_frames() -> None:
+    means = EpochMeans()
+    means.add({"elbo": torch.tensor(1.0, requires_grad=True), "beta": 0.5}, 3)
+    means.add({"elbo": torch.tensor(5.0)}, 1)
+    assert means.take() == {"elbo": 2.0, "beta": 0.5}
+    assert means.take() == {}

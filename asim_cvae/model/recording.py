@@ -1,5 +1,6 @@
 """Training steps as CUDA graphs: recorded once, then replayed with one launch instead of hundreds."""
 
+import warnings
 from collections.abc import Callable
 
 import torch
@@ -25,6 +26,8 @@ def record(parts: nn.ModuleList, elbo: Callable[[Tensor], ElboTerms], x: Tensor)
         elbo: what is recorded; it must neither wait for the GPU nor depend on anything but frames and weights.
         x: a batch.
     """
+    # Gradients are recorded on a stream of their own, and the weights' remember it: that costs an event a step.
+    warnings.filterwarnings("ignore", message="The AccumulateGrad node's stream does not match")
     terms = _Terms(parts, elbo)
     kept = [buffer.clone() for buffer in terms.buffers()]
     with torch.random.fork_rng([x.device]):

@@ -77,7 +77,7 @@ def _module(network: str, cuda_graph: bool = False) -> CVAEModule:
     if network != "plain":
         keep_large_blocks()
     torch.manual_seed(0)
-    made, likelihood = MODELS["blocks" if network == "shipped" else "plain"]()
+    made, likelihood = MODELS["shipped" if network == "shipped" else "plain"]()
     return CVAEModule(made, likelihood, cuda_graph=cuda_graph).to(_DEVICE).train()
 
 
