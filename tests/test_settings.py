@@ -95,7 +95,7 @@ def test_settings_named_elsewhere_are_declared() -> None:
         ("train", "data.batch_size=ten", "data.batch_size=ten: has to be a whole number, 1 or more"),
         ("train", "data.simulation=small", "data.simulation=small: has to be a group of settings, such as "),
         ("train", "tf32=1", "tf32=1: has to be true or false"),
-        ("train", "model.compile=fast", "model.compile=fast: has to be a mapping, or null"),
+        ("train", "model.learning_rate=fast", "model.learning_rate=fast: has to be a mapping, or null"),
         ("train", "resume=2024", "resume=2024: has to be a path, or null; quote it, as resume='\"2024\"'"),
         ("train", "+experimnt=baseline", "experimnt: no such setting; did you mean experiment?"),
         ("train", "+data.batchsize=3", "data.batchsize: no such setting; did you mean batch_size?"),

@@ -27,8 +27,8 @@ class CVAEModule(pl.LightningModule):
         beta: schedule of the KL term's weight; 1 throughout where not given.
         learning_rate: schedule of factors of the optimiser's learning rate; constant where not given.
         augmentations: random changes of training frames, one after the other.
-        cuda_graph: on a GPU, record a training step once and replay it. Network, likelihood and augmentations must then
-            do the same in every step, whatever the likelihood's ``progress``, and never wait for the GPU.
+        cuda_graph: on a GPU, record a training step once and replay it. Network and likelihood must then do the same in
+            every step, whatever the likelihood's ``progress``, and never wait for the GPU.
     """
 
     def __init__(

@@ -87,7 +87,10 @@ class Likelihood(_Configured, ABC):
     """Makes p(x|z) from a decoder's parameters; may hold weights of its own."""
 
     progress: float = 1.0
-    """Share of the training that is done, for terms that are switched on in its course; 1 outside of training."""
+    """Share of the training that is done, for terms that are switched on in its course; 1 outside of training.
+
+    A likelihood that looks at it cannot be recorded on a GPU: it needs ``model.cuda_graph=false``.
+    """
 
     @abstractmethod
     def forward(self, *parameters: Tensor) -> Distribution:

@@ -34,28 +34,24 @@ class GPUBenchmark(Suite):
         seconds: after which the report is written and nothing more is begun.
         networks: which are compared: 'plain', 'layers', 'shipped'.
         batches: frames a training step.
-        tf32: with which products steps are measured.
         encoding_batches: frames encoded at a time.
         epoch_batches: frames a step of whole trainings, which divide the time that is left.
         measured_seconds: for each way of taking a step.
         observations: files of the simulated archive of whole trainings.
         small_observations: files of the archive on which a run is stopped and resumed.
         reference: folder of the thesis's weights and parity values; None leaves their parity out.
-        training: more overrides of the training commands.
         folder: for archives, stores and runs.
     """
 
     seconds: float
     networks: Sequence[str]
     batches: Sequence[int]
-    tf32: Sequence[bool]
     encoding_batches: Sequence[int]
     epoch_batches: Sequence[int]
     measured_seconds: float
     observations: int
     small_observations: int
     reference: str | None
-    training: Sequence[str]
     folder: Path
     _bandwidth: Measurement = field(default_factory=dict)
 
@@ -92,7 +88,7 @@ class GPUBenchmark(Suite):
         """The ten published networks."""
         if self.reference is None:
             return [], []
-        made, missing = self._collect("parity", {"reference": self.reference}, 90)
+        made, missing = self._collect("parity", {"reference": self.reference}, 150)
         columns = ("mu", "log_beta", "log_px", "kl")
         rows = [(m["network"], m["precision"], *(f"{m[name]:.1e}" for name in columns)) for m in made]
         note = "Largest difference from what the thesis's program computed in float64, over the largest value."
@@ -101,7 +97,7 @@ class GPUBenchmark(Suite):
         ], made
 
     def _gradients(self) -> tuple[list[Table], list[Measurement]]:
-        made, missing = self._collect("gradients", {"networks": list(self.networks), "batch": 20}, 90)
+        made, missing = self._collect("gradients", {"networks": list(self.networks), "batch": 20}, 150)
         rows = [(m["network"], m["precision"], f"{m['worst']:.1e}", f"{m['median']:.1e}") for m in made]
         note = "Difference from float64 gradients of the layers on the CPU, over their norm; 20 frames."
         heads = ("network", "precision", "worst weight", "median weight")
@@ -232,14 +228,14 @@ class GPUBenchmark(Suite):
     def _training(self, root: Path, store: Path) -> tuple[str, ...]:
         return (
             *("+experiment=relu_lr2e-4", "data=mmia", f"data.root={root}", f"data.store={store}"),
-            *("figures=null", "trainer.enable_progress_bar=false", *self.training),
+            *("figures=null", "trainer.enable_progress_bar=false"),
         )
 
     def _stepped(self) -> dict[str, Any]:
         return {
             "networks": list(self.networks),
             "batches": list(self.batches),
-            "tf32": list(self.tf32) if torch.cuda.is_available() else [False],
+            "tf32": [False, True] if torch.cuda.is_available() else [False],
             "seconds": self.measured_seconds,
         }
 
