@@ -106,7 +106,7 @@ def test_more_epochs_may_be_asked_for_and_nothing_else_changed(run, whole: Path,
     assert betas == [0.0, 0.5, 1.0, 1.0]  # the warm-up is still a share of the first max_epochs
     (folder / "scores.json").unlink()
     fewer = run("train", f"resume={folder}", "trainer.max_epochs=1", check=False)
-    assert "trainer.max_epochs=1 are less" in fewer.stderr
+    assert "epochs already, more than trainer.max_epochs=1" in fewer.stderr
     nowhere = run("train", f"resume={tmp_path / 'nowhere'}", check=False)
     assert "no run to resume" in nowhere.stderr
 
