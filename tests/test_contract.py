@@ -161,7 +161,7 @@ def test_targets_are_checked_where_they_stand() -> None:
     check_targets(OmegaConf.create({"model": {"optimizer": adam}}))
     for config, told in (
         ({"model": {"network": adam}}, "model.network._target_=torch.optim.Adam: is no Network"),
-        ({"somewhere": adam}, "somewhere._target_=torch.optim.Adam: no class is made at this place"),
+        ({"somewhere": adam}, "somewhere._target_=torch.optim.Adam: no class can be named at this place"),
         ({"model": {"optimizer": {"_target_": "torch.optim.Adams"}}}, "did you mean Adam"),
     ):
         with pytest.raises(InputError, match=told):
