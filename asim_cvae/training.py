@@ -103,7 +103,7 @@ def _fit(
         FailedTrainingError: the network cannot be trained from these weights.
         StoppedError: a signal ended the training.
     """
-    stop.raise_if_asked()
+    stop.raise_if_stopped()
     # Each restart has other initial weights, but a repeated run has the same ones.
     seed = config.seed if restart == 0 else derived_seed(config.seed, restart)
     pl.seed_everything(seed, workers=True, verbose=False)
@@ -121,7 +121,7 @@ def _fit(
         logger=TensorBoardLogger(folder, name="", version=""),
     )
     if trainer.world_size > 1 and HydraConfig.get().mode == RunMode.MULTIRUN:
-        raise InputError("trainer=ddp: not in a sweep, which the process of each device would start again; give one run")
+        raise InputError("trainer=ddp: not in a sweep, which each device's process would start again; leave out -m")
     with logging_redirect_tqdm():  # log lines appear above the progress bar
         trainer.fit(module, data, ckpt_path=checkpoint, weights_only=True)
 
