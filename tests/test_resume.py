@@ -138,7 +138,7 @@ def test_a_run_of_an_earlier_version_is_refused_in_one_line(run, whole: Path, tm
     OmegaConf.save(config, tmp_path / "config.yaml")
     done = run("train", f"resume={tmp_path}", check=False)
     assert done.returncode == 1
-    assert done.stderr == f"train: {tmp_path}: this run was made by an earlier version; begin another\n"
+    assert done.stderr == f"train: {tmp_path}: this run was made by an earlier version; start another\n"
 
 
 def test_a_folder_with_another_run_is_left_alone(run, arguments, whole: Path) -> None:
