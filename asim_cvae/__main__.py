@@ -1,12 +1,12 @@
 """``python -m asim_cvae``, or ``asim-cvae``: list the commands, or run one of them."""
 
 import ast
-import difflib
 import runpy
 import sys
 from pathlib import Path
 
 import asim_cvae
+from asim_cvae.base.errors import did_you_mean
 
 
 def main() -> None:
@@ -28,9 +28,8 @@ def run(name: str) -> None:
     """
     names = commands()
     if name not in names:
-        close = difflib.get_close_matches(name, names, n=1)
-        advice = f"did you mean {close[0]}?" if close else f"the commands are {', '.join(names)}"
-        sys.exit(f"asim-cvae: there is no command {name}; {advice}")
+        advice = did_you_mean(name, names) or f"; the commands are {', '.join(names)}"
+        sys.exit(f"asim-cvae: there is no command {name}{advice}")
     del sys.argv[1]
     # Training on several devices starts processes by the name of the main module, which has to be the command.
     runpy.run_module(f"asim_cvae.{name}", run_name="__main__", alter_sys=True)

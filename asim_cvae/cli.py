@@ -24,8 +24,8 @@ from asim_cvae.base.errors import InputError, first_line
 from asim_cvae.runs.sweeps import swept_settings
 from asim_cvae.settings.mistakes import explain
 from asim_cvae.settings.pages import help_text
+from asim_cvae.settings.places import check_targets
 from asim_cvae.settings.schema import DECLARATIONS, Section, check_config, read_commands
-from asim_cvae.targets import check_targets
 
 _IN_PACKAGE = Path(__file__).resolve().parent / "conf"
 CONF = _IN_PACKAGE if _IN_PACKAGE.is_dir() else _IN_PACKAGE.parent.parent / "conf"

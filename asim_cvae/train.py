@@ -7,8 +7,8 @@ from omegaconf import DictConfig
 
 from asim_cvae.base.errors import InputError
 from asim_cvae.cli import command, declared_settings, plain_config
+from asim_cvae.settings.places import check_targets
 from asim_cvae.settings.schema import check_config, lacking_names
-from asim_cvae.targets import check_targets
 
 
 @command("train")

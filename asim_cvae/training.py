@@ -25,7 +25,7 @@ from asim_cvae.cli import make_data, provide_archive
 from asim_cvae.data.datamodule import MMIADataModule
 from asim_cvae.runs.contract import check_model
 from asim_cvae.runs.folder import CHECKPOINTS
-from asim_cvae.runs.resume import check_config, is_finished, resume_point, write_config
+from asim_cvae.runs.resume import is_finished, refuse_other_config, resume_point, write_config
 from asim_cvae.runs.settings import experiment_settings, named_settings
 
 _SPACE = 100_000_000  # bytes, for checkpoints of 12 MB each, the export and figures
@@ -47,7 +47,7 @@ def train(config: DictConfig, folder: Path) -> None:
     is_first = rank_zero_only.rank == 0  # type: ignore[attr-defined]  # each device has a process of its own
     if is_first:
         _check_space(folder)
-        check_config(folder, config)
+        refuse_other_config(folder, config)
     if is_finished(folder, config.trainer.max_epochs):
         log.info("%s: this run is finished", folder)
         return

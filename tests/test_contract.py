@@ -22,7 +22,7 @@ from asim_cvae.nn.contract import Likelihood, Network, Posterior, standard_poste
 from asim_cvae.nn.likelihoods.beta import BetaLikelihood
 from asim_cvae.nn.thesis import ThesisNetwork
 from asim_cvae.runs.contract import check_model
-from asim_cvae.targets import PLACES, check_targets
+from asim_cvae.settings.places import PLACES, check_targets
 
 FILE = '''
 """A network for binned counts, whose latents are sequences, and its likelihood."""

@@ -10,7 +10,7 @@ from omegaconf import OmegaConf
 from asim_cvae.base.errors import InputError
 from asim_cvae.base.files import atomic_write
 from asim_cvae.runs.settings import experiment_settings
-from asim_cvae.scoring.table1 import Run, build_table
+from asim_cvae.scoring.table1 import FinishedRun, build_table
 
 SCORES = "scores.json"
 LATENTS = "latents.npz"
@@ -37,7 +37,7 @@ def read_metrics(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(stream))
 
 
-def find_runs(root: Path) -> tuple[list[Run], list[str]]:
+def find_runs(root: Path) -> tuple[list[FinishedRun], list[str]]:
     """Find all finished runs in ``root`` and below.
 
     Returns:
@@ -61,12 +61,12 @@ def find_runs(root: Path) -> tuple[list[Run], list[str]]:
     return runs, excluded
 
 
-def _read_run(folder: Path) -> Run:
+def _read_run(folder: Path) -> FinishedRun:
     """Read a finished run, and raise an error of any type if its files are not those of a run."""
     scores = json.loads((folder / SCORES).read_text(encoding="utf-8"))
     config = folder / CONFIG  # the command `score` writes none
     settings = experiment_settings(OmegaConf.to_container(OmegaConf.load(config))) if config.is_file() else {}  # type: ignore[arg-type]
     protocol = {f"scoring.{name}": value for name, value in scores["protocol"].items()}
-    run = Run(str(folder), scores, {**settings, **protocol})
+    run = FinishedRun(str(folder), scores, {**settings, **protocol})
     build_table([run], [])  # so that files which are not those of a run raise here, not in the table of all
     return run

@@ -42,7 +42,7 @@ def resumed_config(folder: Path, config: DictConfig, overrides: Sequence[str]) -
     return resumed
 
 
-def check_config(folder: Path, config: DictConfig) -> None:
+def refuse_other_config(folder: Path, config: DictConfig) -> None:
     """Make sure that ``folder`` holds no run of another configuration.
 
     Raises:

@@ -1,7 +1,8 @@
 """Encode frames with a trained module, cluster their latents and score the clusters."""
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -107,16 +108,14 @@ class Evaluation:
 @torch.inference_mode()
 def encode_frames(module: CVAEModule, batches: Iterable[Tensor]) -> FramePosteriors:
     """Encode batches of represented frames (B, 3, T) on the module's device, in eval mode."""
-    was_training = module.training
-    module.eval()
     parts = []
-    for batch in batches:
-        x = batch.to(module.device)
-        mu, log_sigma, kl = module.encode(x)
-        log_px = frame_log_likelihood(module.decode(mu), x)
-        columns = (mu.flatten(1), log_sigma.flatten(1), module.describe(x), log_px, kl)
-        parts.append([column.float().cpu() for column in columns])
-    module.train(was_training)
+    with _eval_mode(module):
+        for batch in batches:
+            x = batch.to(module.device)
+            mu, log_sigma, kl = module.encode(x)
+            log_px = frame_log_likelihood(module.decode(mu), x)
+            columns = (mu.flatten(1), log_sigma.flatten(1), module.describe(x), log_px, kl)
+            parts.append([column.float().cpu() for column in columns])
     if not parts:
         matrix = np.zeros((0, 0), dtype=np.float32)
         return FramePosteriors(matrix, matrix, matrix, matrix.ravel(), matrix.ravel())
@@ -137,11 +136,9 @@ def describe_frames(module: CVAEModule, batches: Iterable[Tensor], protocol: Clu
 @torch.inference_mode()
 def fit_description(module: CVAEModule, datamodule: MMIADataModule) -> None:
     """Let the network fit its descriptions to all training frames, in eval mode."""
-    was_training = module.training
-    module.eval()
     batches = (batch.to(module.device) for batch in datamodule.training_frames())
-    module.network.fit_description(batches)
-    module.train(was_training)
+    with _eval_mode(module):
+        module.network.fit_description(batches)
 
 
 @torch.inference_mode()
@@ -150,10 +147,8 @@ def reconstruct(module: CVAEModule, x: Tensor, representation: Representation) -
 
     The reconstruction is the mean of p(x|z) at the posterior mean.
     """
-    was_training = module.training
-    module.eval()
-    mean = module(x[None].to(module.device)).mean[0]
-    module.train(was_training)
+    with _eval_mode(module):
+        mean = module(x[None].to(module.device)).mean[0]
     return representation.invert(mean.float().cpu().numpy())
 
 
@@ -196,6 +191,15 @@ def score_saved(evaluation: Evaluation, clusters: SavedClusters | None) -> Evalu
     saved = Clustering(assign_to_nearest(described, clusters.centres), clusters.centres)
     scores = score_clusters(described, saved, evaluation.frames.labels, clusters.labels)
     return replace(evaluation, saved=saved, scores=replace(evaluation.scores, saved=scores))
+
+
+@contextmanager
+def _eval_mode(module: CVAEModule) -> Iterator[None]:
+    """Switch a module to eval mode within the block."""
+    was_training = module.training
+    module.eval()
+    yield
+    module.train(was_training)
 
 
 def _sample(mu: Tensor, log_sigma: Tensor, protocol: ClusteringProtocol) -> NDArray[np.float32]:

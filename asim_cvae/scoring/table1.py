@@ -23,7 +23,7 @@ def table1_columns() -> list[ScoreColumn]:
 
 
 @dataclass(frozen=True)
-class Run:
+class FinishedRun:
     """A finished run.
 
     Attributes:
@@ -114,7 +114,7 @@ class Table:
     footnote: str | None = None
 
 
-def build_table(runs: Sequence[Run], published: Sequence[PublishedRow]) -> Table:
+def build_table(runs: Sequence[FinishedRun], published: Sequence[PublishedRow]) -> Table:
     """Sort runs by experiment in the published order, and average those that differ only in their seeds.
 
     If runs of an experiment differ in other settings too, their names say these settings. If runs do not differ at
@@ -124,7 +124,7 @@ def build_table(runs: Sequence[Run], published: Sequence[PublishedRow]) -> Table
         runs: finished runs.
         published: rows of the published table, which may be none.
     """
-    groups: dict[tuple[str, int, str], dict[int | None, Run]] = {}
+    groups: dict[tuple[str, int, str], dict[int | None, FinishedRun]] = {}
     excluded = []
     for run, name in zip(runs, _names(runs), strict=True):
         members = groups.setdefault((name, run.scores["epochs"] or 0, run.data), {})
@@ -155,7 +155,7 @@ def _place(name: str, published: Sequence[PublishedRow]) -> int:
     return places[0] if places else len(published)
 
 
-def _names(runs: Sequence[Run]) -> list[str]:
+def _names(runs: Sequence[FinishedRun]) -> list[str]:
     """Return each run's experiment, followed by the settings in which runs of that experiment differ."""
     values: dict[tuple[str, str], set[str]] = {}
     for run in runs:
@@ -176,7 +176,7 @@ def _published_line(row: PublishedRow) -> Line:
     return Line(row.experiment, "published", row.epochs, "MMIA data of the thesis", cells, {"noise_certainty": best})
 
 
-def _run_line(name: str, run: Run) -> Line:
+def _run_line(name: str, run: FinishedRun) -> Line:
     noisy = [c for c in run.scores["clusters"] if c["label"] == NOISE]
     best = max(noisy, key=lambda c: (c["certainty"], c["size"]), default=None)
     cells = [Cell(c["label"] or "-", c["certainty"], c["mdcc"], c is best) for c in run.scores["clusters"]]
@@ -185,7 +185,7 @@ def _run_line(name: str, run: Run) -> Line:
     return Line(name, source, run.scores["epochs"] or 0, run.data, cells, run.compared, is_dead=run.is_dead)
 
 
-def _mean_line(name: str, runs: Sequence[Run]) -> Line:
+def _mean_line(name: str, runs: Sequence[FinishedRun]) -> Line:
     """Average each score over the runs that have a value of it."""
     compared = [run.compared for run in runs]
     values = {name: [v for scores in compared if (v := scores[name]) is not None] for name in compared[0]}
@@ -201,7 +201,7 @@ def _mean_line(name: str, runs: Sequence[Run]) -> Line:
     )
 
 
-def _notes(runs: Sequence[Run], published: Sequence[PublishedRow]) -> Iterator[str]:
+def _notes(runs: Sequence[FinishedRun], published: Sequence[PublishedRow]) -> Iterator[str]:
     yield f"On {'; '.join(sorted({run.data for run in runs}))}"
     latents = sorted({run.scores["protocol"]["latent"] for run in runs})
     yield f"Clusters (class, its share, mean distance to the centre) are of posterior {'s or '.join(latents)}s"
@@ -218,7 +218,7 @@ def _notes(runs: Sequence[Run], published: Sequence[PublishedRow]) -> Iterator[s
         yield f"Without labels, or diverged: {len(runs) - len(labelled)} of {len(runs)} runs"
 
 
-def _footnote(runs: Sequence[Run]) -> str | None:
+def _footnote(runs: Sequence[FinishedRun]) -> str | None:
     dead = sum(run.is_dead for run in runs)
     if not dead:
         return None
@@ -329,6 +329,6 @@ FORMATS: Mapping[str, Callable[[Table], str]] = {"md": as_markdown, "csv": as_cs
 """Functions that format a table, by the suffix of their files."""
 
 
-def any_simulated(runs: Iterable[Run]) -> bool:
+def any_simulated(runs: Iterable[FinishedRun]) -> bool:
     """Tell whether any run was scored on simulated data; the table's file name has to say so."""
     return any(is_simulated(run.scores["data"]) for run in runs)
