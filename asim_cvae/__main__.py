@@ -1,12 +1,12 @@
 """``python -m asim_cvae``, or ``asim-cvae``: list the commands, or run one of them."""
 
 import ast
-import difflib
 import runpy
 import sys
 from pathlib import Path
 
 import asim_cvae
+from asim_cvae.base.errors import did_you_mean
 
 
 def main() -> None:
@@ -26,21 +26,20 @@ def run(name: str) -> None:
     Raises:
         SystemExit: there is no such command; one line says so and proposes another.
     """
-    known = commands()
-    if name not in known:
-        close = difflib.get_close_matches(name, known, n=1)
-        advice = f"did you mean {close[0]}?" if close else f"the commands are {', '.join(known)}"
-        sys.exit(f"asim-cvae: there is no command {name}; {advice}")
+    names = commands()
+    if name not in names:
+        advice = did_you_mean(name, names) or f"; the commands are {', '.join(names)}"
+        sys.exit(f"asim-cvae: there is no command {name}{advice}")
     del sys.argv[1]
-    # Training on several devices starts further processes by the main module's name: that has to be the command's.
+    # Training on several devices starts processes by the name of the main module, which has to be the command.
     runpy.run_module(f"asim_cvae.{name}", run_name="__main__", alter_sys=True)
 
 
 def usage() -> str:
     """Return what the program is for and a line for each command."""
-    known = commands()
-    width = max(map(len, known))
-    lines = (f"  {name:{width}}  {description}" for name, description in known.items())
+    descriptions = commands()
+    width = max(map(len, descriptions))
+    lines = (f"  {name:{width}}  {description}" for name, description in descriptions.items())
     return "\n".join([asim_cvae.__doc__ or "", "", _USAGE, "", *lines])
 
 
@@ -56,13 +55,13 @@ def commands() -> dict[str, str]:
     A command is a module at the top of the package whose docstring begins with its call and its description:
     "``python -m asim_cvae.NAME``: DESCRIPTION." The modules are read, not imported: torch takes seconds to import.
     """
-    found = {}
+    descriptions = {}
     for path in sorted(Path(__file__).parent.glob("*.py")):
         first_line = (ast.get_docstring(ast.parse(path.read_bytes())) or "").partition("\n")[0]
         call, _, description = first_line.partition(": ")
         if call == f"``python -m asim_cvae.{path.stem}``":
-            found[path.stem] = description.rstrip(".").replace("``", "")
-    return found
+            descriptions[path.stem] = description.rstrip(".").replace("``", "")
+    return descriptions
 
 
 if __name__ == "__main__":

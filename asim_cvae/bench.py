@@ -14,22 +14,22 @@ log = logging.getLogger(__name__)
 
 @command("bench")
 def main(config: DictConfig) -> None:
-    """Measure the wanted parts of a suite, print their tables and write them into ``out``."""
+    """Measure parts of a suite, print their tables and write the report into ``out``."""
     from asim_cvae.studies.speed.report import as_markdown, machine, write_report  # torch takes seconds to import
 
     out = Path(config.out)
     out.mkdir(parents=True, exist_ok=True)
     suite = instantiate(config.suite, folder=out)
-    wanted = list(suite.parts) if config.parts is None else list(config.parts)
-    for part in wanted:
+    parts = list(suite.parts) if config.parts is None else list(config.parts)
+    for part in parts:
         if part not in suite.parts:
             near = did_you_mean(part, suite.parts)
             raise InputError(f"parts={config.parts}: {part} is not one of {', '.join(suite.parts)}{near}")
     tables, measured = [], {}
-    for part in wanted:
-        found, measured[part] = suite.parts[part]()
-        tables += found
-        write_report(out, tables, measured)  # after each part: what is measured is not lost
+    for part in parts:
+        part_tables, measured[part] = suite.parts[part]()
+        tables += part_tables
+        write_report(out, tables, measured)  # after each part, so that no measurement is lost if a later one fails
     log.info("%s\nthe report is in %s", as_markdown(tables, machine()), out)
 
 

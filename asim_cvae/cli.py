@@ -1,4 +1,4 @@
-"""What the commands share: Hydra's entry point, errors of the input as one line, and the data that they work on."""
+"""Give the commands what they share: Hydra's entry point, errors in one line, the archive and the data module."""
 
 import functools
 import logging
@@ -24,25 +24,25 @@ from asim_cvae.base.errors import InputError, first_line
 from asim_cvae.runs.sweeps import swept_settings
 from asim_cvae.settings.mistakes import explain
 from asim_cvae.settings.pages import help_text
+from asim_cvae.settings.places import check_targets
 from asim_cvae.settings.schema import DECLARATIONS, Section, check_config, read_commands
-from asim_cvae.targets import check_targets
 
 _IN_PACKAGE = Path(__file__).resolve().parent / "conf"
 CONF = _IN_PACKAGE if _IN_PACKAGE.is_dir() else _IN_PACKAGE.parent.parent / "conf"
-"""Folder of the configurations: an installed wheel has it in the package, a clone beside the package."""
+"""Folder of the configurations: inside the package of an installed wheel, beside the package in a clone."""
 
 OUTPUTS = Path("outputs")
-"""Where commands write, unless told otherwise."""
+"""Folder into which commands write by default."""
 
 
 @functools.cache
 def declared_settings() -> dict[str, Section]:
-    """The settings of each command."""
+    """Return the declared settings of each command."""
     return read_commands(CONF / DECLARATIONS)
 
 
 def plain_config(config: DictConfig) -> dict[str, Any]:
-    """A configuration as plain values, resolved; settings that have to be given still are '???'."""
+    """Return a resolved configuration as plain values; those that have to be given and are not stay '???'."""
     return OmegaConf.to_container(config, resolve=True)  # type: ignore[return-value]
 
 
@@ -52,23 +52,25 @@ OmegaConf.register_new_resolver("swept", swept_settings)
 
 log = logging.getLogger(__name__)
 
-_OF_THE_INPUT = (InputError, OSError, HydraException, OmegaConfBaseException)
+_INPUT_ERRORS = (InputError, OSError, HydraException, OmegaConfBaseException)
+"""Errors that the user can mend."""
 
-_NO_NEWS = (
-    ".*does not have many workers.*",  # frames come from memory
-    ".*logs directory .* is not empty.*",  # Hydra was there first
-    ".*LeafSpec.*",  # Lightning's own affair with torch
-    ".*dataloader is not resumable.*",  # EpochShuffle is
-    ".*Grad strides do not match.*",  # of weights of a few values
+_HARMLESS_WARNINGS = (
+    ".*does not have many workers.*",  # frames come from memory, so none are needed
+    ".*logs directory .* is not empty.*",  # Hydra writes into it first
+    ".*LeafSpec.*",  # Lightning uses a deprecated part of torch
+    ".*dataloader is not resumable.*",  # its sampler is, EpochShuffle
+    ".*Grad strides do not match.*",  # it concerns only weights of a few values
 )
-"""Warnings that are of no consequence here."""
+"""Patterns of warnings that are not shown."""
 
 
 def command(name: str) -> Callable[[Callable[[DictConfig], None]], Callable[[], None]]:
-    """Make a function of a configuration the command ``name``, configured by ``conf/NAME.yaml``.
+    """Turn a function of a configuration into the command ``name``, which reads ``conf/NAME.yaml``.
 
-    An :class:`InputError`, an error of the operating system (no space, no permission) or one of the configuration ends
-    it with one line and exit status 1; any other is a fault of the program and shows its traceback.
+    If the function raises an :class:`InputError`, an error of the operating system (no space, no permission) or one of
+    the configuration, the command prints one line and ends with exit status 1. Any other error is a fault of the
+    program and shows its traceback.
     """
 
     def decorate(task: Callable[[DictConfig], None]) -> Callable[[], None]:
@@ -85,22 +87,22 @@ def command(name: str) -> Callable[[Callable[[DictConfig], None]], Callable[[], 
                 return
             try:
                 checked(config)
-            except Exception as error:  # the sweep goes on, and raises it at its end
-                found = _cause(error)
-                log.error("%s failed: %s", HydraConfig.get().runtime.output_dir, found)
-                if found is not error:
-                    raise found from None
+            except Exception as error:  # Hydra goes on with the sweep, and raises the error at its end
+                cause = _cause(error)
+                log.error("%s failed: %s", HydraConfig.get().runtime.output_dir, cause)
+                if cause is not error:
+                    raise cause from None
                 raise
 
         def entry() -> None:
-            os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra is to hand errors over, not to print them
+            os.environ["HYDRA_FULL_ERROR"] = "1"  # so that Hydra raises errors instead of printing them
             keep_large_blocks()
-            for message in _NO_NEWS:
+            for message in _HARMLESS_WARNINGS:
                 warnings.filterwarnings("ignore", message=message)
             with _errors_as_lines(name):
-                given = get_args_parser().parse_args()
-                if given.help:  # Hydra's own lists groups of all commands, and is slow
-                    print(help_text(name, declared_settings()[name], CONF, given.overrides, given.config_dir))
+                arguments = get_args_parser().parse_args()
+                if arguments.help:  # Hydra's own help lists the groups of all commands, and is slow
+                    print(help_text(name, declared_settings()[name], CONF, arguments.overrides, arguments.config_dir))
                     return
                 hydra.main(version_base="1.3", config_path=str(CONF), config_name=name)(job)()
 
@@ -110,38 +112,44 @@ def command(name: str) -> Callable[[Callable[[DictConfig], None]], Callable[[], 
 
 
 def _cause(error: Exception) -> Exception:
-    """The error of the input behind one of instantiation: a launcher's processes would lose it on the way."""
+    """Return the input error that made an instantiation fail, or else the error itself.
+
+    A sweep's worker processes hand errors over without their causes.
+    """
     cause = error.__cause__
     if not isinstance(error, InstantiationException) or cause is None:
         return error
     if isinstance(cause, TypeError) and "unexpected keyword argument" in str(cause):
         place = str(error).rpartition("full_key: ")[2]
         return InputError(f"{place}: {first_line(cause)}")
-    return cause if isinstance(cause, _OF_THE_INPUT) else error
+    return cause if isinstance(cause, _INPUT_ERRORS) else error
 
 
 @contextmanager
 def _errors_as_lines(name: str) -> Iterator[None]:
+    """End the program with one line on an input error."""
     try:
         yield
-    except _OF_THE_INPUT as error:
+    except _INPUT_ERRORS as error:
         cause = _cause(error)
-        if not isinstance(cause, _OF_THE_INPUT) or isinstance(cause, InstantiationException):
+        if not isinstance(cause, _INPUT_ERRORS) or isinstance(cause, InstantiationException):
             raise
         sys.exit(f"{name}: {explain(cause, declared_settings()[name])}")
     except KeyboardInterrupt:
-        sys.exit(130)  # what a shell makes of SIGINT
+        sys.exit(130)  # 128 + SIGINT, as shells report it
 
 
 def provide_archive(data: DictConfig) -> None:
-    """Make the simulated archive that the group ``data`` describes, where it is missing or unfinished below outputs/.
+    """Make the simulated archive that the group ``data`` describes, if it is missing or unfinished.
+
+    Only folders below ``outputs/`` are made; any other has to exist. Nothing is done if the data are not simulated.
 
     Raises:
-        InputError: there is no such folder elsewhere, or the one below outputs/ holds something else.
+        InputError: the folder is not below ``outputs/`` and does not exist, or it holds something else.
     """
     if data.simulation is None or data.root is None:
         return
-    from asim_cvae.simulator.archive import make_archive  # scipy takes its time
+    from asim_cvae.simulator.archive import make_archive  # scipy takes a second to import
 
     root = Path(data.root).expanduser()
     log.info("data are simulated, in %s", root)
@@ -152,10 +160,15 @@ def provide_archive(data: DictConfig) -> None:
 
 
 def make_data(data: DictConfig, **more: Any) -> Any:
-    """The data module that the group ``data`` describes, with what is known only now."""
+    """Make the data module that the group ``data`` describes.
+
+    Args:
+        data: the group.
+        more: arguments of the data module that are no settings of the group.
+    """
     settings = data.copy()
     with open_dict(settings):
         simulation = settings.pop("simulation")
         if simulation is not None and not simulation.labelled:
-            settings.ground_truth.table = None  # such an archive has none
+            settings.ground_truth.table = None  # an archive without labelled files has no label table
     return instantiate(settings, _partial_=True)(**more)

@@ -11,7 +11,7 @@ log = logging.getLogger(__name__)
 
 @command("prepare")
 def main(config: DictConfig) -> None:
-    """Bring the store up to date, and say what was rejected and excluded, and why."""
+    """Bring the store up to date, and report rejected files and excluded frames with the reasons."""
     provide_archive(config.data)
     make_data(config.data, representation=None).prepare_data()
 

@@ -14,12 +14,12 @@ log = logging.getLogger(__name__)
 
 @command("realism")
 def main(config: DictConfig) -> None:
-    """Write the report; parts that need what the reference folder lacks are left out, and say so."""
+    """Write the report. If the reference folder lacks data for a part, the report says so in its place."""
     from asim_cvae.studies.realism.study import study_realism  # torch and scikit-learn take seconds to import
 
     seeds = list(config.seeds)
     if len(set(seeds)) < len(seeds):
-        raise InputError(f"seeds={config.seeds}: give different ones, as seeds=[0,1,2]")
+        raise InputError(f"seeds={config.seeds}: give each seed once, as seeds=[0,1,2]")
     page = study_realism(
         Path(config.out),
         None if config.reference is None else Path(config.reference),

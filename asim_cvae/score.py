@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 @command("score")
 def main(config: DictConfig) -> None:
     """Encode the ground truth, or all frames without one, and write scores, latents and figures into ``out``."""
-    # These take seconds to import: --help and a mistyped setting do not wait for them.
+    # Imported here, as they take seconds, for which --help and a mistyped setting should not wait.
     from asim_cvae.figures.pictures import Pictures
     from asim_cvae.runs.export import load_model, weights_file, write_results
     from asim_cvae.scoring.evaluation import evaluate, score_saved
@@ -29,11 +29,11 @@ def main(config: DictConfig) -> None:
 
     out = Path(config.out)
     if (out / CONFIG).exists():
-        raise InputError(f"out={out}: is a run folder, whose own scores would be written over; choose another folder")
+        raise InputError(f"out={out}: is a run folder, whose own scores would be overwritten; choose another folder")
     weights = weights_file(Path(config.weights).expanduser())
     protocol = instantiate(config.scoring)
-    ours = {"weights": file_digest(weights), "protocol": asdict(protocol)}
-    _refuse_other_scores(out, ours)
+    origin = {"weights": file_digest(weights), "protocol": asdict(protocol)}
+    _refuse_other_scores(out, origin)
     model = load_model(weights, config.trust)
     provide_archive(config.data)
     data = make_data(config.data, representation=model.representation)
@@ -41,9 +41,9 @@ def main(config: DictConfig) -> None:
     data.setup("predict")
     evaluation = score_saved(evaluate(model.module, data, protocol), model.clusters)
     if not len(evaluation.latents):
-        raise InputError("no frames to score; what was rejected or excluded is said above")
-    _refuse_other_scores(out, {**ours, "data": dict(evaluation.frames.data)})
-    source = {"weights": {"path": str(weights), "sha256": ours["weights"]}, "store": str(data.store_path)}
+        raise InputError("no frames to score; see above which files were rejected and which frames excluded")
+    _refuse_other_scores(out, {**origin, "data": dict(evaluation.frames.data)})
+    source = {"weights": {"path": str(weights), "sha256": origin["weights"]}, "store": str(data.store_path)}
     scores = write_results(out, evaluation, {**model.run_info, **source})
     if config.figures is not None:
         pictures = Pictures(evaluation, model.module, model.representation, str(model.run_info["experiment"]))
@@ -51,23 +51,27 @@ def main(config: DictConfig) -> None:
     log.info("%s\n%s", format_scores(scores), closing_line(scores, out))
 
 
-def _refuse_other_scores(out: Path, ours: Mapping[str, Any]) -> None:
-    """Make sure that scores in ``out``, if there are any, are of the same weights (by digest), protocol and data.
+def _refuse_other_scores(out: Path, origin: Mapping[str, Any]) -> None:
+    """Make sure that no scores of another origin would be overwritten.
+
+    Args:
+        out: folder that may hold scores.
+        origin: digest of the weights, protocol and data of the new scores, as far as they are known.
 
     Raises:
-        InputError: they are of others, or cannot be read.
+        InputError: the folder holds scores of another origin, or scores that cannot be read.
     """
     path = out / SCORES
     if not path.exists():
         return
     try:
         scores = json.loads(path.read_text(encoding="utf-8"))
-        theirs = {**scores, "weights": scores["weights"]["sha256"]}
+        present = {**scores, "weights": scores["weights"]["sha256"]}
     except (ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{path}: not the scores of weights ({first_line(error)}); choose another folder") from error
-    other = [name for name, value in ours.items() if theirs.get(name) != value]
-    if other:
-        raise InputError(f"out={out}: holds scores of other {' and '.join(other)}; choose another folder")
+        raise InputError(f"{path}: not written by score ({first_line(error)}); choose another folder") from error
+    differing = [name for name, value in origin.items() if present.get(name) != value]
+    if differing:
+        raise InputError(f"out={out}: holds scores of other {' and '.join(differing)}; choose another folder")
 
 
 if __name__ == "__main__":

@@ -14,13 +14,13 @@ log = logging.getLogger(__name__)
 
 @command("simulate")
 def main(config: DictConfig) -> None:
-    """Write the archive, or say that it is there."""
-    from asim_cvae.simulator.archive import Simulation, make_archive  # scipy takes its time to import
+    """Write the archive, unless it exists already."""
+    from asim_cvae.simulator.archive import Simulation, make_archive  # scipy takes a second to import
 
     root = Path(config.root)
     settings = OmegaConf.masked_copy(config, ["_target_", *(field.name for field in fields(Simulation))])
-    made = make_archive(root, instantiate(settings), config.workers)
-    log.info("%s: simulated archive %s", root, "written" if made else "is there already, as wanted")
+    is_new = make_archive(root, instantiate(settings), config.workers)
+    log.info("%s: simulated archive %s", root, "written" if is_new else "exists already with these settings")
 
 
 if __name__ == "__main__":

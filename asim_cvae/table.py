@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 
 @command("table")
 def main(config: DictConfig) -> None:
-    """Print the table and write it; runs that are not finished, or cannot be read, are listed at the end."""
+    """Print the table, write it, and list the folders and runs that it excludes."""
     root, out = Path(config.runs), Path(config.out)
     runs, excluded = find_runs(root)
     if not runs:
@@ -34,10 +34,11 @@ def main(config: DictConfig) -> None:
 
 
 def _published(reference: str | None) -> list[PublishedRow]:
+    """Read the published table from the reference folder; [] if there is none."""
     if reference is None:
         return []
     if not Path(reference).is_dir():
-        raise InputError(f"reference={reference}: no such folder; it is to hold {PUBLISHED_TABLE}")
+        raise InputError(f"reference={reference}: no such folder; give one that holds {PUBLISHED_TABLE}")
     path = Path(reference) / PUBLISHED_TABLE
     return read_published(path) if path.is_file() else []
 

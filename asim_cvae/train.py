@@ -7,14 +7,14 @@ from omegaconf import DictConfig
 
 from asim_cvae.base.errors import InputError
 from asim_cvae.cli import command, declared_settings, plain_config
+from asim_cvae.settings.places import check_targets
 from asim_cvae.settings.schema import check_config, lacking_names
-from asim_cvae.targets import check_targets
 
 
 @command("train")
 def main(config: DictConfig) -> None:
-    """Train the configured experiment in Hydra's run folder, or go on with a run in its own."""
-    # Lightning takes seconds to import: --help and a mistyped setting do not wait for it.
+    """Train the configured experiment in a new run folder, or go on with a run in its folder."""
+    # Imported here, as Lightning takes seconds, for which --help and a mistyped setting should not wait.
     from asim_cvae.runs.resume import resumed_config
     from asim_cvae.training import train
 
@@ -29,14 +29,14 @@ def main(config: DictConfig) -> None:
 
 
 def _check_saved(folder: Path, config: DictConfig) -> None:
-    """Make sure that this version can go on with a run of ``config``.
+    """Make sure that this version of the program can resume a run with the saved configuration ``config``.
 
     Raises:
-        InputError: the configuration lacks settings, or holds what is not allowed.
+        InputError: a setting is missing, or a value or class is not allowed.
     """
     section, settings = declared_settings()["train"], plain_config(config)
     if lacking_names(section, settings):
-        raise InputError(f"{folder}: this run was made by an earlier version; begin another")
+        raise InputError(f"{folder}: this run was made by an earlier version; start another")
     check_config(section, settings)
     check_targets(config, config.trust)
 

@@ -1,4 +1,4 @@
-"""One run: what its configuration names is put together and trained; restarts, resuming, several devices."""
+"""Train one run: assemble what its configuration names, restart failed trainings, resume, use several devices."""
 
 import logging
 import shutil
@@ -25,36 +25,39 @@ from asim_cvae.cli import make_data, provide_archive
 from asim_cvae.data.datamodule import MMIADataModule
 from asim_cvae.runs.contract import check_model
 from asim_cvae.runs.folder import CHECKPOINTS
-from asim_cvae.runs.resume import check_config, is_finished, resume_point, write_config
+from asim_cvae.runs.resume import is_finished, refuse_other_config, resume_point, write_config
 from asim_cvae.runs.settings import experiment_settings, named_settings
 
-_SPACE = 100_000_000  # bytes: checkpoints of 12 MB each, the export, figures
+_SPACE = 100_000_000  # bytes, for checkpoints of 12 MB each, the export and figures
 
 log = logging.getLogger(__name__)
 for _library in ("pytorch_lightning", "lightning_fabric"):
-    logging.getLogger(_library).setLevel(logging.WARNING)  # their import sets it to INFO
+    logging.getLogger(_library).setLevel(logging.WARNING)  # importing them sets it to INFO
 
 
 def train(config: DictConfig, folder: Path) -> None:
-    """Fit, score and draw into ``folder``; with other initial weights where training fails.
+    """Train, score and draw a run into ``folder``, or go on with the run that it holds.
 
-    A run that the folder holds is gone on with; one that is finished is left as it is.
+    A finished run is left as it is. If training fails, it starts over from other initial weights.
+
+    Raises:
+        InputError: the folder holds another run or lacks space, or training failed with all initial weights.
     """
     data = make_data(config.data, representation=instantiate(config.representation), seed=config.seed)
-    is_first = rank_zero_only.rank == 0  # type: ignore[attr-defined]  # each device has a process
+    is_first = rank_zero_only.rank == 0  # type: ignore[attr-defined]  # each device has a process of its own
     if is_first:
         _check_space(folder)
-        check_config(folder, config)
+        refuse_other_config(folder, config)
     if is_finished(folder, config.trainer.max_epochs):
         log.info("%s: this run is finished", folder)
         return
     checkpoint, restart = resume_point(folder, config.trainer.max_epochs)
-    if is_first:  # it starts the others when this is done
+    if is_first:  # the other processes start later, and find all files in place
         write_config(folder, config)
         provide_archive(config.data)
         data.prepare_data()
     else:
-        logging.getLogger().setLevel(logging.ERROR)  # the first one speaks
+        logging.getLogger().setLevel(logging.ERROR)  # only the first process logs
     torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = bool(config.get("tf32"))
     with StopSignal() as stop:
         while restart <= config.max_restarts:
@@ -63,15 +66,16 @@ def train(config: DictConfig, folder: Path) -> None:
                 return
             except StoppedError as stopped:
                 log.warning("%s; go on with: python -m asim_cvae.train resume=%s", stopped, folder)
-                sys.exit(stopped.exit_status if is_first else 0)  # the first would be killed by another's failure
+                sys.exit(stopped.exit_status if is_first else 0)  # Lightning would kill the first if another failed
             except FailedTrainingError as error:
                 log.warning("training failed: %s (restarts so far: %d)", error, restart)
                 restart, checkpoint = restart + 1, None
                 _forget(folder)
-    raise InputError(f"no initialisation could be trained, max_restarts={config.max_restarts}; try another seed")
+    raise InputError(f"training failed with all initial weights, max_restarts={config.max_restarts}; try another seed")
 
 
 def _check_space(folder: Path) -> None:
+    """Raise InputError if the disk lacks space for a run: a run that fills it fails only after hours."""
     free = shutil.disk_usage(folder).free
     if free < _SPACE:
         raise InputError(f"{folder}: {free / 1e6:.0f} MB free, {_SPACE / 1e6:.0f} MB are needed for checkpoints")
@@ -79,7 +83,7 @@ def _check_space(folder: Path) -> None:
 
 @rank_zero_only
 def _forget(folder: Path) -> None:
-    """Remove what a failed training left: it would be taken for the next one's."""
+    """Delete the checkpoints and curves of a failed training, which would mix with those of the next one."""
     shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
     for events in folder.glob("events.out.tfevents.*"):
         events.unlink()
@@ -93,8 +97,14 @@ def _fit(
     checkpoint: Path | None,
     stop: StopSignal,
 ) -> None:
-    stop.raise_if_asked()
-    # A restart draws other weights, and the same ones whenever this run is made again.
+    """Train once, from a checkpoint or from the initial weights that belong to the number of restarts.
+
+    Raises:
+        FailedTrainingError: the network cannot be trained from these weights.
+        StoppedError: a signal ended the training.
+    """
+    stop.raise_if_stopped()
+    # Each restart has other initial weights, but a repeated run has the same ones.
     seed = config.seed if restart == 0 else derived_seed(config.seed, restart)
     pl.seed_everything(seed, workers=True, verbose=False)
     module = instantiate(config.model)
@@ -111,12 +121,13 @@ def _fit(
         logger=TensorBoardLogger(folder, name="", version=""),
     )
     if trainer.world_size > 1 and HydraConfig.get().mode == RunMode.MULTIRUN:
-        raise InputError("trainer=ddp: not in a sweep, whose command the processes of other devices would begin again")
-    with logging_redirect_tqdm():  # lines stand above the bar
+        raise InputError("trainer=ddp: not in a sweep, which each device's process would start again; leave out -m")
+    with logging_redirect_tqdm():  # log lines appear above the progress bar
         trainer.fit(module, data, ckpt_path=checkpoint, weights_only=True)
 
 
 def _callbacks(group: DictConfig, run: Run) -> list[pl.Callback]:
+    """Make the callbacks of a group, and hand them the run."""
     callbacks = [instantiate(callback) for callback in group.values() if callback is not None]
     for callback in callbacks:
         if isinstance(callback, RunCallback):

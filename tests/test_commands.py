@@ -288,7 +288,7 @@ def test_score_writes_over_the_same_scores_alone(run, trained: Path, small: list
         assert done.stderr == f"score: out={out}: holds scores of {told}; choose another folder\n"
         assert (out / "scores.json").read_bytes() == before
     (out / "scores.json").write_text('{"frames": 3}')
-    assert "not the scores of weights" in run(*score, check=False).stderr
+    assert "not written by score" in run(*score, check=False).stderr
 
 
 def test_the_export_is_all_that_inference_needs(trained: Path) -> None:

@@ -22,7 +22,7 @@ from asim_cvae.nn.contract import Likelihood, Network, Posterior, standard_poste
 from asim_cvae.nn.likelihoods.beta import BetaLikelihood
 from asim_cvae.nn.thesis import ThesisNetwork
 from asim_cvae.runs.contract import check_model
-from asim_cvae.targets import PLACES, check_targets
+from asim_cvae.settings.places import PLACES, check_targets
 
 FILE = '''
 """A network for binned counts, whose latents are sequences, and its likelihood."""
@@ -161,7 +161,7 @@ def test_targets_are_checked_where_they_stand() -> None:
     check_targets(OmegaConf.create({"model": {"optimizer": adam}}))
     for config, told in (
         ({"model": {"network": adam}}, "model.network._target_=torch.optim.Adam: is no Network"),
-        ({"somewhere": adam}, "somewhere._target_=torch.optim.Adam: no class is made at this place"),
+        ({"somewhere": adam}, "somewhere._target_=torch.optim.Adam: no class can be named at this place"),
         ({"model": {"optimizer": {"_target_": "torch.optim.Adams"}}}, "did you mean Adam"),
     ):
         with pytest.raises(InputError, match=told):
@@ -249,15 +249,15 @@ class _NoMean(_Unit):
 @pytest.mark.parametrize(
     ("network", "likelihood", "told"),
     [
-        (_NoPosterior(), _Unit(), "_NoPosterior.encode: has to give a Posterior, not Tensor"),
-        (_WholeKL(), _Unit(), "_WholeKL.encode: has to give mu and log_sigma"),
+        (_NoPosterior(), _Unit(), "_NoPosterior.encode: has to return a Posterior, not Tensor"),
+        (_WholeKL(), _Unit(), "_WholeKL.encode: has to return mu and log_sigma"),
         (
             _ShortDecoder(),
             _Unit(),
-            "_ShortDecoder: decodes to (2, 3, 50) where frames are (2, 3, 5000); choose a representation",
+            "_ShortDecoder: decodes frames of shape (2, 3, 5000) to (2, 3, 50); choose a representation",
         ),
         (_TwoParameters(), BetaLikelihood(), "decode fails on two frames"),
-        (_NoVectors(), _Unit(), "_NoVectors.describe: has to give"),
+        (_NoVectors(), _Unit(), "_NoVectors.describe: has to return"),
         (_HiddenSetting(depth=2), _Unit(), "made again from its settings it has other weights"),
         (_NoPlainSetting(), _Unit(), "plain values"),
         (_Encoder(), _NoMean(), "_NoMean: mean fails"),

@@ -22,7 +22,7 @@ from asim_cvae.nn.thesis import ThesisNetwork
 from asim_cvae.runs.contract import check_model
 from asim_cvae.runs.export import describe_model, export_model
 from asim_cvae.runs.thesis import THESIS_REPRESENTATION
-from asim_cvae.targets import check_targets
+from asim_cvae.settings.places import check_targets
 from tests.conftest import PROJECT
 
 PAGES = [PROJECT / "README.md", PROJECT / "CONTRIBUTING.md", *sorted((PROJECT / "docs").glob("*.md"))]

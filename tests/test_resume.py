@@ -106,7 +106,7 @@ def test_more_epochs_may_be_asked_for_and_nothing_else_changed(run, whole: Path,
     assert betas == [0.0, 0.5, 1.0, 1.0]  # the warm-up is still a share of the first max_epochs
     (folder / "scores.json").unlink()
     fewer = run("train", f"resume={folder}", "trainer.max_epochs=1", check=False)
-    assert "trainer.max_epochs=1 are less" in fewer.stderr
+    assert "epochs already, more than trainer.max_epochs=1" in fewer.stderr
     nowhere = run("train", f"resume={tmp_path / 'nowhere'}", check=False)
     assert "no run to resume" in nowhere.stderr
 
@@ -138,7 +138,7 @@ def test_a_run_of_an_earlier_version_is_refused_in_one_line(run, whole: Path, tm
     OmegaConf.save(config, tmp_path / "config.yaml")
     done = run("train", f"resume={tmp_path}", check=False)
     assert done.returncode == 1
-    assert done.stderr == f"train: {tmp_path}: this run was made by an earlier version; begin another\n"
+    assert done.stderr == f"train: {tmp_path}: this run was made by an earlier version; start another\n"
 
 
 def test_a_folder_with_another_run_is_left_alone(run, arguments, whole: Path) -> None:

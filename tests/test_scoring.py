@@ -28,7 +28,7 @@ from asim_cvae.scoring.clusters import (
 from asim_cvae.scoring.evaluation import Evaluation, FramePosteriors, score_saved
 from asim_cvae.scoring.scores import NoiseCluster, Scores, score
 from asim_cvae.scoring.table import cut_digits, format_scores, percent
-from asim_cvae.scoring.table1 import Run, as_csv, as_latex, as_markdown, build_table
+from asim_cvae.scoring.table1 import FinishedRun, as_csv, as_latex, as_markdown, build_table
 
 PROTOCOL = ClusteringProtocol()
 
@@ -276,7 +276,7 @@ def test_a_new_field_is_a_score_everywhere(monkeypatch: pytest.MonkeyPatch, tmp_
     assert "bright share 0.123" in printed
     assert "hidden count 7" in printed
     older = {name: value for name, value in content.items() if name not in ("bright", "hidden")}
-    table = build_table([Run("a", content, {}), Run("b", {**older, "seed": 1}, {})], [])
+    table = build_table([FinishedRun("a", content, {}), FinishedRun("b", {**older, "seed": 1}, {})], [])
     head, _, run, old, mean = [line.split(" | ") for line in as_markdown(table).splitlines() if line.startswith("|")]
     assert [line[head.index("bright share |")] for line in (run, old, mean)] == ["0.123 |", "- |", "0.123 (1 of 2) |"]
     assert "bright share" in as_latex(table)

@@ -9,7 +9,7 @@ def test_what_cannot_be_trained_is_begun_again_and_in_the_end_given_up(run, argu
     done = run("train", *wild, f"hydra.run.dir={tmp_path / 'wild'}", check=False)
     assert done.returncode == 1
     assert "training failed: " in done.stdout
-    assert "no initialisation could be trained, max_restarts=1" in done.stderr
+    assert "training failed with all initial weights, max_restarts=1" in done.stderr
     assert "Traceback" not in done.stdout + done.stderr
 
 

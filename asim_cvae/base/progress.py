@@ -1,4 +1,4 @@
-"""How far long work has come: a bar on a terminal, else a line now and then, so that log files stay short."""
+"""Show the progress of long work: a bar on a terminal, else a line every half minute, so that log files stay short."""
 
 import logging
 import sys
@@ -12,21 +12,27 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 
 Item = TypeVar("Item")
 
-_SECONDS = 30.0  # from one line to the next
+_SECONDS = 30.0  # time between two lines
 
 log = logging.getLogger(__name__)
 
 
 def on_terminal() -> bool:
-    """Whether somebody watches: standard output and standard error are a terminal."""
+    """Tell whether both standard output and standard error are a terminal, where a person watches."""
     return sys.stdout.isatty() and sys.stderr.isatty()
 
 
 @contextmanager
 def progress(total: int, doing: str, unit: str) -> Iterator[Callable[[int], None]]:
-    """A function to call with the number of ``unit`` just done, within a context in which ``total`` of them are done.
+    """Show progress within a context, and log its begin and end. If ``total`` is 0, nothing is shown.
 
-    Begin and end are logged in any case; nothing is where ``total`` is 0.
+    Args:
+        total: number of items to process.
+        doing: what is done, as "reading".
+        unit: name of an item, in the singular.
+
+    Yields:
+        A function to call with the number of items that were processed since the last call.
     """
     if not total:
         yield lambda count: None
@@ -39,7 +45,7 @@ def progress(total: int, doing: str, unit: str) -> Iterator[Callable[[int], None
 
 
 def track(items: Collection[Item], doing: str, unit: str) -> Iterator[Item]:
-    """``items`` in turn, with their progress."""
+    """Yield the items in order, and show their progress; for the arguments see :func:`progress`."""
     with progress(len(items), doing, unit) as advance:
         for item in items:
             yield item
@@ -47,7 +53,7 @@ def track(items: Collection[Item], doing: str, unit: str) -> Iterator[Item]:
 
 
 def duration(seconds: float) -> str:
-    """A time as people say it: '8.2 s', '48 s', '12 min', '3 h 05 min'."""
+    """Format a time in seconds for people: '8.2 s', '48 s', '12 min', '3 h 05 min'."""
     if seconds < 100:
         return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
     hours, minutes = divmod(round(seconds / 60), 60)
@@ -62,14 +68,14 @@ def _bar(total: int, doing: str, unit: str) -> Iterator[Callable[[int], None]]:
 
 @contextmanager
 def _lines(total: int, doing: str, unit: str, begin: float) -> Iterator[Callable[[int], None]]:
-    done, told = 0, begin
+    done, last_line = 0, begin
 
     def advance(count: int) -> None:
-        nonlocal done, told
+        nonlocal done, last_line
         done += count
         now = time.monotonic()
-        if done < total and now - told >= _SECONDS:
-            told = now
+        if done < total and now - last_line >= _SECONDS:
+            last_line = now
             left = (now - begin) * (total - done) / done
             log.info("%s: %d of %s, about %s left", doing, done, _counted(total, unit), duration(left))
 

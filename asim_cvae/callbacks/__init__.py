@@ -1,1 +1,1 @@
-"""Lightning callbacks."""
+"""Lightning callbacks of a run: save, watch, log and score its training."""

@@ -1,4 +1,4 @@
-"""Checkpoints of a run: the last one, the one before it, and the best by validation."""
+"""Save the checkpoints of a run: the last one, the one before it, and the best by validation."""
 
 import shutil
 import signal
@@ -15,17 +15,17 @@ from asim_cvae.data.sampler import EpochShuffle
 from asim_cvae.runs.checkpoints import BEST, LAST, PREVIOUS
 from asim_cvae.runs.folder import CHECKPOINTS
 
-_STEPS = 20  # between two looks for signals where there are several devices
+_STEPS = 20  # between two checks for signals if there are several devices
 
 
 class RunCheckpoints(RunCallback, Checkpoint):
     """Saves after each epoch, and after the step in which SIGTERM or Ctrl-C comes, which then ends the training.
 
-    Each file appears whole or not at all, and one whole checkpoint is there at any moment. Resumed within an epoch, the
-    frames that it has seen are passed over.
+    Each file appears whole or not at all, and a whole checkpoint exists at any moment. If a run is resumed within an
+    epoch, the frames that the epoch has used are skipped.
 
     Args:
-        monitor: the logged value whose largest marks ``best.ckpt``.
+        monitor: name of the logged value that is largest in the best epoch.
     """
 
     def __init__(self, monitor: str) -> None:
@@ -38,16 +38,16 @@ class RunCheckpoints(RunCallback, Checkpoint):
         return self.run.folder / CHECKPOINTS
 
     def state_dict(self) -> dict[str, Any]:
-        """The best value so far."""
+        """Return the best value so far, for the checkpoint."""
         return {"best": self.best}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on from the best value so far."""
+        """Restore the best value so far from a checkpoint."""
         self.best = float(state_dict["best"])
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Pass over the frames that an interrupted epoch has seen."""
-        self.run.stop.listen()  # Lightning's own handler would have several processes wait for each other in mid-step
+        """Skip the frames that an interrupted epoch has used."""
+        self.run.stop.listen()  # under Lightning's own handler, several processes would wait for each other in mid-step
         loader = trainer.train_dataloader
         done = trainer.fit_loop.epoch_loop.batch_progress.state_dict()["current"]["processed"]
         if loader is not None and isinstance(loader.sampler, EpochShuffle) and done < len(loader):
@@ -56,43 +56,44 @@ class RunCheckpoints(RunCallback, Checkpoint):
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Save and stop where a signal came; the last step of an epoch is left to the epoch's end."""
-        several = trainer.world_size > 1  # they wait for each other to agree, which costs time
+        """Save and stop if a signal came; after the last step of an epoch, the epoch's end does so."""
+        several = trainer.world_size > 1  # to agree they wait for each other, which costs time
         if (
             batch_idx + 1 < trainer.num_training_batches
             and not (several and batch_idx % _STEPS)
-            and self._is_asked(trainer)
+            and self._is_stopped(trainer)
         ):
             self._save(trainer)
-            self.run.stop.raise_if_asked()
+            self.run.stop.raise_if_stopped()
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Save, and copy to the best where this epoch is."""
+        """Save, also as the best checkpoint if this epoch is the best, and stop if a signal came."""
         value = float(trainer.callback_metrics.get(self.monitor, torch.tensor(float("nan"))))
         is_best = value > self.best
         if is_best:
             self.best = value
         self._save(trainer, is_best)
-        if self._is_asked(trainer):
-            self.run.stop.raise_if_asked()
+        if self._is_stopped(trainer):
+            self.run.stop.raise_if_stopped()
 
-    def _is_asked(self, trainer: pl.Trainer) -> bool:
+    def _is_stopped(self, trainer: pl.Trainer) -> bool:
         """Tell whether a signal came to the process of any device."""
-        asked = self.run.stop.number is not None
-        if trainer.world_size > 1:  # all end, or none
-            asked = trainer.strategy.reduce_boolean_decision(asked, all=False)
-        if asked:
+        stopped = self.run.stop.number is not None
+        if trainer.world_size > 1:  # all processes end, or none does
+            stopped = trainer.strategy.reduce_boolean_decision(stopped, all=False)
+        if stopped:
             self.run.stop.number = self.run.stop.number or signal.SIGTERM
-        return asked
+        return stopped
 
     def _save(self, trainer: pl.Trainer, is_best: bool = False) -> None:
+        """Save the last checkpoint, keep the one before it, and copy the last one if it is the best."""
         last = self.folder / LAST
         if not trainer.is_global_zero:
-            trainer.save_checkpoint(last)  # every process has to call it; only the first one writes
+            trainer.save_checkpoint(last)  # every process has to call it, though only the first one writes
             return
         with atomic_write(last) as partial:
             trainer.save_checkpoint(partial)
-            if is_best:  # before the last one says that it is there
+            if is_best:  # before the last checkpoint, whose saved best value says that this copy exists
                 with atomic_write(self.folder / BEST) as copy:
                     shutil.copyfile(partial, copy)
             if last.exists():

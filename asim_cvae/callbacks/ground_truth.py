@@ -1,4 +1,4 @@
-"""After a run: encode the ground truth, cluster its latents, score the clusters, export and draw."""
+"""Score a run when its training ends: encode the ground truth, cluster its latents, export the model and draw."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 class GroundTruthScoring(RunCallback):
     """Writes scores.json, latents.npz, model.safetensors, model.json and figures/ into the run folder.
 
-    And scores, figures and latents into TensorBoard.
+    It also writes scores, figures and latents for TensorBoard.
     """
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -36,16 +36,16 @@ class GroundTruthScoring(RunCallback):
     def on_save_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Put into each checkpoint what is needed to build its model."""
-        module, data = _ours(trainer, pl_module)
-        epochs = trainer.fit_loop.epoch_progress.state_dict()["current"]["processed"]  # with the one that ends
+        """Add to each checkpoint the description from which its model is made again."""
+        module, data = _parts(trainer, pl_module)
+        epochs = trainer.fit_loop.epoch_progress.state_dict()["current"]["processed"]  # counts the epoch that is ending
         checkpoint[CHECKPOINT_KEY] = describe_model(module, data.representation, self._run_info(epochs))
 
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Score the module as it is when training ends."""
         if not trainer.is_global_zero:
             return
-        module, data = _ours(trainer, pl_module)
+        module, data = _parts(trainer, pl_module)
         folder = self.run.folder
         run_info = self._run_info(trainer.current_epoch)
         experiment = str(run_info["experiment"])
@@ -59,17 +59,18 @@ class GroundTruthScoring(RunCallback):
             pictures = Pictures(evaluation, module, data.representation, experiment)
             drawn = [*pictures.write(folder, self.run.figures), *pictures.write_training_curves(folder)]
         self._show(trainer, evaluation, evaluation.as_dict(run_info), drawn)
-        scores = write_results(folder, evaluation, run_info)  # last: where it is, the run is finished
+        scores = write_results(folder, evaluation, run_info)  # last, as a run with scores counts as finished
         log.info("%s\n%s", format_scores(scores), closing_line(scores, folder))
 
     def _show(
         self, trainer: pl.Trainer, evaluation: Evaluation, scores: Mapping[str, Any], pictures: Sequence[Path]
     ) -> None:
+        """Write scores, figures and latents for TensorBoard, if the run logs to it."""
         logger = trainer.logger
         if not isinstance(logger, TensorBoardLogger):
             return
-        named = {name: scores[name] for name in ("experiment", "seed")}
-        add_scores(logger, {**named, **self.run.settings}, scores)
+        identity = {name: scores[name] for name in ("experiment", "seed")}
+        add_scores(logger, {**identity, **self.run.settings}, scores)
         add_pictures(logger.experiment, pictures, trainer.global_step)
         add_projector(logger.experiment, evaluation)
         logger.experiment.flush()
@@ -78,8 +79,9 @@ class GroundTruthScoring(RunCallback):
         return {**self.run.info, "epochs": epochs}
 
 
-def _ours(trainer: pl.Trainer, pl_module: pl.LightningModule) -> tuple[CVAEModule, MMIADataModule]:
+def _parts(trainer: pl.Trainer, pl_module: pl.LightningModule) -> tuple[CVAEModule, MMIADataModule]:
+    """Return the module and the data module of a run, by their own types."""
     data = trainer.datamodule  # type: ignore[attr-defined]
     if not isinstance(pl_module, CVAEModule) or not isinstance(data, MMIADataModule):
-        raise TypeError("GroundTruthScoring goes with a CVAEModule and an MMIADataModule")
+        raise TypeError("GroundTruthScoring needs a CVAEModule and an MMIADataModule")
     return pl_module, data

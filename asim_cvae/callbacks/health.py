@@ -1,4 +1,4 @@
-"""Stops a training that cannot succeed, so that it can begin again from other weights."""
+"""Stop a training that cannot succeed, so that it can start over from other initial weights."""
 
 import copy
 
@@ -8,24 +8,24 @@ from torch.nn.utils import get_total_norm
 
 from asim_cvae.model.module import CVAEModule
 
-_INDISTINCT = 1e-5  # variation over frames, relative to the largest latent, below which it is rounding
-_STEPS = 50  # between two looks on a GPU: each look has to wait for it
+_ROUNDING = 1e-5  # largest variation of latents over frames that is rounding, relative to the largest latent
+_STEPS = 50  # between two checks on a GPU, as each check waits for it
 
 
 class FailedTrainingError(Exception):
-    """The network cannot be trained from its initial weights; says why."""
+    """The network cannot be trained from its initial weights. The message says why."""
 
 
 class TrainingHealth(pl.Callback):
-    """Raises :class:`FailedTrainingError` where an initialisation is dead, or a loss or gradient is not finite.
+    """Raises :class:`FailedTrainingError` if initial weights are dead, or a loss or gradient is not finite.
 
-    The thesis tried several initialisations by hand. One reason: scaled flux is so near 0 that the signs of the first
-    convolution's three biases alone decide which of its ReLUs ever open; one time in eight none does, and the encoder
-    gives every frame the same latent for good.
+    The thesis tried several initialisations by hand. One reason is that scaled flux is so near 0 that only the signs of
+    the first convolution's three biases decide which of its ReLUs ever open. One time in eight none does, and the
+    encoder gives every frame the same latent for good.
     """
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Look at what an untrained copy makes of one batch; the first epoch of a resumed run is not looked at."""
+        """Make sure that the untrained encoder tells the frames of a batch apart, unless the run is resumed."""
         self._finite = torch.tensor(True, device=pl_module.device)
         loader = trainer.train_dataloader
         if trainer.global_step > 0 or loader is None or not isinstance(pl_module, CVAEModule):
@@ -36,27 +36,27 @@ class TrainingHealth(pl.Callback):
             raise FailedTrainingError("the encoder gives all frames the same latent")
 
     def on_before_backward(self, trainer: pl.Trainer, pl_module: pl.LightningModule, loss: torch.Tensor) -> None:
-        """Keep the step's loss."""
+        """Keep the step's loss for the check."""
         self._loss = loss.detach()
 
     def on_before_optimizer_step(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, optimizer: torch.optim.Optimizer
     ) -> None:
-        """Look at loss and gradient, on a CPU before they change a weight, and log the gradient's norm and the rate."""
+        """Log the gradient's norm and the learning rate, and check loss and gradient, on a CPU before each update."""
         norm = get_total_norm([p.grad for p in pl_module.parameters() if p.grad is not None])
         if isinstance(pl_module, CVAEModule):
             pl_module.training_means.add({"train/grad_norm": norm, "train/lr": optimizer.param_groups[0]["lr"]}, 1)
         self._norm = norm
         self._finite = self._finite & torch.isfinite(self._loss) & torch.isfinite(norm)
         if pl_module.device.type == "cpu" or trainer.global_step % _STEPS == 0:
-            self._look(trainer)
+            self._check_finite(trainer)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Look before the epoch is saved."""
-        self._look(trainer)
+        """Check loss and gradient before the epoch is saved."""
+        self._check_finite(trainer)
 
-    def _look(self, trainer: pl.Trainer) -> None:
-        """Raise where a loss or gradient was not finite, on all devices where it was so on one."""
+    def _check_finite(self, trainer: pl.Trainer) -> None:
+        """Raise FailedTrainingError if a loss or gradient was not finite on any device."""
         if not trainer.strategy.reduce_boolean_decision(bool(self._finite), all=True):
             raise FailedTrainingError(
                 f"loss {self._loss.item()}, gradient's norm {self._norm.item()} in epoch {trainer.current_epoch}"
@@ -65,13 +65,14 @@ class TrainingHealth(pl.Callback):
 
 @torch.inference_mode()
 def _tells_apart(module: CVAEModule, frames: torch.Tensor) -> bool:
-    """Tell whether latents vary over frames, on a copy that normalises by batch, as in training, and is thrown away.
+    """Tell whether latents vary over frames.
 
-    Dropout is left out: it makes latents vary whatever the frames.
+    A copy of the network encodes them, with batch normalisation as in training. Its dropout is off, which would make
+    the latents of equal frames vary.
     """
     network = copy.deepcopy(module.network).train()
     for layer in network.modules():
         if isinstance(layer, torch.nn.Dropout):
             layer.eval()
     mu = network.encode(frames.to(module.device)).mu
-    return bool(mu.std(0).max() > _INDISTINCT * mu.abs().max())
+    return bool(mu.std(0).max() > _ROUNDING * mu.abs().max())

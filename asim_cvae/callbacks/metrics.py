@@ -1,4 +1,4 @@
-"""``metrics.csv``: a row an epoch with all that was logged."""
+"""Write ``metrics.csv``, one row per epoch with all logged values."""
 
 from pathlib import Path
 
@@ -8,10 +8,10 @@ from asim_cvae.runs.folder import METRICS, read_metrics, write_metrics
 
 
 class EpochMetrics(pl.Callback):
-    """Writes the file anew after each epoch; a resumed run goes on in it."""
+    """Writes the whole file after each epoch. A resumed run keeps the rows of earlier epochs."""
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Add the epoch's row after those of the epochs before it."""
+        """Add the epoch's row after those of earlier epochs."""
         if not trainer.is_global_zero:
             return
         path = Path(trainer.default_root_dir) / METRICS

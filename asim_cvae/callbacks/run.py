@@ -1,4 +1,4 @@
-"""The run that a callback belongs to, as far as callbacks may know it."""
+"""Tell callbacks about the run that they belong to."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,16 +13,16 @@ from asim_cvae.scoring.clusters import ClusteringProtocol
 
 @dataclass(frozen=True)
 class Run:
-    """A training as its callbacks see it.
+    """All that callbacks know of a run.
 
-    Args:
+    Attributes:
         folder: the run folder.
-        seed: of the initial weights and of all that is drawn.
-        info: what is known of the run: experiment, seed, restarts.
-        settings: the run's settings by name, to sort scores by.
-        protocol: how the run is scored.
-        figures: frames to draw where there are no labelled clusters; None draws no figures at all.
-        stop: says whether a signal asked the training to end.
+        seed: seed of the initial weights and of all random numbers.
+        info: experiment, seed and restarts of the run.
+        settings: settings by name, by which TensorBoard sorts scores.
+        protocol: settings of the clustering.
+        figures: number of frames to draw if there are no labelled clusters; None draws no figures at all.
+        stop: the signal, if any, that asked the training to end.
     """
 
     folder: Path
@@ -35,6 +35,6 @@ class Run:
 
 
 class RunCallback(pl.Callback):
-    """A callback that is told its run before the training begins."""
+    """A callback that has its run in ``run`` before training begins."""
 
     run: Run

@@ -1,11 +1,11 @@
-"""SIGTERM and Ctrl-C, kept until the training can save itself."""
+"""Keep SIGTERM and Ctrl-C until the training can save its state."""
 
 import signal
 from types import FrameType
 
 
 class StoppedError(Exception):
-    """A signal ended the training, after its state was saved."""
+    """A signal ended the training after its state was saved."""
 
     def __init__(self, number: int) -> None:
         self.exit_status = 128 + number
@@ -13,7 +13,7 @@ class StoppedError(Exception):
 
 
 class StopSignal:
-    """Within this context the first SIGTERM or Ctrl-C is kept in ``number``; a second one has its usual effect."""
+    """A context in which the first SIGTERM or Ctrl-C is kept in ``number``. A second one has its usual effect."""
 
     def __init__(self) -> None:
         self.number: int | None = None
@@ -24,7 +24,7 @@ class StopSignal:
         return self
 
     def listen(self) -> None:
-        """Keep the first signal, whatever else has begun to handle signals since."""
+        """Take signals back from handlers that were installed since, unless one has come already."""
         if self.number is None:
             for number in self._usual:
                 signal.signal(number, self._keep)
@@ -37,7 +37,7 @@ class StopSignal:
         self.number = number
         self.__exit__()
 
-    def raise_if_asked(self) -> None:
-        """StoppedError where a signal came."""
+    def raise_if_stopped(self) -> None:
+        """Raise StoppedError if a signal came."""
         if self.number is not None:
             raise StoppedError(self.number)

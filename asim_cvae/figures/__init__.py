@@ -1,1 +1,1 @@
-"""Figures: panels, a run's pictures, TensorBoard."""
+"""Draw figures, write a run's pictures, and show runs in TensorBoard."""

@@ -1,4 +1,4 @@
-"""What of a run stands in TensorBoard beside its curves: scores by setting, figures, latents with thumbnails."""
+"""Show in TensorBoard, beside a run's curves, its scores by setting, its figures, and its latents with thumbnails."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -17,27 +17,30 @@ from asim_cvae.instrument.photometers import FLUX_PER_COUNT
 from asim_cvae.scoring.evaluation import Evaluation
 from asim_cvae.scoring.scores import score_columns
 
-_TOGETHER = {
+_CHARTS = {
     "ELBO": ("train/elbo", "val/elbo"),
     "log p(x|z)": ("train/log_px", "val/log_px"),
     "KL": ("train/kl", "val/kl"),
 }
-_THUMBNAIL = 36  # pixels a side, a third for each photometer
-_FULL_HEIGHT = 200.0  # counts
+_THUMBNAIL = 36  # pixels per side; each photometer has a band of a third of the height
+_FULL_HEIGHT = 200.0  # counts per sample that fill a band
 
 
 def add_layout(writer: SummaryWriter) -> None:
-    """Charts of training and validation together, in the Custom Scalars tab."""
-    charts = {name: ["Multiline", [f"^{tag}$" for tag in tags]] for name, tags in _TOGETHER.items()}
+    """Lay out charts of the Custom Scalars tab that show training and validation together."""
+    charts = {name: ["Multiline", [f"^{tag}$" for tag in tags]] for name, tags in _CHARTS.items()}
     writer.add_custom_scalars({"training and validation": charts})
 
 
 def add_scores(logger: TensorBoardLogger, settings: Mapping[str, Any], scores: Mapping[str, Any]) -> None:
-    """Settings and scores of a run, for the HPARAMS tab; noise certainty and recall are 0 without a noise cluster."""
+    """Write a run's settings and scores for the HPARAMS tab.
+
+    The tab cannot show a missing value: if no cluster of labelled frames is noise, noise certainty and recall are 0.
+    """
     known = {column.name: column.value(scores) for column in score_columns()}
-    if scores["purity"] is not None and scores["noise"] is None:  # there are labels, and no cluster is noise
+    if scores["purity"] is not None and scores["noise"] is None:  # the frames have labels, but no cluster is noise
         known |= {name: 0.0 for name in known if name.startswith("noise_")}
-    # Epochs stand among the scores: TensorBoard keeps the settings that it saw first, and a run may be made longer.
+    # Epochs are written as a score: TensorBoard keeps the first values of settings, and a resumed run may be longer.
     known["epochs"] = scores["epochs"]
     params = {name: "none" if value is None else value for name, value in settings.items()}
     logger.log_hyperparams(
@@ -46,13 +49,16 @@ def add_scores(logger: TensorBoardLogger, settings: Mapping[str, Any], scores: M
 
 
 def add_pictures(writer: SummaryWriter, paths: Sequence[Path], step: int) -> None:
-    """The figures as they are after ``step``, for the Images tab."""
+    """Write figures, drawn after ``step``, for the Images tab."""
     for path in paths:
         writer.add_image(path.stem, imread(path)[..., :3], step, dataformats="HWC")
 
 
 def add_projector(writer: SummaryWriter, evaluation: Evaluation) -> None:
-    """Latents of labelled frames with labels, clusters and thumbnails, for the Projector tab."""
+    """Write latents with labels, clusters and thumbnails for the Projector tab.
+
+    Nothing is written if the frames have no labels or their latents were not clustered.
+    """
     frames = evaluation.frames
     if frames.labels is None or evaluation.clustering is None:
         return
@@ -67,7 +73,10 @@ def add_projector(writer: SummaryWriter, evaluation: Evaluation) -> None:
 
 
 def thumbnail(flux: NDArray[np.float32]) -> NDArray[np.float32]:
-    """A small picture (3, 36, 36) of a frame's flux (3, 5000) in uW/m^2: a band a photometer, logarithmic in counts."""
+    """Draw a frame's flux (3, 5000) in uW/m^2 as a small picture (3, 36, 36) of colours from 0 to 1.
+
+    Each photometer has a band, in which heights are logarithms of counts per sample.
+    """
     band = _THUMBNAIL // len(flux)
     picture = np.ones((3, _THUMBNAIL, _THUMBNAIL), dtype=np.float32)
     heights = np.arange(band, 0, -1)[:, None] / band

@@ -1,6 +1,6 @@
-"""Arrays -> matplotlib figures, readable in print. Flux in uW/m^2, time in ms.
+"""Draw arrays as matplotlib figures that are readable in print.
 
-Figures are made without pyplot, so that no display is needed and none stays open.
+Figures are made without pyplot, so that they need no display and are freed once they are saved.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,21 +15,28 @@ from numpy.typing import NDArray
 from asim_cvae.instrument.photometers import PHOTOMETERS, SAMPLING_RATE
 
 PHOTOMETER_COLOURS = ("tab:blue", "tab:purple", "tab:red")
+"""Colours of the photometers, in the order of :data:`asim_cvae.instrument.photometers.PHOTOMETERS`."""
 
 _MS_PER_SAMPLE = 1000 / SAMPLING_RATE
-_HEADROOM = 1.1
-_LINEAR_NATS = 1e5  # a first epoch may lie at -1e9, later ones near 1e4
-_TITLE_SIZE = 9  # file names are long
-_MARKERS = "os^Dv"  # told apart without colours, too
+_HEADROOM = 1.1  # upper end of an axis, as a multiple of the largest value
+_LINEAR_NATS = 1e5  # axes are logarithmic beyond: a first epoch can lie at -1e9, later ones near 1e4
+_TITLE_SIZE = 9  # points; file names are long
+_MARKERS = "os^Dv"  # so that groups can be told apart without colours
 
 Flux = NDArray[np.floating[Any]]
-"""(3, T) in uW/m^2, in time order."""
+"""Flux (3, T) in uW/m^2, in time order."""
 
 
 def reconstruction_figure(flux: Flux, reconstruction: Flux, kind: str, title: str) -> Figure:
-    """A frame (left, headed ``kind``: measured or simulated) beside its reconstruction (right), a row a photometer.
+    """Draw a frame (left) beside its reconstruction (right), one row per photometer.
 
-    A row's y axis is the input's on both sides: spikes of the reconstruction at its edges would flatten all else.
+    Both panels of a row have the frame's y axis: the reconstruction's spikes at its edges would flatten all else.
+
+    Args:
+        flux: the frame.
+        reconstruction: its reconstruction.
+        kind: heading of the frame: measured or simulated.
+        title: title of the figure.
     """
     figure = Figure(figsize=(10, 6.5), layout="constrained")
     axes = figure.subplots(3, 2, sharex=True, sharey="row")
@@ -56,12 +63,16 @@ def _draw_light(axis: Axes, light: NDArray[np.floating[Any]], colour: str) -> No
 
 
 def _top(light: NDArray[np.floating[Any]]) -> float:
+    """Return the upper end of a light curve's y axis."""
     brightest = float(np.nanmax(light, initial=0.0))
     return _HEADROOM * brightest if brightest > 0 else 1.0
 
 
 def frames_figure(frames: Mapping[str, Flux], title: str) -> Figure:
-    """Frames side by side, a column each with its name above, a row a photometer; every panel has its own y axis."""
+    """Draw frames side by side, one column per frame under its name, one row per photometer.
+
+    Every panel has its own y axis.
+    """
     figure = Figure(figsize=(2.8 * len(frames) + 0.5, 5.5), layout="constrained")
     columns = figure.subplots(3, len(frames), sharex=True, squeeze=False).T
     for axes, (name, flux) in zip(columns, frames.items(), strict=True):
@@ -77,7 +88,13 @@ def frames_figure(frames: Mapping[str, Flux], title: str) -> Figure:
 
 
 def observation_figure(flux: Flux, names: Sequence[str], title: str) -> Figure:
-    """A whole observation of consecutive frames, NaN where one is missing; ``names`` stand above the frames."""
+    """Draw a whole observation.
+
+    Args:
+        flux: the observation's consecutive frames, NaN where one is missing.
+        names: text above each frame.
+        title: title of the figure.
+    """
     figure = Figure(figsize=(12, 6), layout="constrained")
     axes = figure.subplots(3, 1, sharex=True)
     frame_ms = flux.shape[1] / max(len(names), 1) * _MS_PER_SAMPLE
@@ -96,14 +113,22 @@ def observation_figure(flux: Flux, names: Sequence[str], title: str) -> Figure:
 
 
 def edges_figure(flux: Flux, reconstruction: Flux, edges: Sequence[tuple[int, int]], kind: str, title: str) -> Figure:
-    """A frame, its reconstruction, and that without ``edges``, samples left out at start and end of each photometer."""
+    """Draw a frame, its reconstruction, and the reconstruction without its edges, one row per photometer.
+
+    Args:
+        flux: the frame.
+        reconstruction: its reconstruction.
+        edges: for each photometer, samples to leave out at the start and at the end.
+        kind: heading of the frame: measured or simulated.
+        title: title of the figure.
+    """
     figure = Figure(figsize=(12, 6), layout="constrained")
-    for row, photometer, colour, light, shown, (first, last) in zip(
+    for row, photometer, colour, light, decoded, (first, last) in zip(
         figure.subplots(3, 3, sharex=True), PHOTOMETERS, PHOTOMETER_COLOURS, flux, reconstruction, edges, strict=True
     ):
-        cut = shown.astype(np.float64)
+        cut = decoded.astype(np.float64)
         cut[:first] = cut[cut.size - last :] = np.nan
-        for axis, values in zip(row, (light, shown, cut), strict=True):
+        for axis, values in zip(row, (light, decoded, cut), strict=True):
             _draw_light(axis, values, colour)
             axis.set_ylim(0, _top(values))
         row[0].set_ylabel(f"{photometer.band}\nflux (µW/m²)")
@@ -118,12 +143,18 @@ def edges_figure(flux: Flux, reconstruction: Flux, edges: Sequence[tuple[int, in
 
 
 Groups = Mapping[str, NDArray[np.bool_]]
-"""Members of each named group, (N,)."""
+"""Flags (N,) of the members of each group, by its name."""
 
 
 @dataclass(frozen=True)
 class LatentMap:
-    """Latents in two dimensions, ``points`` (N, 2), and what the axes are."""
+    """Latents of N frames in two dimensions.
+
+    Attributes:
+        name: name of the projection.
+        points: (N, 2) projected latents.
+        axes: labels of the x and y axes.
+    """
 
     name: str
     points: NDArray[np.floating[Any]]
@@ -131,23 +162,34 @@ class LatentMap:
 
 
 def latent_maps_figure(maps: Sequence[LatentMap], colourings: Mapping[str, Groups], title: str) -> Figure:
-    """A column a map, a row a colouring: by cluster, say, and by label."""
+    """Draw maps of latents, one column per map, one row per colouring.
+
+    Args:
+        maps: projections of the same N latents.
+        colourings: groups of the frames, such as clusters or labels, by the name of the grouping.
+        title: title of the figure.
+    """
     figure = Figure(figsize=(6 * len(maps), 4.6 * len(colourings)), layout="constrained")
     panels = figure.subplots(len(colourings), len(maps), squeeze=False)
-    for row, (what, groups) in zip(panels, colourings.items(), strict=True):
-        for axis, shown in zip(row, maps, strict=True):
+    for row, (grouping, groups) in zip(panels, colourings.items(), strict=True):
+        for axis, latent_map in zip(row, maps, strict=True):
             for number, (name, members) in enumerate(groups.items()):
-                x, y = shown.points[members].T
+                x, y = latent_map.points[members].T
                 axis.scatter(x, y, s=14, alpha=0.7, color=f"C{number % 10}", marker=_MARKERS[number % 5], label=name)
-            axis.set(xlabel=shown.axes[0], ylabel=shown.axes[1])
-            axis.set_title(f"{shown.name}, by {what}", fontsize=_TITLE_SIZE)
-        row[0].legend(title=what, fontsize="small")
+            axis.set(xlabel=latent_map.axes[0], ylabel=latent_map.axes[1])
+            axis.set_title(f"{latent_map.name}, by {grouping}", fontsize=_TITLE_SIZE)
+        row[0].legend(title=grouping, fontsize="small")
     figure.suptitle(title, fontsize=_TITLE_SIZE)
     return figure
 
 
 def training_figure(curves: Mapping[str, Mapping[str, Sequence[tuple[int, float]]]], title: str) -> Figure:
-    """A panel a quantity, a line a split: ``curves[quantity][split]`` has an (epoch, value) each epoch."""
+    """Draw training curves in nats per frame, one panel per quantity, one line per split.
+
+    Args:
+        curves: (epoch, value) pairs of each quantity and split, as ``curves[quantity][split]``.
+        title: title of the figure.
+    """
     figure = Figure(figsize=(4 * max(len(curves), 1), 3.5), layout="constrained")
     panels = figure.subplots(1, max(len(curves), 1), squeeze=False)[0]
     for axis, (quantity, splits) in zip(panels, curves.items(), strict=False):
@@ -155,7 +197,7 @@ def training_figure(curves: Mapping[str, Mapping[str, Sequence[tuple[int, float]
             epochs, values = zip(*points, strict=True) if points else ((), ())
             axis.plot(epochs, values, marker=".", label=split)
         axis.set_xlabel("epoch")
-        axis.set_ylabel(f"{quantity} (nats a frame)")
+        axis.set_ylabel(f"{quantity} (nats per frame)")
         if any(abs(value) > _LINEAR_NATS for points in splits.values() for _, value in points):
             axis.set_yscale("symlog", linthresh=_LINEAR_NATS)
         axis.xaxis.get_major_locator().set_params(integer=True)

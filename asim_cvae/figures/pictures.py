@@ -1,4 +1,4 @@
-"""The figures of a run, as the thesis's 2, 4, 5, 6 and 7, drawn from its evaluation into ``figures/``."""
+"""Draw the figures of a run, after figures 2, 4, 5, 6 and 7 of Joergensen 2021, into its folder ``figures/``."""
 
 import logging
 from collections.abc import Callable, Iterator, Mapping
@@ -36,20 +36,20 @@ log = logging.getLogger(__name__)
 
 _CURVES = {"log_px": "log p(x|z)", "kl": "KL", "elbo": "ELBO"}
 _EDGES = ((20, 5), (10, 5), (10, 10))
-"""Samples left out at start and end of each photometer, as the network sees it (Joergensen 2021, fig. 6)."""
+"""Samples left out at start and end of each photometer, in the input's order of time (Joergensen 2021, fig. 6)."""
 
-_PERPLEXITY = 30
-_MOST_MAPPED = 5000
+_PERPLEXITY = 30  # of t-SNE, the default of scikit-learn
+_MOST_MAPPED = 5000  # frames, for which t-SNE takes about a minute
 
 
 class Pictures:
-    """Draws what an evaluation of ``module`` shows.
+    """The figures of an evaluation.
 
     Args:
-        evaluation: scored frames.
-        module: what they were scored by.
-        representation: of its input.
-        experiment: its name, for the titles.
+        evaluation: the scored frames.
+        module: the module that encoded them.
+        representation: representation of its input.
+        experiment: name of the experiment, for the titles.
     """
 
     def __init__(
@@ -65,9 +65,14 @@ class Pictures:
         self.source = f"{experiment}\n{describe_data(self.frames.data)}"
 
     def write(self, folder: Path, most: int) -> list[Path]:
-        """Draw all into ``folder/figures``: without labelled clusters, reconstructions of the first ``most`` frames.
+        """Draw all figures into ``folder/figures``, and delete the figures of an earlier evaluation there.
 
-        Figures that are there already, of an earlier evaluation, are removed.
+        Args:
+            folder: the run folder.
+            most: number of frames whose reconstructions are drawn if there are no labelled clusters.
+
+        Returns:
+            Paths of the figures.
         """
         for path in (folder / FIGURES).glob("*.png"):
             path.unlink()
@@ -75,7 +80,7 @@ class Pictures:
         return [_save(folder / FIGURES / f"{self.prefix}{name}.png", draw()) for name, draw in figures]
 
     def write_training_curves(self, folder: Path) -> list[Path]:
-        """Draw ``training.png`` from ``metrics.csv``; nothing where there is none."""
+        """Draw ``training.png`` from the folder's ``metrics.csv``, and return its path; [] if there are no metrics."""
         rows = read_metrics(folder / METRICS)
         if not rows:
             return []
@@ -91,6 +96,7 @@ class Pictures:
         return [_save(folder / FIGURES / f"{self.prefix}training.png", figure)]
 
     def _figures(self, most: int) -> Iterator[tuple[str, Callable[[], Figure]]]:
+        """Yield the name of each figure that can be drawn, and the function that draws it."""
         if len(self.frames.file):
             yield "observation", self._observation
             yield "reconstruction_edges", self._edges
@@ -104,7 +110,10 @@ class Pictures:
             yield name, lambda row=row: self._reconstruction(row)  # type: ignore[misc]
 
     def _rows_to_draw(self, most: int) -> dict[str, int]:
-        """One frame a labelled cluster, the nearest to its centre; else the first ``most`` frames."""
+        """Return the rows of the frames whose reconstructions are drawn, by the names of the figures.
+
+        They are, for each labelled cluster, the frame nearest to its centre; without them, the first ``most`` frames.
+        """
         frames = self.frames
         clustering = self.evaluation.clustering
         if frames.labels is None or clustering is None:
@@ -118,17 +127,18 @@ class Pictures:
         }
 
     def _nearest(self, members: NDArray[np.bool_], centre: NDArray[np.floating[Any]]) -> int:
+        """Return the row of the member whose latents are nearest to ``centre``."""
         distance = np.linalg.norm(self.evaluation.latents - centre, axis=1)
         return int(np.where(members, distance, np.inf).argmin())
 
     def _typical(self) -> dict[str, int]:
-        """Of each label that occurs, the frame nearest to the middle of its latents."""
+        """Return, for each label that occurs, the row of the frame nearest to the mean latents of that label."""
         label, latents = self.frames.label, np.nan_to_num(self.evaluation.latents)
         present = [name for name in CLASSES if (label == name).any()]
         return {name: self._nearest(label == name, latents[label == name].mean(axis=0)) for name in present}
 
     def _classes(self) -> Figure:
-        """A frame of each class (fig. 4)."""
+        """Draw a frame of each class (fig. 4)."""
         columns = {
             f"{name}: {CLASS_NAMES[name]}\n{self.kind}": self.frames.dataset.flux(row)
             for name, row in self._typical().items()
@@ -136,7 +146,7 @@ class Pictures:
         return frames_figure(columns, f"One frame of each class\n{self.source}")
 
     def _observation(self) -> Figure:
-        """The observation with most different labels, or the first without labels (fig. 2)."""
+        """Draw the observation with the most different labels, or the first one if there are no labels (fig. 2)."""
         labels: dict[str, set[str]] = {}
         for file, label in zip(self.frames.file, self.frames.label, strict=True):
             labels.setdefault(str(file), set()).add(str(label))
@@ -151,16 +161,16 @@ class Pictures:
         return observation_figure(flux, names, title)
 
     def _edges(self) -> Figure:
-        """A reconstruction with and without its edges (fig. 6)."""
+        """Draw a reconstruction with and without its edges (fig. 6)."""
         row = next(iter(self._typical().values()), 0)
         edges = [(last, first) if self.representation.time_reversed else (first, last) for first, last in _EDGES]
-        shown = reconstruct(self.module, self.frames.dataset[row], self.representation)
-        return edges_figure(self.frames.dataset.flux(row), shown, edges, self.kind, self._title(row))
+        reconstruction = reconstruct(self.module, self.frames.dataset[row], self.representation)
+        return edges_figure(self.frames.dataset.flux(row), reconstruction, edges, self.kind, self._title(row))
 
     def _reconstruction(self, row: int) -> Figure:
-        """A frame beside its reconstruction (fig. 7)."""
-        shown = reconstruct(self.module, self.frames.dataset[row], self.representation)
-        return reconstruction_figure(self.frames.dataset.flux(row), shown, self.kind, self._title(row))
+        """Draw a frame beside its reconstruction (fig. 7)."""
+        reconstruction = reconstruct(self.module, self.frames.dataset[row], self.representation)
+        return reconstruction_figure(self.frames.dataset.flux(row), reconstruction, self.kind, self._title(row))
 
     def _title(self, row: int) -> str:
         frames, cluster = self.frames, int(self.evaluation.assignment[row])
@@ -169,7 +179,7 @@ class Pictures:
         return f"{self.source}\n{frames.file[row]}\nframe {frames.frame[row]}{label}{within}"
 
     def _latent_map(self) -> Figure:
-        """The latents' two principal components and t-SNE, by cluster and by label (fig. 5)."""
+        """Draw the first two principal components and t-SNE of the latents, by cluster and by label (fig. 5)."""
         rows = self._rows_to_map()
         latents = self.evaluation.latents[rows].astype(np.float64)
         components = PCA(2, random_state=0).fit(latents)
@@ -185,7 +195,7 @@ class Pictures:
         return latent_maps_figure(maps, self._colourings(rows), title)
 
     def _rows_to_map(self) -> NDArray[np.int64]:
-        """All frames, or as many drawn at random as t-SNE does in a minute or so."""
+        """Return the rows of all frames, or of a random sample if t-SNE would take long."""
         frames = len(self.evaluation.latents)
         return np.sort(np.random.default_rng(0).permutation(frames)[:_MOST_MAPPED])
 

@@ -1,4 +1,4 @@
-"""Report the result of building a store: in lines of text, and in tables of what the store leaves out."""
+"""Report the result of building a store, in lines of text and in tables of rejected files and excluded frames."""
 
 import csv
 import io
@@ -11,11 +11,11 @@ from asim_cvae.base.files import atomic_write
 from asim_cvae.frames.store import RejectedEntry
 
 _SHOWN = 3
-"""Lines of what was rejected or excluded; tables hold the others."""
+"""Rejected files, and excluded frames, that are named in lines; tables list all of them."""
 
 
 class ExcludedFrame(NamedTuple):
-    """A frame that is not in the store, and why."""
+    """A frame that was excluded from the store, and the reason."""
 
     file: str
     frame: int
@@ -49,7 +49,7 @@ class BuildReport:
     label_problems: Sequence[str] = ()
 
     def lines(self) -> Iterator[str]:
-        """The report as text: of a store that was up to date, one line."""
+        """Yield the lines of the report; only one if the store was up to date."""
         if self.is_new:
             rejected = [f"rejected {entry.file}: {entry.reason}" for entry in self.rejected]
             excluded = [f"excluded frame {entry.frame} of {entry.file}: {entry.reason}" for entry in self.excluded]
@@ -63,32 +63,33 @@ class BuildReport:
         )
 
     def write_tables(self) -> None:
-        """Write the tables of what was left out, each where it is not there or says something else."""
+        """Write the tables of rejected files and excluded frames; a table that is up to date is not touched."""
         rejected = [("file", "reason"), *((entry.file, entry.reason) for entry in self.rejected)]
         _write_table(rejected_table(self.store), rejected)
         _write_table(excluded_table(self.store), [ExcludedFrame._fields, *self.excluded])
 
 
 def _first_few(lines: Sequence[str], where: str) -> Iterator[str]:
+    """Yield the first lines, and their total number followed by ``where``, the name and place of the full list."""
     yield from lines[:_SHOWN]
     if lines:
         yield f"{len(lines)} {where}"
 
 
 def rejected_table(store: Path) -> Path:
-    """Path of the list of files that a store leaves out."""
+    """Return the path of the table of files that a store's build rejected."""
     return store.with_name(f"{store.name}.rejected.csv")
 
 
 def excluded_table(store: Path) -> Path:
-    """Path of the list of frames that a store leaves out."""
+    """Return the path of the table of frames that a store's build excluded."""
     return store.with_name(f"{store.name}.excluded.csv")
 
 
 def _write_table(path: Path, rows: Iterable[Sequence[object]]) -> None:
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows(rows)
-    content = text.getvalue().encode("utf-8", "surrogateescape")  # a file's name may be of any bytes
+    content = text.getvalue().encode("utf-8", "surrogateescape")  # a file's name can hold any bytes
     if not path.is_file() or path.read_bytes() != content:
         with atomic_write(path) as partial:
             partial.write_bytes(content)

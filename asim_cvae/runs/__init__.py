@@ -1,1 +1,1 @@
-"""The run folder: its files, exports, checkpoints, resuming, settings, sweeps."""
+"""Write, read, resume and compare run folders, and check and export their models."""

@@ -1,4 +1,4 @@
-"""Checks, before anything long begins, that a model keeps its contract and that an export could make it again."""
+"""Check that a model keeps its contract and can be exported, before a long training begins."""
 
 import copy
 import json
@@ -24,15 +24,15 @@ _FRAMES = 2
 
 
 def check_model(module: CVAEModule, representation: Representation, trust: Collection[str] = ()) -> None:
-    """Try a model, as it is and as an export would make it again, on two dark frames.
+    """Try a model on two dark frames, and make it again from its settings as an export would.
 
     Args:
-        module: network and likelihood.
-        representation: of the network's frames.
+        module: the network and its likelihood.
+        representation: representation of the network's input.
         trust: packages, beside this one, whose classes an export may name.
 
     Raises:
-        InputError: a part of the contract of :mod:`asim_cvae.nn.contract` is not kept, or the model cannot be exported.
+        InputError: the model breaks a part of the contract in :mod:`asim_cvae.nn.contract`, or cannot be exported.
     """
     _check_export(module, representation, trust)
     trial = copy.deepcopy(module).eval()
@@ -44,22 +44,23 @@ def check_model(module: CVAEModule, representation: Representation, trust: Colle
         _check_likelihood(p_x, x, module)
         description = _tried("describe", module.network, lambda: trial.describe(x))
         if not isinstance(description, Tensor) or description.ndim != 2 or len(description) != _FRAMES:
-            raise InputError(f"{_name(module.network)}.describe: has to give (B, D), not {_shape(description)}")
+            raise InputError(f"{_name(module.network)}.describe: has to return (B, D), not {_shape(description)}")
 
 
 def _check_export(module: CVAEModule, representation: Representation, trust: Collection[str]) -> None:
+    """Make network and likelihood again from their settings, and compare the shapes of their weights."""
     description = describe_model(module, representation, {})
     for name, part in (("network", module.network), ("likelihood", module.likelihood)):
         kind = Network if name == "network" else Likelihood
         try:
             settings = json.loads(json.dumps(description[name], allow_nan=False))
         except (TypeError, ValueError) as error:
-            raise InputError(f"{_name(part)}: its settings have to be plain values to be exported ({error})") from error
+            raise InputError(f"{_name(part)}: its settings have to be plain values for an export ({error})") from error
         with torch.random.fork_rng(devices=[]):
-            again = build_target(settings, kind, trust)
-        ours, theirs = ({k: v.shape for k, v in p.state_dict().items()} for p in (part, again))
-        if ours != theirs:
-            differing = sorted(ours.items() ^ theirs.items())[0][0]
+            copied = build_target(settings, kind, trust)
+        shapes, copied_shapes = ({k: v.shape for k, v in p.state_dict().items()} for p in (part, copied))
+        if shapes != copied_shapes:
+            differing = sorted(shapes.items() ^ copied_shapes.items())[0][0]
             raise InputError(
                 f"{_name(part)}: made again from its settings it has other weights ({differing}); "
                 "hand all arguments of the constructor to super().__init__(name=value, ...)"
@@ -68,35 +69,36 @@ def _check_export(module: CVAEModule, representation: Representation, trust: Col
 
 def _check_posterior(posterior: object, network: Network) -> None:
     if not isinstance(posterior, Posterior):
-        raise InputError(f"{_name(network)}.encode: has to give a Posterior, not {type(posterior).__name__}")
+        raise InputError(f"{_name(network)}.encode: has to return a Posterior, not {type(posterior).__name__}")
     mu, log_sigma, kl = posterior
     if mu.shape != log_sigma.shape or mu.ndim < 2 or len(mu) != _FRAMES or kl.shape != (_FRAMES,):
         raise InputError(
-            f"{_name(network)}.encode: has to give mu and log_sigma (B, ...) and kl (B,) of frames (B, 3, T), "
-            f"not {_shape(mu)}, {_shape(log_sigma)} and {_shape(kl)} of {_FRAMES}"
+            f"{_name(network)}.encode: has to return mu and log_sigma (B, ...) and kl (B,) for frames (B, 3, T), "
+            f"not {_shape(mu)}, {_shape(log_sigma)} and {_shape(kl)} for {_FRAMES} frames"
         )
 
 
 def _check_likelihood(p_x: object, x: Tensor, module: CVAEModule) -> None:
     name = _name(module.likelihood)
     if not isinstance(p_x, Distribution):
-        raise InputError(f"{name}: has to give a torch.distributions.Distribution, not {type(p_x).__name__}")
+        raise InputError(f"{name}: has to return a torch.distributions.Distribution, not {type(p_x).__name__}")
     mean = _tried("mean", module.likelihood, lambda: p_x.mean)
     if mean.shape != x.shape:
         raise InputError(
-            f"{_name(module.network)}: decodes to {_shape(mean)} where frames are {_shape(x)}; "
-            "choose a representation of the network's length"
+            f"{_name(module.network)}: decodes frames of shape {_shape(x)} to {_shape(mean)}; "
+            "choose a representation with the network's number of steps"
         )
     log_px = _tried("log_prob", module.likelihood, lambda: p_x.log_prob(x))
     if log_px.shape != x.shape:
-        raise InputError(f"{name}: log_prob of frames {_shape(x)} has to be of that shape, not {_shape(log_px)}")
+        raise InputError(f"{name}: log_prob of frames {_shape(x)} has to have their shape, not {_shape(log_px)}")
 
 
-def _tried(what: str, part: torch.nn.Module, work: Callable[[], Any]) -> Any:
+def _tried(method: str, part: torch.nn.Module, work: Callable[[], Any]) -> Any:
+    """Return the result of ``work``, which calls a method of a part of the model; raise InputError if it fails."""
     try:
         return work()
-    except Exception as error:  # a stranger's code raises anything
-        raise InputError(f"{_name(part)}: {what} fails on two frames ({first_line(error)})") from error
+    except Exception as error:  # the user's own network can raise errors of any type
+        raise InputError(f"{_name(part)}: {method} fails on two frames ({first_line(error)})") from error
 
 
 def _dark_frames() -> NDArray[np.float32]:

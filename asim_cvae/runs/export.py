@@ -1,4 +1,4 @@
-"""The model of a run and what came of it: written whole, and read back without unpickling."""
+"""Export the model and results of a run, and load a model without unpickling."""
 
 import json
 import logging
@@ -30,16 +30,20 @@ WEIGHTS = "model.safetensors"
 DESCRIPTION = "model.json"
 
 MAX_LATENT_VALUES = 256
-"""``latents.npz`` holds the latents of networks that have up to as many a frame; what is clustered it always holds."""
+"""Largest number of latents per frame for which ``latents.npz`` holds the posteriors, beside what is clustered."""
 
-_FORMAT = 3
+_FORMAT = 3  # version of the description
 
 
 @dataclass(frozen=True)
 class TrainedModel:
-    """Weights in their module, in eval mode, the representation of its input, what is known of its run, and clusters.
+    """A model that was trained.
 
-    Only exports have clusters: they are fitted once a training has ended.
+    Attributes:
+        module: network and likelihood with their weights, in eval mode.
+        representation: representation of the network's input.
+        run_info: experiment, seed, epochs and restarts of its run.
+        clusters: clusters that were fitted after training; None in checkpoints and in the thesis's weights.
     """
 
     module: CVAEModule
@@ -49,7 +53,12 @@ class TrainedModel:
 
 
 def describe_model(module: CVAEModule, representation: Representation, run_info: Mapping[str, Any]) -> dict[str, Any]:
-    """All but the weights, as plain values; ``run_info`` has experiment, seed, epochs, restarts.
+    """Describe all of a model but its weights, as plain values.
+
+    Args:
+        module: the network and its likelihood.
+        representation: representation of the network's input.
+        run_info: experiment, seed, epochs and restarts of the run.
 
     Raises:
         InputError: a part cannot be named, see :func:`asim_cvae.base.targets.target_of`.
@@ -70,14 +79,14 @@ def _named(part: Network | Likelihood | Representation) -> dict[str, Any]:
 def export_model(
     folder: Path, description: Mapping[str, Any], module: CVAEModule, clusters: SavedClusters | None
 ) -> None:
-    """Write ``model.safetensors`` and ``model.json``: all that inference needs."""
+    """Write ``model.safetensors`` and ``model.json``, which hold all that inference needs."""
     with atomic_write(folder / WEIGHTS) as partial:
         save_file({name: value.contiguous().cpu() for name, value in module.state_dict().items()}, partial)
     write_json(folder / DESCRIPTION, {**description, "clusters": None if clusters is None else clusters.as_dict()})
 
 
 def weights_file(path: Path) -> Path:
-    """The file of weights at ``path``, which may be a run folder.
+    """Return the file of weights at ``path``, which may be a run folder.
 
     Raises:
         InputError: there is no such file.
@@ -90,20 +99,25 @@ def weights_file(path: Path) -> Path:
 
 
 def load_model(path: Path, trust: Collection[str] = ()) -> TrainedModel:
-    """The model of a run folder, an exported ``model.safetensors``, a checkpoint, or a published ``.pth``.
+    """Load the model of a run folder, an exported ``model.safetensors``, a checkpoint, or a published ``.pth``.
 
     Args:
-        path: of the folder or file.
+        path: path of the folder or file.
         trust: packages, beside this one, whose classes the file may name.
 
     Raises:
-        InputError: there is no such file, no model of this program in it, or it names what is not trusted.
+        InputError: there is no such file, it holds no model of this program, or it names a class that is not trusted.
     """
     path = weights_file(path)
     if path.suffix == ".pth":
         name, epochs = path.stem, path.stem.removeprefix("Epoch").split("_")[0]
-        known = {"experiment": name, "seed": None, "epochs": int(epochs) if epochs.isdigit() else None, "restarts": 0}
-        return TrainedModel(load_thesis_weights(path), THESIS_REPRESENTATION, known)
+        run_info = {
+            "experiment": name,
+            "seed": None,
+            "epochs": int(epochs) if epochs.isdigit() else None,
+            "restarts": 0,
+        }
+        return TrainedModel(load_thesis_weights(path), THESIS_REPRESENTATION, run_info)
     try:
         state, description = _read_checkpoint(path) if path.suffix == ".ckpt" else _read_export(path)
         model = _build(state, description, trust)
@@ -120,13 +134,13 @@ def _read_clusters(path: Path, content: Any, model: TrainedModel) -> SavedCluste
         return SavedClusters.from_dict(content, _description_size(model))
     except InputError as error:
         raise InputError(
-            f'{path.with_suffix(".json")}: clusters: {error}; with "clusters": null the model is read without them'
+            f'{path.with_suffix(".json")}: clusters: {error}; set "clusters": null to read the model without them'
         ) from error
 
 
 @torch.inference_mode()
 def _description_size(model: TrainedModel) -> int:
-    """Number of values by which the network describes a frame."""
+    """Return D, the number of values by which the network describes a frame."""
     return model.module.describe(torch.zeros(1, *model.representation.shape)).shape[1]
 
 
@@ -153,7 +167,7 @@ def _read_checkpoint(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any
 
 
 def write_results(folder: Path, evaluation: Evaluation, run_info: Mapping[str, Any]) -> dict[str, Any]:
-    """Write ``latents.npz`` and ``scores.json``; the scores as written."""
+    """Write ``latents.npz`` and ``scores.json`` into ``folder``, and return the content of the latter."""
     frames, posterior = evaluation.frames, evaluation.posterior
     is_small = posterior.mu.shape[1] <= MAX_LATENT_VALUES
     write_npz(

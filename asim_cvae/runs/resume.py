@@ -1,4 +1,4 @@
-"""Goes on with a run in its folder."""
+"""Find out whether and from where a run goes on in its folder, and keep its configuration."""
 
 import json
 import logging
@@ -17,31 +17,36 @@ log = logging.getLogger(__name__)
 
 
 def resumed_config(folder: Path, config: DictConfig, overrides: Sequence[str]) -> DictConfig:
-    """The folder's configuration with what ``overrides`` of ``config`` may change in it.
+    """Return the configuration of a resumed run: the one saved in its folder, with changes from the command line.
+
+    Args:
+        folder: the run folder.
+        config: configuration of the command that resumes the run, which holds the changed values.
+        overrides: overrides of that command.
 
     Raises:
-        InputError: ``folder`` holds no run, or an override changes what has to stay.
+        InputError: ``folder`` holds no run, or an override changes a setting that must not change.
     """
     saved = folder / CONFIG
     if not saved.is_file():
         raise InputError(f"{folder}: no run to resume, there is no {CONFIG} in it")
-    ours = OmegaConf.load(saved)
-    assert isinstance(ours, DictConfig)
+    resumed = OmegaConf.load(saved)
+    assert isinstance(resumed, DictConfig)
     for override in overrides:
         key = override.split("=", 1)[0].lstrip("+~")
         if key in CHANGEABLE:
-            OmegaConf.update(ours, key, OmegaConf.select(config, key))
+            OmegaConf.update(resumed, key, OmegaConf.select(config, key))
         elif key not in ("resume", "trust"):
             raise InputError(f"{override} cannot be changed in a resumed run; only {', '.join(CHANGEABLE)} can")
-    ours.trust = config.trust  # the user's own word, never the folder's
-    return ours
+    resumed.trust = config.trust  # only the user decides whom to trust, never a run folder
+    return resumed
 
 
-def check_config(folder: Path, config: DictConfig) -> None:
-    """Make sure that the folder's run, if it holds one, is of this configuration.
+def refuse_other_config(folder: Path, config: DictConfig) -> None:
+    """Make sure that ``folder`` holds no run of another configuration.
 
     Raises:
-        InputError: it is of another one.
+        InputError: it holds one.
     """
     path = folder / CONFIG
     if path.is_file() and _fixed(OmegaConf.load(path)) != _fixed(_resolved(config)):
@@ -49,9 +54,9 @@ def check_config(folder: Path, config: DictConfig) -> None:
 
 
 def write_config(folder: Path, config: DictConfig) -> None:
-    """Write ``config.yaml``, resolved."""
+    """Write the resolved configuration as ``config.yaml``, without the packages that the user trusts."""
     saved = _resolved(config)
-    saved.trust = []  # whoever resumes the run says anew whom to trust
+    saved.trust = []  # whoever resumes the run decides anew whom to trust
     with atomic_write(folder / CONFIG) as partial:
         OmegaConf.save(saved, partial)
 
@@ -61,7 +66,7 @@ def _resolved(config: DictConfig) -> DictConfig:
 
 
 def _fixed(config: object) -> object:
-    """The part of a configuration that has to stay the same in a resumed run."""
+    """Return the settings of a configuration that must not change when its run is resumed."""
     assert isinstance(config, DictConfig)
     fixed = config.copy()
     for key in (*CHANGEABLE, "resume", "trust"):
@@ -71,27 +76,32 @@ def _fixed(config: object) -> object:
 
 
 def is_finished(folder: Path, max_epochs: int) -> bool:
-    """Tell whether the folder's run was scored after ``max_epochs`` or more."""
+    """Tell whether the folder's run was scored after ``max_epochs`` epochs or more."""
     path = folder / SCORES
     return path.is_file() and int(json.loads(path.read_text(encoding="utf-8"))["epochs"]) >= max_epochs
 
 
 def resume_point(folder: Path, max_epochs: int) -> tuple[Path | None, int]:
-    """The checkpoint to go on from and the number of restarts before it; (None, 0) where the run has to start over.
+    """Find the checkpoint from which the folder's run goes on.
+
+    Returns:
+        The checkpoint, and the number of restarts before it; (None, 0) if the run has to start over.
 
     Raises:
-        InputError: the run is beyond ``max_epochs`` already.
+        InputError: the run has more than ``max_epochs`` epochs already.
     """
     checkpoints = folder / CHECKPOINTS
     begun = checkpoints.is_dir()
     latest = latest_checkpoint(checkpoints)
     if latest is None:
         if begun:
-            log.warning("%s: no whole checkpoint; training starts over", checkpoints)
+            log.warning("%s: no undamaged checkpoint; training starts over", checkpoints)
         return None, 0
     path, content = latest
     run_info = content[CHECKPOINT_KEY]["run_info"]
     if int(run_info["epochs"]) > max_epochs:
-        raise InputError(f"{folder}: has {run_info['epochs']} epochs already, trainer.max_epochs={max_epochs} are less")
+        raise InputError(
+            f"{folder}: has {run_info['epochs']} epochs already, more than trainer.max_epochs={max_epochs}; raise it"
+        )
     log.info("going on from %s, after %s epochs", path, run_info["epochs"])
     return path, int(run_info["restarts"])

@@ -1,4 +1,4 @@
-"""Configurations as flat settings, to compare runs by."""
+"""Flatten configurations into settings by which runs are compared."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,7 +7,7 @@ CHANGEABLE = (
     *("trainer.max_epochs", "trainer.accelerator", "trainer.enable_progress_bar"),
     *("data.cache", "data.memory_gb", "data.num_workers", "data.file_workers", "model.cuda_graph"),
 )
-"""What may differ when a run goes on: epochs, device and loader settings."""
+"""Settings that may change when a run is resumed: epochs, device and data loading."""
 
 INCIDENTAL = (
     *CHANGEABLE,
@@ -15,11 +15,11 @@ INCIDENTAL = (
     *("trainer.strategy", "trainer.use_distributed_sampler", "trainer.enable_model_summary"),
     *("trainer.log_every_n_steps", "trainer.num_sanity_val_steps", "trainer._target_"),
 )
-"""What is named elsewhere, as labelled frames are in the scores, or changes nothing in a run's result."""
+"""Settings by which experiments are not told apart: they do not change the result, or scores hold them as well."""
 
 
 def flat_settings(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Values by dotted name."""
+    """Return the values of a nested configuration by dotted name; ``prefix`` begins each name."""
     flat: dict[str, Any] = {}
     for key, value in config.items():
         name = f"{prefix}{key}"
@@ -28,13 +28,19 @@ def flat_settings(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]
 
 
 def named_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Those of ``experiment_settings`` that people compare runs by: no class names, nothing of scoring and splits."""
+    """Return the settings by which people compare runs.
+
+    Class names are left out, and settings of scoring, splits and labelling rules.
+
+    Args:
+        settings: the result of :func:`experiment_settings`.
+    """
     hidden = ("scoring.", "data.simulation.rule.", "data.split_seed", "data.validation_fraction")
     return {name: v for name, v in settings.items() if not name.startswith(hidden) and not name.endswith("_")}
 
 
 def experiment_settings(config: Mapping[str, Any]) -> dict[str, Any]:
-    """What of a run's configuration makes the experiment, the data that it is trained on among it."""
+    """Return the settings that tell a run's experiment from others, including its training data."""
     return {
         name: value
         for name, value in flat_settings(config).items()

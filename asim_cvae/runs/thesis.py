@@ -1,4 +1,4 @@
-"""Weights published with Joergensen 2021 (github.com/RCJoergensen/Synthesis_CVAE_ASIM) in this package's modules."""
+"""Load weights published with Joergensen 2021 (github.com/RCJoergensen/Synthesis_CVAE_ASIM)."""
 
 from pathlib import Path
 
@@ -12,21 +12,21 @@ from asim_cvae.nn.likelihoods.beta import BetaLikelihood
 from asim_cvae.nn.thesis import ThesisNetwork
 
 THESIS_REPRESENTATION = LinearScaling(time_reversed=True)
-"""Representation of the thesis's program, whose loader reversed each slice in time."""
+"""Representation that the published weights need: the thesis's program reversed each frame in time."""
 
 _BASELINE_DROPOUT = 0.3
 _PREFIXES = {"Encode.": "encoder.layers.", "Decode.": "decoder.layers."}
 
 
 def load_thesis_weights(path: str | Path, activation: str | None = None) -> CVAEModule:
-    """The network of a published state dict, float32, on the CPU, in eval mode.
+    """Load a published state dict into its network, in float32, on the CPU, in eval mode.
 
-    Its input is what :data:`THESIS_REPRESENTATION` makes of flux.
+    The network takes frames in :data:`THESIS_REPRESENTATION`.
 
     Args:
         path: a ``.pth`` file.
-        activation: 'relu' or 'leaky_relu'; where not given, told by ``LeakyRelu`` in the file's name, as the keys do
-            not say. The baseline is known by its keys.
+        activation: 'relu' or 'leaky_relu'; by default 'leaky_relu' if the file's name contains ``LeakyRelu``, else
+            'relu', as the keys of a state dict do not tell. They do tell the baseline of 2020.
 
     Raises:
         InputError: there is no such file, or it holds no state dict of this network.
@@ -42,13 +42,14 @@ def load_thesis_weights(path: str | Path, activation: str | None = None) -> CVAE
             dropout=_BASELINE_DROPOUT if baseline else None,
         )
         network.load_state_dict({_rename(key): value for key, value in published.items() if key != "prior_params"})
-    except Exception as error:  # torch.load raises anything on what is no state dict
+    except Exception as error:  # torch.load raises errors of many types on other files
         raise InputError(f"{path}: no weights of the thesis's network ({first_line(error)})") from error
     return CVAEModule(network, BetaLikelihood()).eval()
 
 
 def _rename(key: str) -> str:
-    for published, ours in _PREFIXES.items():
+    """Return this package's name of a published weight."""
+    for published, own in _PREFIXES.items():
         if key.startswith(published):
-            return ours + key.removeprefix(published)
+            return own + key.removeprefix(published)
     return key

@@ -1,7 +1,8 @@
-"""Encode frames with a trained module and score what comes out."""
+"""Encode frames with a trained module, cluster their latents and score the clusters."""
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -30,9 +31,14 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class FramePosteriors:
-    """Posteriors of N frames, latents of any shape flattened to L values.
+    """Posteriors of N frames. Latents, which may have any shape, are flattened to L values.
 
-    ``mu`` and ``log_sigma`` (N, L), the network's ``description`` (N, D), log p(x|z) at z = mu and the KL term, (N,).
+    Attributes:
+        mu: (N, L) means.
+        log_sigma: (N, L) logarithms of the standard deviations.
+        description: (N, D) vectors by which the network describes the frames.
+        log_px: (N,) log p(x|z) at z = mu, in nats.
+        kl: (N,) KL terms, in nats.
     """
 
     mu: NDArray[np.float32]
@@ -44,10 +50,17 @@ class FramePosteriors:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Scored frames, what they were encoded to, their clusters, and the scores.
+    """Result of :func:`evaluate`.
 
-    ``clustering`` holds the clusters that were fitted on these frames, None where there are none or their latents are
-    not finite; ``saved`` the clusters that were saved with the model, as these frames lie in them.
+    Attributes:
+        frames: the scored frames.
+        posterior: their posteriors.
+        latents: (N, D) array that was clustered.
+        clustering: clusters fitted on these frames; None if there are no frames or the latents are not finite.
+        scores: all scores.
+        protocol: settings of the clustering.
+        device: type of the device that encoded the frames.
+        saved: these frames in the clusters that were saved with the model; None if they were not assigned to them.
     """
 
     frames: ScoredFrames
@@ -61,19 +74,19 @@ class Evaluation:
 
     @property
     def assignment(self) -> NDArray[np.int64]:
-        """Fitted cluster of each frame, -1 where there is none."""
+        """Number of each frame's fitted cluster, (N,); -1 if it has none."""
         return self._assignment(self.clustering)
 
     @property
     def saved_assignment(self) -> NDArray[np.int64]:
-        """Saved cluster of each frame, -1 where there is none."""
+        """Number of each frame's saved cluster, (N,); -1 if it has none."""
         return self._assignment(self.saved)
 
     def _assignment(self, clustering: Clustering | None) -> NDArray[np.int64]:
         return np.full(len(self.latents), -1) if clustering is None else clustering.assignment
 
     def clusters_to_save(self) -> SavedClusters | None:
-        """The fitted clusters with their labels, for the model's export."""
+        """Return the fitted clusters with their labels, for the model's export; None if there are none."""
         if self.clustering is None:
             return None
         labels = {cluster.cluster: cluster.label for cluster in self.scores.clusters}
@@ -81,7 +94,7 @@ class Evaluation:
         return SavedClusters(centres, tuple(labels.get(number) for number in range(len(centres))), self.protocol.latent)
 
     def as_dict(self, run_info: Mapping[str, Any]) -> dict[str, Any]:
-        """The content of ``scores.json``; ``run_info`` has experiment, seed, epochs, restarts."""
+        """Return the content of ``scores.json``; ``run_info`` has experiment, seed, epochs, restarts."""
         return {
             **run_info,
             "frames": len(self.latents),
@@ -94,17 +107,15 @@ class Evaluation:
 
 @torch.inference_mode()
 def encode_frames(module: CVAEModule, batches: Iterable[Tensor]) -> FramePosteriors:
-    """Encode batches of frames, as the representation gives them, on the module's device and in eval mode."""
-    was_training = module.training
-    module.eval()
+    """Encode batches of represented frames (B, 3, T) on the module's device, in eval mode."""
     parts = []
-    for batch in batches:
-        x = batch.to(module.device)
-        mu, log_sigma, kl = module.encode(x)
-        log_px = frame_log_likelihood(module.decode(mu), x)
-        columns = (mu.flatten(1), log_sigma.flatten(1), module.describe(x), log_px, kl)
-        parts.append([column.float().cpu() for column in columns])
-    module.train(was_training)
+    with _eval_mode(module):
+        for batch in batches:
+            x = batch.to(module.device)
+            mu, log_sigma, kl = module.encode(x)
+            log_px = frame_log_likelihood(module.decode(mu), x)
+            columns = (mu.flatten(1), log_sigma.flatten(1), module.describe(x), log_px, kl)
+            parts.append([column.float().cpu() for column in columns])
     if not parts:
         matrix = np.zeros((0, 0), dtype=np.float32)
         return FramePosteriors(matrix, matrix, matrix, matrix.ravel(), matrix.ravel())
@@ -124,28 +135,27 @@ def describe_frames(module: CVAEModule, batches: Iterable[Tensor], protocol: Clu
 
 @torch.inference_mode()
 def fit_description(module: CVAEModule, datamodule: MMIADataModule) -> None:
-    """Show all training frames to the network once: its descriptions may need to know them."""
-    was_training = module.training
-    module.eval()
+    """Let the network fit its descriptions to all training frames, in eval mode."""
     batches = (batch.to(module.device) for batch in datamodule.training_frames())
-    module.network.fit_description(batches)
-    module.train(was_training)
+    with _eval_mode(module):
+        module.network.fit_description(batches)
 
 
 @torch.inference_mode()
 def reconstruct(module: CVAEModule, x: Tensor, representation: Representation) -> NDArray[np.float32]:
-    """Mean of p(x|z) at the posterior mean of a frame (3, T), as flux (3, 5000) in uW/m^2 in time order."""
-    was_training = module.training
-    module.eval()
-    mean = module(x[None].to(module.device)).mean[0]
-    module.train(was_training)
+    """Reconstruct a represented frame (3, T) as flux (3, 5000) in uW/m^2, in time order.
+
+    The reconstruction is the mean of p(x|z) at the posterior mean.
+    """
+    with _eval_mode(module):
+        mean = module(x[None].to(module.device)).mean[0]
     return representation.invert(mean.float().cpu().numpy())
 
 
 def evaluate(module: CVAEModule, datamodule: MMIADataModule, protocol: ClusteringProtocol) -> Evaluation:
     """Encode the datamodule's scored frames, cluster their latents and score the clusters.
 
-    Latents that are not finite, of a network that diverged, are not clustered, and every score is None.
+    A network that diverged gives latents that are not finite: they are not clustered, and the scores are None.
     """
     frames = datamodule.scored_frames()
     log.info("encoding and scoring: %d frames", len(frames.file))
@@ -170,10 +180,10 @@ def evaluate(module: CVAEModule, datamodule: MMIADataModule, protocol: Clusterin
 
 
 def score_saved(evaluation: Evaluation, clusters: SavedClusters | None) -> Evaluation:
-    """Assign the frames to the centres that were saved with their model, and score these clusters, too.
+    """Assign the frames to the cluster centres that were saved with the model, and score these clusters as well.
 
-    Frames are assigned by their descriptions, even where samples were clustered: a sample depends on what else is
-    encoded. Nothing is assigned where latents are not finite, or where the model has no clusters.
+    Frames are assigned by their descriptions, even if samples were clustered: a frame's sample depends on the frames
+    that are encoded with it. The evaluation is returned as it is if it has no clusters or the model has none.
     """
     if clusters is None or evaluation.clustering is None:
         return evaluation
@@ -181,6 +191,15 @@ def score_saved(evaluation: Evaluation, clusters: SavedClusters | None) -> Evalu
     saved = Clustering(assign_to_nearest(described, clusters.centres), clusters.centres)
     scores = score_clusters(described, saved, evaluation.frames.labels, clusters.labels)
     return replace(evaluation, saved=saved, scores=replace(evaluation.scores, saved=scores))
+
+
+@contextmanager
+def _eval_mode(module: CVAEModule) -> Iterator[None]:
+    """Switch a module to eval mode within the block."""
+    was_training = module.training
+    module.eval()
+    yield
+    module.train(was_training)
 
 
 def _sample(mu: Tensor, log_sigma: Tensor, protocol: ClusteringProtocol) -> NDArray[np.float32]:

@@ -1,4 +1,4 @@
-"""Scores, declared once: scores.json, printed tables, Table 1 and dashboards list the fields of these classes."""
+"""Declare each score once: scores.json, printed tables, Table 1 and dashboards list the fields of these classes."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields
@@ -6,24 +6,29 @@ from typing import Any
 
 
 def score(heading: str, places: int = 2, in_table1: bool = True) -> Any:
-    """Declare a field as a score: a number, or None where there is no value.
+    """Declare a dataclass field as a score: a number, or None if there is no value.
 
     Args:
-        heading: its name where people read it.
+        heading: name of the score in tables.
         places: decimal places that tables show; files hold the exact value.
-        in_table1: whether Table 1 has a column of it.
+        in_table1: whether Table 1 has a column for the score.
     """
     return field(default=None, metadata={"heading": heading, "places": places, "in_table1": in_table1})
 
 
 @dataclass(frozen=True)
 class Cluster:
-    """One cluster of frames: its label, and that label's share of the frames, the certainty.
+    """One cluster of frames.
 
-    A fitted cluster's label is the most frequent class, equal counts joined as HCLA/LCHA; a saved cluster keeps the
-    label that it was saved with. The certainty of a joined label is the mean of its classes' shares. ``mdcc`` is the
-    mean Euclidean distance of the members to the centre. Where frames have no labels, ``certainty`` is None and
-    ``counts`` is empty.
+    Attributes:
+        cluster: its number.
+        label: most frequent class of a fitted cluster, several joined as HCLA/LCHA if they are equally frequent; a
+            saved cluster keeps the label that it was saved with. None if it has no label.
+        certainty: share of its frames that are of the label's class, the mean over the classes of a joined label;
+            None if the frames or the cluster have no labels.
+        mdcc: mean distance to the cluster's centre, Euclidean, over its frames.
+        size: number of its frames.
+        counts: number of its frames by class; empty if the frames have no labels.
     """
 
     cluster: int
@@ -38,7 +43,9 @@ class Cluster:
 class NoiseCluster:
     """The cluster labelled N with the highest certainty.
 
-    ``recall`` is the share of all N frames that are in it, None where no frame is N.
+    Attributes:
+        certainty: share of its frames that are labelled N.
+        recall: share of all frames labelled N that are in it; None if no frame is labelled N.
     """
 
     certainty: float | None = score("noise certainty")
@@ -47,12 +54,15 @@ class NoiseCluster:
 
 @dataclass(frozen=True)
 class ClusterScores:
-    """Scores of the clusters of some frames. All but ``clusters`` are None where the frames have no labels.
+    """Scores of the clusters of some frames. All but ``clusters`` are None if the frames have no labels.
 
-    ``clusters`` are those that have members. ``noise`` is None where no cluster is labelled N. ``purity`` is the share
-    of frames that are of their cluster's class, ``classes_represented`` the number of classes that label a cluster;
-    both are None where clusters have no labels. ``ari`` and ``nmi`` are the adjusted Rand index and the normalised
-    mutual information of clusters and classes.
+    Attributes:
+        clusters: the clusters that have members.
+        noise: the best noise cluster; None if no cluster is labelled N.
+        purity: share of the frames whose class is that of their cluster; None if a cluster has no label.
+        classes_represented: number of classes that label a cluster; None if a cluster has no label.
+        ari: adjusted Rand index of clusters and classes.
+        nmi: normalised mutual information of clusters and classes.
     """
 
     clusters: list[Cluster] = field(default_factory=list)
@@ -65,12 +75,15 @@ class ClusterScores:
 
 @dataclass(frozen=True)
 class Scores(ClusterScores):
-    """All scores of a model on some frames: those of the clusters fitted on these frames, and those listed here.
+    """All scores of a model on some frames. The inherited ones are of the clusters fitted on these frames.
 
-    ``probe_macro_f1`` is what a nearest-neighbour probe makes of the latents. ``active_units`` counts the latents whose
-    posterior mean varies over frames; the model is ``dead`` where none does (None: diverged, or fewer than two frames).
-    ``log_px`` and ``kl`` are means over frames in nats. ``saved`` scores the clusters that were saved with the model,
-    None where it has none.
+    Attributes:
+        probe_macro_f1: macro F1 of a nearest-neighbour probe that predicts classes from latents.
+        active_units: number of latents whose posterior mean varies over the frames; None if the model diverged.
+        dead: whether no latent varies; None if the model diverged, or if there are fewer than two frames.
+        log_px: mean of log p(x|z) over the frames, in nats.
+        kl: mean of the KL term over the frames, in nats.
+        saved: scores of the clusters that were saved with the model; None if it has none.
     """
 
     probe_macro_f1: float | None = score("probe F1")
@@ -81,13 +94,20 @@ class Scores(ClusterScores):
     saved: ClusterScores | None = None
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain values, as ``scores.json`` holds them."""
+        """Return the scores as plain values, for ``scores.json``."""
         return asdict(self)
 
 
 @dataclass(frozen=True)
 class ScoreColumn:
-    """A declared score as lists and tables show it; ``path`` leads to its value in ``scores.json``."""
+    """A declared score, as lists and tables show it.
+
+    Attributes:
+        path: keys that lead to its value in ``scores.json``.
+        heading: its name in tables.
+        places: decimal places that tables show.
+        in_table1: whether Table 1 has a column for it.
+    """
 
     path: tuple[str, ...]
     heading: str
@@ -96,19 +116,22 @@ class ScoreColumn:
 
     @property
     def name(self) -> str:
-        """Its name in flat lists, ``noise_recall`` for ``noise.recall``."""
+        """Name of the score in flat lists, as ``noise_recall`` for ``noise.recall``."""
         return "_".join(self.path)
 
     def value(self, scores: Mapping[str, Any]) -> float | None:
-        """Its value in the content of a ``scores.json``; None, too, where the file is older than the score."""
-        found: Any = scores
+        """Return the score's value in the content of a ``scores.json``; None if it has no value or is not there.
+
+        Files that were written before a score was declared do not hold it.
+        """
+        value: Any = scores
         for key in self.path:
-            found = None if found is None else found.get(key)
-        return found  # type: ignore[no-any-return]
+            value = None if value is None else value.get(key)
+        return value  # type: ignore[no-any-return]
 
 
 def score_columns(kind: type[ClusterScores] | None = None) -> list[ScoreColumn]:
-    """Every score that ``kind`` declares, :class:`Scores` where not given, in the order of its fields."""
+    """Return all scores that ``kind`` declares, by default :class:`Scores`, in the order of its fields."""
     return list(_columns(kind or Scores, ()))
 
 

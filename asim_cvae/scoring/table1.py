@@ -1,4 +1,4 @@
-"""Scores of many runs as the thesis's Table 1, beside what it published: as Markdown, LaTeX and CSV."""
+"""Compare the scores of many runs with the thesis's Table 1, in a table as Markdown, LaTeX and CSV."""
 
 import csv
 import io
@@ -14,17 +14,23 @@ from asim_cvae.scoring.scores import ScoreColumn, score_columns
 from asim_cvae.scoring.table import DEAD, cut_digits, describe_data, is_simulated, percent
 
 DEAD_MARK = "†"
-"""Stands beside a run whose latents are all dead, and before the note that says so."""
+"""Mark beside each run whose latents are all dead, and before the footnote that explains it."""
 
 
 def table1_columns() -> list[ScoreColumn]:
-    """What is compared beyond the clusters."""
+    """Return the scores that the table shows after the clusters."""
     return [column for column in score_columns() if column.in_table1]
 
 
 @dataclass(frozen=True)
-class Run:
-    """A finished run: its folder, what its ``scores.json`` holds, and its settings by dotted name."""
+class FinishedRun:
+    """A finished run.
+
+    Attributes:
+        folder: its folder.
+        scores: content of its ``scores.json``.
+        settings: its settings by dotted name.
+    """
 
     folder: str
     scores: Mapping[str, Any]
@@ -32,24 +38,31 @@ class Run:
 
     @property
     def data(self) -> str:
-        """Its data in words."""
+        """Description of the scored data, with a digest of the frames."""
         data = self.scores["data"]
         return f"{describe_data(data)}, scored frames {data['digest']}"
 
     @property
     def compared(self) -> dict[str, float | None]:
-        """Its scores by the names of :func:`table1_columns`, None where it has no such score."""
+        """Scores by the names of :func:`table1_columns`; None for a score without a value."""
         return {column.name: column.value(self.scores) for column in table1_columns()}
 
     @property
     def is_dead(self) -> bool:
-        """Whether none of its latents varies over frames."""
+        """Tell whether no latent of the run varies over the frames."""
         return bool(self.scores["dead"])
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One cluster; ``best`` marks the noise cluster with the highest certainty."""
+    """One cluster of a line.
+
+    Attributes:
+        label: its class.
+        certainty: share of its frames that are of this class.
+        mdcc: mean Euclidean distance of its frames to its centre.
+        best: whether it is the line's noise cluster with the highest certainty.
+    """
 
     label: str
     certainty: float | None
@@ -59,7 +72,19 @@ class Cell:
 
 @dataclass(frozen=True)
 class Line:
-    """One line: ``source`` says whether it was published, is a run's, or a mean over seeds with its ``spread``."""
+    """One line of the table: a published experiment, a run, or the mean over the seeds of an experiment.
+
+    Attributes:
+        experiment: name of the experiment, with the settings that tell it from other experiments of that name.
+        source: origin of the scores: 'published', a run's seed, 'weights', or a mean.
+        epochs: training epochs; 0 if they are unknown.
+        data: description of the scored data.
+        clusters: the clusters; none in a mean.
+        scores: values by the names of :func:`table1_columns`.
+        spread: standard deviations over the seeds of a mean, by the same names.
+        counted: number of seeds that have a score, as '2 of 3', for the scores that some seeds of a mean lack.
+        is_dead: whether no latent of the run varies over the frames.
+    """
 
     experiment: str
     source: str
@@ -69,29 +94,37 @@ class Line:
     scores: Mapping[str, float | None]
     spread: Mapping[str, float | None] = field(default_factory=dict)
     counted: Mapping[str, str] = field(default_factory=dict)
-    """Of a mean, how many of the seeds have the score, where not all do."""
     is_dead: bool = False
 
 
 @dataclass(frozen=True)
 class Table:
-    """Lines in order, and what is to be known of all."""
+    """Table 1 before it is formatted.
+
+    Attributes:
+        lines: the lines in order.
+        notes: sentences on all lines, without their full stops.
+        excluded: a line on each run that was excluded because it repeats another.
+        footnote: explanation of the mark beside dead runs; None if there are none.
+    """
 
     lines: Sequence[Line]
     notes: Sequence[str]
     excluded: Sequence[str]
-    """Runs that are another's repetition."""
     footnote: str | None = None
-    """What the mark beside dead runs means, where there are any."""
 
 
-def build_table(runs: Sequence[Run], published: Sequence[PublishedRow]) -> Table:
-    """Runs by experiment in the published order, those that differ in their seeds alone together.
+def build_table(runs: Sequence[FinishedRun], published: Sequence[PublishedRow]) -> Table:
+    """Sort runs by experiment in the published order, and average those that differ only in their seeds.
 
-    ``published`` may be empty. Runs of one experiment that differ in other settings are named by these; of runs that
-    differ in nothing the first counts.
+    If runs of an experiment differ in other settings too, their names say these settings. If runs do not differ at
+    all, all but the first are excluded.
+
+    Args:
+        runs: finished runs.
+        published: rows of the published table, which may be none.
     """
-    groups: dict[tuple[str, int, str], dict[int | None, Run]] = {}
+    groups: dict[tuple[str, int, str], dict[int | None, FinishedRun]] = {}
     excluded = []
     for run, name in zip(runs, _names(runs), strict=True):
         members = groups.setdefault((name, run.scores["epochs"] or 0, run.data), {})
@@ -100,10 +133,10 @@ def build_table(runs: Sequence[Run], published: Sequence[PublishedRow]) -> Table
             excluded.append(f"{run.folder}: the same run as {first.folder}")
     lines: list[Line] = []
     for key in sorted(groups, key=lambda key: (_place(key[0], published), key)):
-        found = sorted(groups[key].values(), key=lambda run: (run.scores["seed"] is not None, run.scores["seed"]))
-        lines += [_published_line(row) for row in published if found[0].scores["experiment"] in _known_as(row)]
-        lines += [_run_line(key[0], run) for run in found]
-        seeded = [run for run in found if run.scores["seed"] is not None]
+        group = sorted(groups[key].values(), key=lambda run: (run.scores["seed"] is not None, run.scores["seed"]))
+        lines += [_published_line(row) for row in published if group[0].scores["experiment"] in _known_as(row)]
+        lines += [_run_line(key[0], run) for run in group]
+        seeded = [run for run in group if run.scores["seed"] is not None]
         if len(seeded) > 1:
             lines.append(_mean_line(key[0], seeded))
     counted = [run for members in groups.values() for run in members.values()]
@@ -111,17 +144,19 @@ def build_table(runs: Sequence[Run], published: Sequence[PublishedRow]) -> Table
 
 
 def _known_as(row: PublishedRow) -> tuple[str, str]:
+    """Return the names of a published experiment: its own, and that of its weights."""
     return row.experiment, row.weights
 
 
 def _place(name: str, published: Sequence[PublishedRow]) -> int:
+    """Return the number of an experiment's published row; one more than the last if it was not published."""
     experiment = name.split(" ", 1)[0]
     places = [place for place, row in enumerate(published) if experiment in _known_as(row)]
     return places[0] if places else len(published)
 
 
-def _names(runs: Sequence[Run]) -> list[str]:
-    """Each run's experiment, with the settings in which runs of that experiment differ."""
+def _names(runs: Sequence[FinishedRun]) -> list[str]:
+    """Return each run's experiment, followed by the settings in which runs of that experiment differ."""
     values: dict[tuple[str, str], set[str]] = {}
     for run in runs:
         for key, value in run.settings.items():
@@ -141,7 +176,7 @@ def _published_line(row: PublishedRow) -> Line:
     return Line(row.experiment, "published", row.epochs, "MMIA data of the thesis", cells, {"noise_certainty": best})
 
 
-def _run_line(name: str, run: Run) -> Line:
+def _run_line(name: str, run: FinishedRun) -> Line:
     noisy = [c for c in run.scores["clusters"] if c["label"] == NOISE]
     best = max(noisy, key=lambda c: (c["certainty"], c["size"]), default=None)
     cells = [Cell(c["label"] or "-", c["certainty"], c["mdcc"], c is best) for c in run.scores["clusters"]]
@@ -150,8 +185,8 @@ def _run_line(name: str, run: Run) -> Line:
     return Line(name, source, run.scores["epochs"] or 0, run.data, cells, run.compared, is_dead=run.is_dead)
 
 
-def _mean_line(name: str, runs: Sequence[Run]) -> Line:
-    """Means and standard deviations over the seeds that have a score."""
+def _mean_line(name: str, runs: Sequence[FinishedRun]) -> Line:
+    """Average each score over the runs that have a value of it."""
     compared = [run.compared for run in runs]
     values = {name: [v for scores in compared if (v := scores[name]) is not None] for name in compared[0]}
     return Line(
@@ -160,30 +195,30 @@ def _mean_line(name: str, runs: Sequence[Run]) -> Line:
         runs[0].scores["epochs"] or 0,
         runs[0].data,
         [],
-        {key: mean(found) if found else None for key, found in values.items()},
-        {key: stdev(found) if len(found) > 1 else None for key, found in values.items()},
-        {key: f"{len(found)} of {len(runs)}" for key, found in values.items() if 0 < len(found) < len(runs)},
+        {key: mean(known) if known else None for key, known in values.items()},
+        {key: stdev(known) if len(known) > 1 else None for key, known in values.items()},
+        {key: f"{len(known)} of {len(runs)}" for key, known in values.items() if 0 < len(known) < len(runs)},
     )
 
 
-def _notes(runs: Sequence[Run], published: Sequence[PublishedRow]) -> Iterator[str]:
+def _notes(runs: Sequence[FinishedRun], published: Sequence[PublishedRow]) -> Iterator[str]:
     yield f"On {'; '.join(sorted({run.data for run in runs}))}"
     latents = sorted({run.scores["protocol"]["latent"] for run in runs})
-    yield f"Clusters (class, its share, mean distance to the centre) of each frame's posterior {' or '.join(latents)}"
+    yield f"Clusters (class, its share, mean distance to the centre) are of posterior {'s or '.join(latents)}s"
     yield "The best noise cluster is marked; its recall is the share of all noise frames that it holds"
     if published:
         yield "Published: Joergensen 2021, Table 1, on real labelled frames, one sample of each posterior"
     else:
-        yield "The published table is not at hand: reference=FOLDER or ASIM_CVAE_REFERENCE may name its folder"
+        yield "The published table is not at hand; name its folder by reference=FOLDER or ASIM_CVAE_REFERENCE"
     labelled = [run for run in runs if run.scores["purity"] is not None]
     without = sum(run.scores["noise"] is None for run in labelled)
     if without:
-        yield f"Without a noise cluster, and left out of the means of its scores: {without} of {len(runs)} runs"
+        yield f"Without a noise cluster, and not counted in the means of its scores: {without} of {len(runs)} runs"
     if len(labelled) < len(runs):
         yield f"Without labels, or diverged: {len(runs) - len(labelled)} of {len(runs)} runs"
 
 
-def _footnote(runs: Sequence[Run]) -> str | None:
+def _footnote(runs: Sequence[FinishedRun]) -> str | None:
     dead = sum(run.is_dead for run in runs)
     if not dead:
         return None
@@ -191,14 +226,14 @@ def _footnote(runs: Sequence[Run]) -> str | None:
 
 
 def as_markdown(table: Table) -> str:
-    """A table in pipes, the best noise clusters bold."""
+    """Format as a Markdown table with the best noise clusters in bold."""
     footnote = [] if table.footnote is None else ["", table.footnote]
     head, rows = _cells(table, lambda text: f"**{text}**", "± ", lambda text: text.replace("|", r"\|"))
     return "\n".join([*(f"{note}.  " for note in table.notes), "", *markdown_table(head, rows), *footnote, ""])
 
 
 def as_latex(table: Table) -> str:
-    """A tabular for any class, the best noise clusters bold."""
+    """Format as a LaTeX tabular, which needs no package, with the best noise clusters in bold."""
     head, rows = _cells(table, lambda text: rf"\textbf{{{text}}}", r"$\pm$ ", _latex)
     body = [rf"{' & '.join(row)} \\" for row in rows]
     below = [] if table.footnote is None else [rf"\multicolumn{{{len(head)}}}{{l}}{{{_latex(table.footnote)}}} \\"]
@@ -219,6 +254,7 @@ def as_latex(table: Table) -> str:
 
 
 def _latex(text: str) -> str:
+    """Escape the characters that LaTeX reads as commands."""
     for character in r"&%$#_{}":
         text = text.replace(character, rf"\{character}")
     return text.replace(DEAD_MARK, r"\dag{}")
@@ -227,6 +263,14 @@ def _latex(text: str) -> str:
 def _cells(
     table: Table, bold: Callable[[str], str], plus_minus: str, escape: Callable[[str], str]
 ) -> tuple[list[str], list[list[str]]]:
+    """Format headings and rows as text.
+
+    Args:
+        table: the table.
+        bold: sets a text in bold.
+        plus_minus: text before a standard deviation.
+        escape: escapes the characters of a text that the format reserves.
+    """
     clusters = max((len(line.clusters) for line in table.lines), default=0)
     several = len({line.data for line in table.lines if line.source != "published"}) > 1
     columns = table1_columns()
@@ -237,8 +281,8 @@ def _cells(
         cells = [_cluster(cell, bold, escape) for cell in line.clusters] + [""] * (clusters - len(line.clusters))
         scores = [_score(line, column, plus_minus) for column in columns]
         source = f"{line.source} {DEAD_MARK}" if line.is_dead else line.source
-        told = [line.experiment, str(line.epochs or "-"), source, *([line.data] if several else [])]
-        rows.append([*map(escape, told), *cells, *scores])
+        origin = [line.experiment, str(line.epochs or "-"), source, *([line.data] if several else [])]
+        rows.append([*map(escape, origin), *cells, *scores])
     return [escape(name) for name in head], rows
 
 
@@ -253,38 +297,38 @@ def _score(line: Line, column: ScoreColumn, plus_minus: str) -> str:
     if value is None:
         return "-"
     counted = f" ({line.counted[column.name]})" if column.name in line.counted else ""
-    around = "" if spread is None else f" {plus_minus}{spread:.{column.places}f}"
-    return cut_digits(value, column.places) + around + counted
+    deviation = "" if spread is None else f" {plus_minus}{spread:.{column.places}f}"
+    return cut_digits(value, column.places) + deviation + counted
 
 
 def as_csv(table: Table) -> str:
-    """Exact fractions: a row a line, the spread of means in columns of its own."""
+    """Format as CSV with exact values; standard deviations have columns of their own, ``NAME_sd``."""
     clusters = max((len(line.clusters) for line in table.lines), default=0)
     names = [column.name for column in table1_columns()]
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(
         ["experiment", "epochs", "source", "data", "dead",
-         *(f"cluster{k}_{what}" for k in range(clusters) for what in ("class", "certainty", "mdcc")),
+         *(f"cluster{k}_{quantity}" for k in range(clusters) for quantity in ("class", "certainty", "mdcc")),
          *names, *(f"{name}_sd" for name in names)]
     )  # fmt: skip
     for line in table.lines:
-        told = [line.experiment, line.epochs or "", line.source, line.data, "dead" if line.is_dead else ""]
+        origin = [line.experiment, line.epochs or "", line.source, line.data, "dead" if line.is_dead else ""]
         cells = [value for c in line.clusters for value in (c.label, c.certainty, c.mdcc)]
         cells += [""] * (3 * clusters - len(cells))
-        values = [_known(found.get(name)) for found in (line.scores, line.spread) for name in names]
-        writer.writerow([*told, *cells, *values])
+        values = [_or_empty(scores.get(name)) for scores in (line.scores, line.spread) for name in names]
+        writer.writerow([*origin, *cells, *values])
     return stream.getvalue()
 
 
-def _known(value: float | None) -> float | str:
+def _or_empty(value: float | None) -> float | str:
     return "" if value is None else value
 
 
 FORMATS: Mapping[str, Callable[[Table], str]] = {"md": as_markdown, "csv": as_csv, "tex": as_latex}
-"""Writers by suffix."""
+"""Functions that format a table, by the suffix of their files."""
 
 
-def any_simulated(runs: Iterable[Run]) -> bool:
-    """Whether any run is of simulated data, which is to be said in the table's file name."""
+def any_simulated(runs: Iterable[FinishedRun]) -> bool:
+    """Tell whether any run was scored on simulated data; the table's file name has to say so."""
     return any(is_simulated(run.scores["data"]) for run in runs)

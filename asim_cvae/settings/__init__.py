@@ -1,1 +1,1 @@
-"""What may be set: declared in ``conf/settings.yaml``, checked, and described in ``--help`` and docs/settings.md."""
+"""Check settings against ``conf/settings.yaml``, which declares them, and describe them for people."""

@@ -1,4 +1,4 @@
-"""What Hydra and OmegaConf say of a mistyped command line, in one line that names what was probably meant."""
+"""Turn errors of Hydra and OmegaConf about a mistyped command line into one line, with the name probably meant."""
 
 import re
 
@@ -10,7 +10,12 @@ from asim_cvae.settings.schema import Section
 
 
 def explain(error: Exception, section: Section) -> str:
-    """One line on an error of the input, in a command with the settings of ``section``."""
+    """Return one line on an input error.
+
+    Args:
+        error: the error.
+        section: settings of the command, among which a misspelt name is looked up.
+    """
     if isinstance(error, OverrideParseException):
         return f"{error.override}: cannot be read as a setting ({first_line(error)})"
     if isinstance(error, MissingConfigException) and error.options:
@@ -20,18 +25,19 @@ def explain(error: Exception, section: Section) -> str:
     if not isinstance(error, HydraException | OmegaConfBaseException):
         return str(error)
     text = " ".join(str(error).split())
-    added = re.fullmatch(r"Could not override '(?P<name>[^']+)'\..* use \+(?P<override>.+)", text)
-    if added:
-        return _unknown(added["name"], added["override"], section)
-    present = re.match(r"Multiple values for (\S+)\. To override|(\S+) appears more than once in the final", text)
-    if present:
-        group = present[1] or present[2]
+    unknown = re.fullmatch(r"Could not override '(?P<name>[^']+)'\..* use \+(?P<override>.+)", text)
+    if unknown:
+        return _unknown(unknown["name"], unknown["override"], section)
+    repeated = re.match(r"Multiple values for (\S+)\. To override|(\S+) appears more than once in the final", text)
+    if repeated:
+        group = repeated[1] or repeated[2]
         return f"{group} is chosen already: write {group}=NAME, without a plus"
-    lost = re.match(r"Could not delete from config\. '(?P<name>[^']+)' does not exist", text)
-    return f"{text}{did_you_mean(lost['name'], section.names())}" if lost else text
+    missing = re.match(r"Could not delete from config\. '(?P<name>[^']+)' does not exist", text)
+    return f"{text}{did_you_mean(missing['name'], section.names())}" if missing else text
 
 
 def _unknown(name: str, override: str, section: Section) -> str:
+    """Return one line on an override of a setting that the configuration lacks."""
     if name in section.groups:
         return f"{override}: write +{override}, with a plus"
     near = did_you_mean(name, section.names())

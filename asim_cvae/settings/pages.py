@@ -1,4 +1,4 @@
-"""Settings as people read them: ``--help`` of a command, and the page docs/settings.md."""
+"""Describe settings for people, in a command's ``--help`` and on the page docs/settings.md."""
 
 import sys
 import textwrap
@@ -12,9 +12,8 @@ from omegaconf import OmegaConf
 from asim_cvae.base.markdown import markdown_table
 from asim_cvae.settings.schema import DECLARATIONS, Section, Setting, read_commands
 
-_WIDTH = 110
-_INDENT = 42
-"""Columns of the text, and of what stands before a description."""
+_WIDTH = 110  # characters per line of help
+_INDENT = 42  # characters before a description
 
 _FLAGS = """\
 -m: a sweep over settings with several values, as seed=0,1,2
@@ -24,20 +23,20 @@ _FLAGS = """\
 _HEAD = """\
 # Settings
 
-Each is given as `SETTING=VALUE` on the command line or in a YAML file, a group as `GROUP=NAME`
-(`+experiment=NAME`). What is not allowed is refused in one line, before anything begins. `conf/settings.yaml`
-declares all this, and `make settings` writes this page from it."""
+Give a setting as `SETTING=VALUE` on the command line or in a YAML file, and a group of settings as `GROUP=NAME`
+(`+experiment=NAME`). A value that is not allowed is refused in one line, before anything begins. `conf/settings.yaml`
+declares all settings, and `make settings` writes this page from it."""
 
 
 def help_text(name: str, section: Section, conf: Path, overrides: Sequence[str] = (), more: str | None = None) -> str:
-    """What ``python -m asim_cvae.NAME --help`` prints.
+    """Return the text that ``python -m asim_cvae.NAME --help`` prints.
 
     Args:
-        name: of the command.
+        name: name of the command.
         section: its settings.
         conf: folder of the configurations.
-        overrides: of the command line, whose values are shown.
-        more: another folder of configurations, given by the user.
+        overrides: overrides on the command line, whose values are shown.
+        more: the user's own folder of configurations.
 
     Raises:
         HydraException: an override cannot be used.
@@ -48,8 +47,8 @@ def help_text(name: str, section: Section, conf: Path, overrides: Sequence[str] 
     lines = [f"{section.help}.", "", f"python -m asim_cvae.{name} [GROUP=NAME ...] [SETTING=VALUE ...]"]
     if section.groups:
         choices = {group: ", ".join(_choices(group, folders)) for group in section.groups}
-        given = {group: f"{group}={chosen[group]}" if group in chosen else f"+{group}=NAME" for group in choices}
-        lines += ["", "Groups", *_aligned((given[group], listed) for group, listed in choices.items())]
+        override = {group: f"{group}={chosen[group]}" if group in chosen else f"+{group}=NAME" for group in choices}
+        lines += ["", "Groups", *_aligned((override[group], names) for group, names in choices.items())]
     for prefix, part, settings in _parts(section, values):
         rows = ((f"{setting}={_text(value)}", f"{entry.help} ({entry.allowed})") for setting, entry, value in settings)
         lines += ["", f"{prefix}: {part.help}" if prefix else "Settings", *_aligned(rows)]
@@ -57,24 +56,26 @@ def help_text(name: str, section: Section, conf: Path, overrides: Sequence[str] 
 
 
 def settings_page(conf: Path) -> str:
-    """All settings of all commands in Markdown; a group that several commands have is described where it comes first.
+    """Return a page in Markdown on all settings of all commands.
+
+    A group of several commands is described once; later tables refer to the first.
 
     Args:
         conf: folder of the configurations.
     """
     lines = [_HEAD]
-    shown: dict[tuple[str, str], str] = {}
+    first_command: dict[tuple[str, str], str] = {}
     for command, section in read_commands(conf / DECLARATIONS).items():
         lines += ["", f"## {command}", "", f"{section.help}."]
         if section.groups:
-            listed = (f"`{group}` ({', '.join(_choices(group, [conf]))})" for group in section.groups)
-            lines += ["", f"Groups: {'; '.join(listed)}."]
+            groups = (f"`{group}` ({', '.join(_choices(group, [conf]))})" for group in section.groups)
+            lines += ["", f"Groups: {'; '.join(groups)}."]
         for prefix, part, settings in _parts(section, _composed(command, section, conf, [])[0]):
             rows = [(f"`{name}`", f"`{_text(value)}`", entry.allowed, entry.help) for name, entry, value in settings]
-            table = "\n".join(markdown_table(("setting", "value", "allowed", "what it is"), rows))
-            first = shown.setdefault((prefix, table), command)
+            table = "\n".join(markdown_table(("setting", "value", "allowed", "meaning"), rows))
+            first = first_command.setdefault((prefix, table), command)
             if first != command:
-                lines += ["", f"`{prefix}`: as of [{first}](#{first})."]
+                lines += ["", f"`{prefix}`: see [{first}](#{first})."]
             else:
                 lines += ["", *([f"`{prefix}`: {part.help}.", ""] if prefix else []), table]
     return "\n".join([*lines, ""])
@@ -83,7 +84,7 @@ def settings_page(conf: Path) -> str:
 def _composed(
     name: str, section: Section, conf: Path, overrides: Sequence[str]
 ) -> tuple[dict[str, Any], dict[str, str]]:
-    """A command's configuration, unresolved, and what is chosen of each group that has a default."""
+    """Return a command's unresolved configuration, and the choice from each group that has a default."""
     with initialize_config_dir(str(conf.absolute()), version_base="1.3"):
         config = compose(name, list(overrides), return_hydra_config=True)
     values: Any = OmegaConf.to_container(OmegaConf.masked_copy(config, list(section.entries)))
@@ -93,7 +94,11 @@ def _composed(
 def _parts(
     section: Section, config: Mapping[str, Any]
 ) -> Iterator[tuple[str, Section, list[tuple[str, Setting, Any]]]]:
-    """Sections with settings that the configuration has: the name before theirs, and each setting with its value."""
+    """Yield each section of which the configuration has settings.
+
+    Yields:
+        The section's dotted name, the section, and its settings: name, declaration and value of each.
+    """
     for prefix, part in section.sections():
         values = _at(config, prefix)
         if isinstance(values, Mapping):
@@ -107,24 +112,26 @@ def _parts(
 
 
 def _at(config: Any, prefix: str) -> Any:
+    """Return the part of a configuration with the dotted name ``prefix``; None if there is none."""
     for name in filter(None, prefix.split(".")):
         config = config.get(name) if isinstance(config, Mapping) else None
     return config
 
 
 def _choices(group: str, folders: Sequence[Path]) -> list[str]:
+    """Return the names that ``GROUP=NAME`` can choose."""
     return sorted({path.stem for folder in folders for path in (folder / group).glob("*.yaml")})
 
 
 def _text(value: Any) -> str:
-    """A value as the command line takes it."""
+    """Format a value as the command line takes it."""
     if isinstance(value, list):
         return f"[{','.join(map(_text, value))}]"
     return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _aligned(rows: Iterable[tuple[str, str]]) -> Iterator[str]:
-    """Two columns, the second wrapped; it begins a line of its own where the first is long."""
+    """Yield the lines of two columns. The second is wrapped, and begins on a new line if the first is long."""
     blank = " " * _INDENT
     for first, second in rows:
         lines = textwrap.wrap(second, _WIDTH - _INDENT)

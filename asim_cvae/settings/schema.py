@@ -1,4 +1,4 @@
-"""What each setting may be, as ``conf/settings.yaml`` declares it, and checks of configurations against that."""
+"""Read the declarations of settings in ``conf/settings.yaml``, and check configurations against them."""
 
 import math
 from collections.abc import Callable, Iterator, Mapping
@@ -11,17 +11,19 @@ from omegaconf import OmegaConf
 from asim_cvae.base.errors import InputError, did_you_mean
 
 DECLARATIONS = "settings.yaml"
-"""The file of the declarations, among the configurations."""
+"""Name of the file that declares the settings, in the folder of the configurations."""
 
 _MISSING = "???"
-"""Hydra's mark of a setting that has to be given."""
+"""Value by which Hydra marks a setting that has to be given."""
 
 _MISSPELT = 0.8
-"""Similarity from which an unknown name is taken for a known one misspelt, not for a user's own."""
+"""Similarity to a known name from which an unknown one counts as misspelt; others may be the user's own."""
 
 
 @dataclass(frozen=True)
 class _Type:
+    """A type of values: its name in the singular and the plural, and a test of a value."""
+
     name: str
     plural: str
     holds: Callable[[Any], bool]
@@ -44,10 +46,18 @@ _TYPES = {
 
 @dataclass(frozen=True)
 class Setting:
-    """One setting: a type and a line of description, and what of the type's values are allowed.
+    """The declaration of one setting. In a list, the bounds and choices are those of each element.
 
-    ``min`` and ``max`` may be reached, ``above`` and ``below`` may not. Of a list, each element has to lie between
-    them, and only where ``empty`` is set may there be none.
+    Attributes:
+        type: a name in ``_TYPES``, or ``list[NAME]``.
+        help: a line of description.
+        min: smallest allowed value.
+        max: largest allowed value.
+        above: lower bound, not itself allowed.
+        below: upper bound, not itself allowed.
+        choices: all allowed values; () if any value in the range is allowed.
+        optional: whether null is allowed.
+        empty: whether an empty list is allowed.
     """
 
     type: str
@@ -61,7 +71,7 @@ class Setting:
     empty: bool = False
 
     def takes(self, value: Any) -> bool:
-        """Whether ``value`` is allowed."""
+        """Tell whether ``value`` is allowed."""
         if value is None:
             return self.optional
         if self._is_list:
@@ -70,7 +80,7 @@ class Setting:
 
     @property
     def allowed(self) -> str:
-        """What is allowed, in words."""
+        """Description of the allowed values in words."""
         one = f"one of {', '.join(map(str, self.choices))}" if self.choices else self._kind + self._range()
         return one + (", or null" if self.optional else "")
 
@@ -100,20 +110,20 @@ class Setting:
         if self.min is not None and self.max is not None:
             return f" from {self.min:g} to {self.max:g}"
         ends = {"{:g} or more": self.min, "above {:g}": self.above, "{:g} at most": self.max, "below {:g}": self.below}
-        told = " and ".join(end.format(value) for end, value in ends.items() if value is not None)
-        return f", {told}" if told else ""
+        words = " and ".join(end.format(value) for end, value in ends.items() if value is not None)
+        return f", {words}" if words else ""
 
 
 @dataclass(frozen=True)
 class Section:
-    """A group of settings, or all of a command, by name.
+    """The declaration of a group of settings, or of all settings of a command.
 
-    Args:
-        entries: settings and sections.
-        help: what it is for.
-        groups: of a command, the config groups that it chooses from.
-        optional: whether it may be null.
-        varies: whether the class in its ``_target_`` decides which of the settings there are.
+    Attributes:
+        entries: settings and sections by name.
+        help: a line of description.
+        groups: config groups from which a command chooses; () for a group of settings.
+        optional: whether null is allowed in place of the settings.
+        varies: whether the class in its ``_target_`` decides which of the settings exist.
     """
 
     entries: Mapping[str, "Setting | Section"]
@@ -123,7 +133,7 @@ class Section:
     varies: bool = False
 
     def settings(self, prefix: str = "") -> Iterator[tuple[str, Setting]]:
-        """All settings by dotted name."""
+        """Yield all settings with their dotted names."""
         for name, entry in self.entries.items():
             if isinstance(entry, Section):
                 yield from entry.settings(f"{prefix}{name}.")
@@ -131,20 +141,20 @@ class Section:
                 yield f"{prefix}{name}", entry
 
     def sections(self, prefix: str = "") -> Iterator[tuple[str, "Section"]]:
-        """The section itself, as '', and all within it by dotted name."""
+        """Yield the section itself, named '', and all sections within it with their dotted names."""
         yield prefix, self
         for name, entry in self.entries.items():
             if isinstance(entry, Section):
                 yield from entry.sections(f"{prefix}.{name}".lstrip("."))
 
     def names(self) -> list[str]:
-        """Names of settings, sections and groups: all that may stand before the ``=`` of an override."""
+        """Return the names of settings, sections and groups, which are all names that an override can change."""
         sections = (name for name, _ in self.sections() if name)
         return [*(name for name, _ in self.settings()), *sections, *self.groups]
 
 
 def read_commands(path: Path) -> dict[str, Section]:
-    """The settings of each command, as the file at ``path`` declares them."""
+    """Read the file of declarations at ``path``, and return the settings of each command."""
     declared: Any = OmegaConf.to_container(OmegaConf.load(path))
     return {name: _section(entries) for name, entries in declared["commands"].items()}
 
@@ -162,15 +172,17 @@ def _entry(declared: Mapping[str, Any]) -> Setting | Section:
 
 
 def check_config(section: Section, config: Mapping[str, Any], prefix: str = "") -> None:
-    """Make sure that each setting is what its declaration allows. Names that are not declared are let through.
+    """Make sure that each setting has an allowed value.
+
+    Names that are not declared pass, unless they seem to be misspelt: they may be the user's own.
 
     Args:
         section: the declaration.
-        config: values, resolved; nested as in Hydra's configuration.
-        prefix: of names within a larger configuration.
+        config: resolved values, nested as in Hydra's configuration.
+        prefix: text before the names in error messages, such as 'data.'.
 
     Raises:
-        InputError: a setting is not allowed, has to be given, or seems to be misspelt.
+        InputError: a value is not allowed, a setting that has to be given is missing, or a name seems to be misspelt.
     """
     for key, value in config.items():
         name = f"{prefix}{key}"
@@ -192,7 +204,7 @@ def check_config(section: Section, config: Mapping[str, Any], prefix: str = "") 
 
 
 def lacking_names(section: Section, config: Mapping[str, Any]) -> list[str]:
-    """Settings that a complete configuration has and ``config`` lacks."""
+    """Return the dotted names of declared settings and sections that ``config`` lacks."""
     lacking = []
     for key, entry in section.entries.items():
         value = config.get(key)
@@ -204,17 +216,19 @@ def lacking_names(section: Section, config: Mapping[str, Any]) -> list[str]:
 
 
 def _hint(name: str, setting: Setting, value: Any) -> str:
+    """Return advice that follows the message on a value that is not allowed; '' if there is none."""
     if setting.type in ("str", "path") and not setting.choices and isinstance(value, int | float):
         return f"; quote it, as {name}='\"{value}\"'"
     return did_you_mean(str(value), map(str, setting.choices))
 
 
 def _refuse_misspelt(name: str, key: str, section: Section) -> None:
+    """Raise InputError if an unknown key resembles a declared one."""
     near = did_you_mean(str(key), [*section.entries, *section.groups], _MISSPELT)
     if near:
         raise InputError(f"{name}: no such setting{near}")
 
 
 def _is_hydras(key: str) -> bool:
-    """Whether a key is Hydra's own, as ``_target_``."""
+    """Tell whether a key is one of Hydra's, such as ``_target_``."""
     return key.startswith("_") and key.endswith("_")

@@ -1,1 +1,1 @@
-"""Studies: how real the simulator is, how fast the program is."""
+"""Study how realistic the simulator is, and how fast the program is."""

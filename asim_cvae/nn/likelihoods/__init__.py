@@ -1,1 +1,1 @@
-"""Likelihoods, a file each."""
+"""Likelihoods p(x|z), one distribution per file."""

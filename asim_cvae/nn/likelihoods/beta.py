@@ -1,4 +1,4 @@
-"""The Beta likelihood of scaled flux, right in float32 where its parameters are far apart."""
+"""The Beta likelihood of scaled flux, accurate in float32 even if alpha and beta differ by many orders of magnitude."""
 
 import math
 from collections.abc import Sequence
@@ -18,24 +18,29 @@ from asim_cvae.nn.kernels.fused import fused, is_fused
 _HALF_LOG_TWO_PI = 0.5 * math.log(2 * math.pi)
 
 _LARGEST = 1e12
-"""Up to it z (z + 1) ... cannot overflow. What stands for more matters only where alpha and beta are both as large."""
+"""Largest z from which z (z + 1) ... is computed, so that it cannot overflow.
+
+Replacing larger z by it matters only if alpha and beta are both larger."""
 
 _SERIES = {
     torch.float32: (2, (0.0833207036, -0.00256647538)),
     torch.float64: (8, (1 / 12, -1 / 360, 1 / 1260, -1 / 1680, 1 / 1188, -691 / 360360)),
 }
-"""How far arguments are raised; and the c_k of what Stirling's formula leaves of lgamma(u), c_0/u + c_1/u^3 + ...
+"""Integer n by which arguments are raised, u = z + n, and coefficients c_k of Stirling's series for lgamma(u).
 
-In float64 B_2k / (2k (2k - 1)) (Abramowitz and Stegun 1964, 6.1.40); in float32 the two whose largest error over u >= 2
-is the smallest, 1.2e-6, where those would err by 2e-5. Derivatives by log alpha and log beta err by 1.8e-6.
+The series is c_0/u + c_1/u^3 + ... In float64 the coefficients are B_2k / (2k (2k - 1)), k = 1, 2, ... (Abramowitz and
+Stegun 1964, 6.1.40). In float32 they are two fitted ones: their largest error over u >= 2 is 1.2e-6, that of the first
+two exact ones 2e-5. The derivatives with respect to log alpha and log beta have errors up to 1.8e-6.
 """
 
 
 class BetaLikelihood(Likelihood):
-    """p(x|z) = Beta(alpha, beta) of flux scaled to (0, 1), from log alpha and log beta (Joergensen 2021, eq. 12).
+    """The likelihood p(x|z) = Beta(alpha, beta) of flux scaled to (0, 1) (Joergensen 2021, eq. 12).
+
+    Its parameters are log alpha and log beta.
 
     Args:
-        bounded: keep log alpha and log beta where exp() is finite; nothing changes in the ordinary range.
+        bounded: whether log alpha and log beta are kept where exp() is finite; the ordinary range is not affected.
     """
 
     def __init__(self, bounded: bool = True) -> None:
@@ -43,7 +48,7 @@ class BetaLikelihood(Likelihood):
         self.bounded = bounded
 
     def forward(self, *parameters: Tensor) -> "StableBeta":
-        """Log alpha and log beta, (B, 3, T) each -> p(x|z)."""
+        """Make p(x|z) from log alpha and log beta, (B, 3, T) each."""
         log_alpha, log_beta = parameters
         if self.bounded:
             log_alpha, log_beta = (soft_clamp(log_z, *LOG_CONCENTRATION) for log_z in (log_alpha, log_beta))
@@ -51,13 +56,14 @@ class BetaLikelihood(Likelihood):
 
 
 class StableBeta(Beta):
-    """Beta distributions on (0, 1), given by log alpha and log beta of any one shape.
+    """Beta distributions on (0, 1), given by log alpha and log beta, which have the same shape or broadcast to one.
 
-    Arguments are not validated: a diverged network gives infinite or NaN log-densities, not an exception. x has to lie
-    inside the open interval, as representations clamp it. :meth:`log_prob` can be differentiated once, by all three.
+    Arguments are not validated: a diverged network gives infinite or NaN log densities, not an exception. Values have
+    to lie inside the open interval, to which representations clamp them. :meth:`log_prob` can be differentiated once,
+    with respect to the value, log alpha and log beta.
 
-    In float32 it and its gradient are right to 1e-4 while the smaller of alpha and beta is 45 or less; the thesis's
-    trained networks stay there.
+    In float32, log densities and their gradients have errors below 1e-4 if the smaller of alpha and beta is at most
+    45, as in the thesis's trained networks.
     """
 
     def __init__(self, log_alpha: Tensor, log_beta: Tensor) -> None:
@@ -68,12 +74,12 @@ class StableBeta(Beta):
 
     @cached_property
     def _dirichlet(self) -> Dirichlet:  # type: ignore[override]
-        """What torch's Beta is made of; a training step needs none of it."""
+        """The distribution on which torch's Beta relies. It is made on demand, as a training step does not need it."""
         concentrations = torch.stack(torch.broadcast_tensors(self.log_alpha.exp(), self.log_beta.exp()), dim=-1)  # type: ignore[no-untyped-call]
         return Dirichlet(concentrations, validate_args=False)
 
     def log_prob(self, value: Tensor) -> Tensor:
-        """Log density of each value, in float32 at least."""
+        """Return the log density of each value, in float32 or a wider type."""
         inputs = torch.broadcast_tensors(value, self.log_alpha, self.log_beta)  # type: ignore[no-untyped-call]
         dtype = reduce(torch.promote_types, (tensor.dtype for tensor in inputs), torch.float32)
         precise = [tensor.to(dtype) for tensor in inputs]
@@ -81,16 +87,16 @@ class StableBeta(Beta):
         return log_density
 
     def expand(self, batch_shape: Any, _instance: Any = None) -> "StableBeta":
-        """The same distributions with a larger batch shape."""
+        """Return the same distributions with a larger batch shape."""
         return StableBeta(self.log_alpha.expand(batch_shape), self.log_beta.expand(batch_shape))
 
 
 class _BetaLogProb(torch.autograd.Function):
-    """Log density, and its gradient in closed form, computed together."""
+    """Log density with its gradient in closed form, which the forward pass computes as well."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, log_alpha: Tensor, log_beta: Tensor) -> Tensor:
-        # Some seventy operations on each value.
+        # In chunks that fit into the cache, as each value takes some seventy operations.
         at, log_a, log_b = (tensor[None] if tensor.ndim == 0 else tensor for tensor in (x, log_alpha, log_beta))
         value: Tensor
         if is_fused(x):
@@ -120,20 +126,26 @@ def _terms(x: Tensor, log_alpha: Tensor, log_beta: Tensor) -> tuple[Tensor, Tens
 
 
 def _put_terms(x: Tensor, log_alpha: Tensor, log_beta: Tensor, value: Tensor, grad_logs: Tensor) -> None:
-    """(alpha - 1) log x + (beta - 1) log(1 - x) - log B(alpha, beta), and its derivatives by log alpha and log beta.
+    """Compute (alpha - 1) log x + (beta - 1) log(1 - x) - log B(alpha, beta) and its derivatives.
 
-    They are put into ``value`` (...) and ``grad_logs`` (2, ...).
+    With beta near 1e9, which trained networks reach, lgamma(alpha + beta) and lgamma(beta) agree to all digits of
+    float32, and their difference would be lost. In Stirling's formula for a = alpha + n and b = beta + n, however, the
+    logarithms combine to (a - 1/2) log(1 + beta / a) + (b - 1/2) log(1 + alpha / b), in which nothing cancels. The same
+    holds for the digamma functions of the derivatives.
 
-    With beta near 1e9, as trained networks have it, lgamma(alpha + beta) and lgamma(beta) agree to all digits of
-    float32. With Stirling's formula for a = alpha + n, b = beta + n, their logarithms join to
-    (a - 1/2) log(1 + beta / a) + (b - 1/2) log(1 + alpha / b), in which nothing cancels; digammas do likewise.
+    Args:
+        x: values, (...).
+        log_alpha: (...).
+        log_beta: (...).
+        value: (...), receives the log density.
+        grad_logs: (2, ...), receives the derivatives with respect to log alpha and log beta.
     """
     steps, _ = _SERIES[x.dtype]
     alpha, beta = log_alpha.exp(), log_beta.exp()
     whole = _stirling(alpha + beta)
-    root = whole.rising.rsqrt()  # half of it with either factor: none overflows, none vanishes
+    root = whole.rising.rsqrt()  # each of two factors takes a square root: neither overflows nor underflows
     torch.log(whole.inverse, out=value).mul_(steps - 0.5).add_(whole.lgamma_tail).add_(steps - _HALF_LOG_TWO_PI)
-    # One after the other, and in place: the cache has to hold what is needed at a time.
+    # One parameter after the other, and in place, so that the cache holds all arrays in use.
     factors = []
     for z, other, log_x, grad_log in ((alpha, beta, x.log(), grad_logs[0]), (beta, alpha, (-x).log1p_(), grad_logs[1])):
         own = _stirling(z)
@@ -147,9 +159,15 @@ def _put_terms(x: Tensor, log_alpha: Tensor, log_beta: Tensor, value: Tensor, gr
 
 
 class _Stirling(NamedTuple):
-    """Of z > 0 and u = z + n: 1/u; z (z + 1) ... (z + n - 1); and what lgamma and digamma of z are beside elementary
-    parts, ``lgamma(z) = (u - 1/2) log u - u + log(2 pi)/2 + lgamma_tail - log rising``, ``digamma(z) = log u +
-    digamma_tail``.
+    """Terms of lgamma and digamma at z > 0 by Stirling's formula at u = z + n.
+
+    ``lgamma(z) = (u - 1/2) log u - u + log(2 pi)/2 + lgamma_tail - log rising``, ``digamma(z) = log u + digamma_tail``.
+
+    Attributes:
+        inverse: 1/u.
+        rising: the rising factorial z (z + 1) ... (z + n - 1).
+        lgamma_tail: remainder of lgamma, see above.
+        digamma_tail: remainder of digamma, see above.
     """
 
     inverse: Tensor
@@ -177,7 +195,7 @@ def _stirling(z: Tensor) -> _Stirling:
 
 
 def _polynomial(x: Tensor, coefficients: Sequence[float]) -> Tensor:
-    """sum of c_k x^k, k from 0."""
+    """Return the sum of c_k x^k over k from 0, for two coefficients or more."""
     total = x * coefficients[-1]
     for coefficient in reversed(coefficients[1:-1]):
         total.add_(coefficient).mul_(x)

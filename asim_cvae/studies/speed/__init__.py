@@ -1,1 +1,1 @@
-"""How fast the program is, as ratios to references that run beside it."""
+"""Measure how fast the program is, as ratios to references that run beside it."""

@@ -1,6 +1,6 @@
-"""What is measured, each in a process of its own: ``python -m asim_cvae.studies.speed.cases NAME ARGUMENTS``.
+"""Run one case of the benchmark in a process of its own: ``python -m asim_cvae.studies.speed.cases NAME ARGUMENTS``.
 
-A case prints a line of JSON for each measurement: its time in seconds, and what else it has to say.
+It prints a line of JSON for each measurement: the time in seconds, and other quantities by name.
 """
 
 import importlib
@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 Measurement = dict[str, Any]
-"""What was measured, by name: numbers and, where several ways are compared, which of them it was."""
+"""Measured quantities by name; a case that compares several ways of computing also gives the name of the way."""
 
 _FILES, _NETWORKS = "asim_cvae.studies.speed.files", "asim_cvae.studies.speed.networks"
 _GPU = "asim_cvae.studies.speed.gpu_cases"
@@ -20,17 +20,17 @@ CASES = {
     **dict.fromkeys(("preparing", "reading", "copying", "command"), _FILES),
     **dict.fromkeys(("parity", "gradients", "bandwidth", "steps", "kernels", "encodings"), _GPU),
 }
-"""Where each stands. They are imported when they are needed: worker processes import this file first."""
+"""Module of each case. A module is imported only when needed, so that the worker processes of others start fast."""
 
 
 def run_case(name: str, arguments: Mapping[str, object]) -> Measurement | Iterable[Measurement]:
-    """Measure a case in this process: one measurement, or several as they are made."""
-    made: Measurement | Iterable[Measurement] = getattr(importlib.import_module(CASES[name]), name)(**arguments)
-    return made
+    """Run a case in this process, and return its measurement, or an iterator over several."""
+    result: Measurement | Iterable[Measurement] = getattr(importlib.import_module(CASES[name]), name)(**arguments)
+    return result
 
 
 if __name__ == "__main__":
     name, arguments = sys.argv[1:]
-    made = run_case(name, json.loads(arguments))
-    for measurement in [made] if isinstance(made, dict) else made:
+    result = run_case(name, json.loads(arguments))
+    for measurement in [result] if isinstance(result, dict) else result:
         print(json.dumps(measurement), flush=True)

@@ -1,4 +1,4 @@
-"""Files: preparing an archive, reading it by libraries alone, copying it; and whole commands."""
+"""Cases that measure files and commands: prepare an archive, read it with libraries alone, copy it, run a command."""
 
 import multiprocessing
 import subprocess
@@ -14,8 +14,8 @@ from asim_cvae.studies.speed.readers import read_bytes, read_everything, read_li
 
 
 def preparing(root: str, store: str, workers: int | None = None) -> Measurement:
-    """An archive into a new frame store; and the memory that this process took at most, in MB."""
-    keep_large_blocks()  # as the command does
+    """Measure building a new frame store from an archive, and the largest memory of this process in MB."""
+    keep_large_blocks()  # as the command prepare does
     Path(store).unlink(missing_ok=True)
     files, size = _files(root)
     begin = time.perf_counter()
@@ -25,38 +25,46 @@ def preparing(root: str, store: str, workers: int | None = None) -> Measurement:
 
 
 def reading(root: str, everything: bool = False, workers: int | None = None) -> Measurement:
-    """The light curves of an archive's files by astropy or cdflib alone, in as many processes.
+    """Measure reading an archive's files with astropy or cdflib alone, in as many processes as prepare has.
 
-    ``everything``: what else prepare has to know of a file as well (flags, times, fill values).
+    Args:
+        root: folder of the files.
+        everything: whether to read all that prepare needs, not only the light curves.
+        workers: number of processes; None for one per core.
     """
-    return _over_files(read_everything if everything else read_light_curves, root, workers)
+    return _read_files(read_everything if everything else read_light_curves, root, workers)
 
 
 def copying(root: str, workers: int | None = None) -> Measurement:
-    """The bytes of an archive's files, as fast as the disk and its cache give them."""
-    return _over_files(read_bytes, root, workers)
+    """Measure reading the bytes of an archive's files, which shows the speed of the disk and its cache."""
+    return _read_files(read_bytes, root, workers)
 
 
 def command(arguments: Sequence[str]) -> Measurement:
-    """A Python command, from its start to its end."""
+    """Measure a Python command from its start to its end."""
     begin = time.perf_counter()
     subprocess.run([sys.executable, *arguments], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     return {"seconds": time.perf_counter() - begin}
 
 
 def _largest_memory() -> float:
-    """0 where the system does not tell; getrusage would tell of this program's parent."""
+    """Return the largest memory of this process so far in MB; 0 if the system does not tell.
+
+    ``getrusage`` is not used, as its value can be that of the parent process.
+    """
     status = Path("/proc/self/status")
     lines = status.read_text().splitlines() if status.exists() else []
     return next((float(line.split()[1]) / 1e3 for line in lines if line.startswith("VmHWM")), 0.0)
 
 
 def _files(root: str) -> tuple[list[Path], float]:
+    """Return the files of an archive, and their size in MB."""
     files = sorted(path for path in Path(root).iterdir() if path.suffix in (".fits", ".cdf"))
     return files, sum(path.stat().st_size for path in files) / 1e6
 
 
-def _over_files(read: Callable[[Path], None], root: str, workers: int | None) -> Measurement:
+def _read_files(read: Callable[[Path], None], root: str, workers: int | None) -> Measurement:
+    """Measure reading all files of an archive with ``read``, in several processes."""
     files, size = _files(root)
     begin = time.perf_counter()
     with multiprocessing.get_context("spawn").Pool(workers) as pool:

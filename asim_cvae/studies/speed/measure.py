@@ -1,4 +1,4 @@
-"""Cases that run in turn, each time in a new process, and how they compare with the first of them."""
+"""Run cases in turn, each time in a new process, and compare their speed with that of the first."""
 
 import json
 import statistics
@@ -15,7 +15,13 @@ from asim_cvae.studies.speed.cases import Measurement
 
 @dataclass(frozen=True)
 class Subject:
-    """A case with its arguments, under a name."""
+    """A case to measure.
+
+    Attributes:
+        name: its name in tables.
+        case: a name in :data:`asim_cvae.studies.speed.cases.CASES`.
+        arguments: arguments of the case.
+    """
 
     name: str
     case: str
@@ -24,42 +30,59 @@ class Subject:
 
 @dataclass(frozen=True)
 class Result:
-    """What was measured of a subject, round by round, and its speed as a ratio to that of the first subject."""
+    """Measurements of a subject.
+
+    Attributes:
+        name: name of the subject.
+        measurements: one measurement per round.
+        ratios: speed of each round, as a ratio to that of the first subject.
+    """
 
     name: str
     measurements: Sequence[Measurement]
     ratios: Sequence[float]
 
     def median(self, quantity: str = "seconds") -> float:
-        """Of what the case says."""
+        """Return the median of a measured quantity over the rounds."""
         return float(statistics.median(measurement[quantity] for measurement in self.measurements))
 
 
 def measure(subjects: Sequence[Subject], rounds: int, doing: str) -> list[Result]:
-    """Measure all subjects in turn, ``rounds`` times: machines drift, and only what runs side by side compares.
+    """Measure all subjects in turn, ``rounds`` times.
+
+    A machine's speed drifts, so that only measurements side by side can be compared.
+
+    Args:
+        subjects: cases to measure; the first is the reference.
+        rounds: measurements of each.
+        doing: what is measured, for the line of progress.
 
     Raises:
-        subprocess.CalledProcessError: a case failed; what it said stands on the terminal.
+        subprocess.CalledProcessError: a case failed; its errors are on the terminal.
     """
-    found: list[list[Measurement]] = [[] for _ in subjects]
+    by_subject: list[list[Measurement]] = [[] for _ in subjects]
     with progress(rounds * len(subjects), f"measuring {doing}", "run") as advance:
         for _ in range(rounds):
-            for subject, measurements in zip(subjects, found, strict=True):
+            for subject, measurements in zip(subjects, by_subject, strict=True):
                 measurements.append(_run(subject))
                 advance(1)
-    reference = [measurement["seconds"] for measurement in found[0]]
+    reference = [measurement["seconds"] for measurement in by_subject[0]]
     return [
         Result(
             subject.name,
             measurements,
             [first / own["seconds"] for first, own in zip(reference, measurements, strict=True)],
         )
-        for subject, measurements in zip(subjects, found, strict=True)
+        for subject, measurements in zip(subjects, by_subject, strict=True)
     ]
 
 
 def collect(case: str, arguments: Mapping[str, Any], seconds: float) -> tuple[list[Measurement], str]:
-    """Measurements that a case makes within ``seconds``, and in a line why there are no more ('' if it ended well)."""
+    """Run a case for at most ``seconds``.
+
+    Returns:
+        The measurements; and a line on why the case did not complete, '' if it did.
+    """
     with subprocess.Popen(_command(case, arguments), stdout=subprocess.PIPE, text=True) as process:
         timer = threading.Timer(max(0.0, seconds), process.kill)
         timer.start()
@@ -74,6 +97,7 @@ def collect(case: str, arguments: Mapping[str, Any], seconds: float) -> tuple[li
 
 
 def _command(case: str, arguments: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the command line that runs a case in a process of its own."""
     return sys.executable, "-m", "asim_cvae.studies.speed.cases", case, json.dumps(dict(arguments))
 
 

@@ -1,4 +1,4 @@
-"""The network and its data: training, encoding, epochs."""
+"""Cases that measure the network and its data: a training step, encoding, an epoch."""
 
 import os
 import statistics
@@ -31,7 +31,7 @@ _WARM_UP = 3  # steps
 
 
 def training(network: str, batch: int, repeats: int, cuda_graph: bool = False) -> Measurement:
-    """A training step: forward, backward, Adam."""
+    """Measure a training step, which is forward, backward and Adam, by its median time."""
     module = _module(network, cuda_graph)
     x = simulated_frames(batch).to(_DEVICE)
     step = _step(module)
@@ -39,7 +39,7 @@ def training(network: str, batch: int, repeats: int, cuda_graph: bool = False) -
 
 
 def encoding(network: str, batch: int, repeats: int) -> Measurement:
-    """Latents of a batch of frames, in eval mode."""
+    """Measure encoding a batch of frames in eval mode, by its median time."""
     module = _module(network).eval()
     x = simulated_frames(batch).to(_DEVICE)
     with torch.inference_mode():
@@ -47,21 +47,30 @@ def encoding(network: str, batch: int, repeats: int) -> Measurement:
 
 
 def epoch(store: str, cache: str, batch: int, frames: int | None = None) -> Measurement:
-    """A pass over a store's frames with a training step each batch; from the store, with nothing of it cached."""
+    """Measure a pass over a store's frames with a training step for each batch.
+
+    The system's cache of the store is emptied first.
+
+    Args:
+        store: path of the frame store.
+        cache: 'tensors' for represented frames in memory, 'memory' or 'store' as in ``data.cache``.
+        batch: frames per step.
+        frames: number of frames to use; None for all.
+    """
     step = _step(_module("shipped"))
     first = simulated_frames(batch).to(_DEVICE)
     for _ in range(_WARM_UP):
         step(first)
-    _forget_cached(Path(store))
-    opened = FrameStore(Path(store))
-    size = min(opened.file["frames"].shape[0], frames or sys.maxsize)
+    _drop_cache(Path(store))
+    frame_store = FrameStore(Path(store))
+    size = min(frame_store.file["frames"].shape[0], frames or sys.maxsize)
     batches: Iterable[Tensor]
     if cache == "tensors":
-        held = torch.from_numpy(THESIS_REPRESENTATION.apply(opened.frames(np.arange(size))))
-        batches = (held[rows] for rows in torch.randperm(size)[: size // batch * batch].view(-1, batch))
+        tensors = torch.from_numpy(THESIS_REPRESENTATION.apply(frame_store.frames(np.arange(size))))
+        batches = (tensors[rows] for rows in torch.randperm(size)[: size // batch * batch].view(-1, batch))
     else:
         dataset = FrameDataset(
-            opened, np.arange(size), THESIS_REPRESENTATION, None if cache == "store" else torch.device("cpu")
+            frame_store, np.arange(size), THESIS_REPRESENTATION, None if cache == "store" else torch.device("cpu")
         )
         order = EpochShuffle(size, 0, prefetch=None if dataset.is_cached else dataset.prefetch, ahead=batch)
         batches = DataLoader(dataset, batch, sampler=order, drop_last=True, collate_fn=lambda frames: frames)
@@ -73,7 +82,13 @@ def epoch(store: str, cache: str, batch: int, frames: int | None = None) -> Meas
 
 
 def _module(network: str, cuda_graph: bool = False) -> CVAEModule:
-    """``plain``; ``plain, allocator kept``; or ``shipped``, whose allocator is told by the commands."""
+    """Make the module to measure on its device, in training mode.
+
+    Args:
+        network: 'plain'; 'plain, allocator kept', the plain one with the allocator set as the commands set it; or
+            'shipped', the shipped one with the allocator set so.
+        cuda_graph: record steps, where there is a GPU.
+    """
     if network != "plain":
         keep_large_blocks()
     torch.manual_seed(0)
@@ -82,6 +97,7 @@ def _module(network: str, cuda_graph: bool = False) -> CVAEModule:
 
 
 def _step(module: CVAEModule) -> Callable[[Tensor], None]:
+    """Return a function that makes a training step on a batch."""
     optimizer = torch.optim.Adam(module.parameters(), 1e-4, fused=not isinstance(module.network, LayerNetwork))
 
     def step(x: Tensor) -> None:
@@ -93,17 +109,19 @@ def _step(module: CVAEModule) -> Callable[[Tensor], None]:
 
 
 def simulated_frames(count: int) -> Tensor:
-    """Scaled frames of simulated observations."""
+    """Simulate ``count`` frames, and return them represented, (count, 3, 5000)."""
     frames: list[NDArray[np.float32]] = []
     number = 0
     while sum(map(len, frames)) < count:
-        made = simulate_observation(0, number)
-        frames.append(slice_frames(counts_to_flux(made.counts, made.flux_per_count).astype(np.float32)))
+        observation = simulate_observation(0, number)
+        flux = counts_to_flux(observation.counts, observation.flux_per_count)
+        frames.append(slice_frames(flux.astype(np.float32)))
         number += 1
     return torch.from_numpy(THESIS_REPRESENTATION.apply(np.concatenate(frames)[:count]))
 
 
 def _median_time(work: Callable[[], Any], repeats: int) -> float:
+    """Return the median time of ``work`` in seconds, after a warm-up."""
     times = []
     for _ in range(_WARM_UP + repeats):
         begin = time.perf_counter()
@@ -114,12 +132,13 @@ def _median_time(work: Callable[[], Any], repeats: int) -> float:
 
 
 def _wait() -> None:
+    """Wait until a GPU has done its work: calls return before that."""
     if _DEVICE.type == "cuda":
         torch.cuda.synchronize()
 
 
-def _forget_cached(path: Path) -> None:
-    """Have the system drop what it has cached of a file, where it can be told so."""
+def _drop_cache(path: Path) -> None:
+    """Make the system drop its cache of a file, if the system allows it."""
     if hasattr(os, "posix_fadvise"):
         with path.open("rb") as stream:
             os.fsync(stream.fileno())

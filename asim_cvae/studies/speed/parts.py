@@ -1,4 +1,4 @@
-"""The parts of the benchmark: what is compared with what."""
+"""The parts of the benchmark: each compares the program with its references."""
 
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -19,7 +19,13 @@ _PLAIN, _ALLOCATOR, _SHIPPED = "plain", "plain, allocator kept", "shipped"
 
 @dataclass(frozen=True)
 class Growth:
-    """Sizes to measure at: frames a batch, files of an archive, frames of an epoch."""
+    """Sizes at which growth is measured.
+
+    Attributes:
+        batches: frames per batch.
+        files: files of an archive.
+        frames: frames of an epoch.
+    """
 
     batches: Sequence[int]
     files: Sequence[int]
@@ -28,16 +34,16 @@ class Growth:
 
 @dataclass(frozen=True)
 class Benchmark(Suite):
-    """How much to measure, and where archives and stores may be put.
+    """Benchmark of the program against references.
 
-    Args:
-        archive: what is simulated, but for numbers of files and their format.
-        rounds: of all that is compared.
-        repeats: steps in a process, of which the median counts; of encoding, 20 times as many.
-        batch: frames.
-        files: of an archive.
-        growth: sizes.
-        folder: for archives and stores.
+    Attributes:
+        archive: settings of the simulated archives, except for their numbers of files and formats.
+        rounds: measurements of each subject; half as many for growth.
+        repeats: training steps in a process, whose median counts; encoding is repeated 20 times as often.
+        batch: frames per batch.
+        files: files of an archive.
+        growth: sizes at which growth is measured.
+        folder: folder for archives and stores.
     """
 
     archive: Simulation
@@ -50,7 +56,7 @@ class Benchmark(Suite):
 
     @property
     def parts(self) -> Mapping[str, Callable[[], Report]]:
-        """What is measured, by name."""
+        """Functions that measure each part, by name."""
         return {
             "training": self.training,
             "encoding": self.encoding,
@@ -61,7 +67,7 @@ class Benchmark(Suite):
         }
 
     def training(self) -> Report:
-        """A training step of the thesis's network."""
+        """Compare training steps of the thesis's network."""
         recorded = [(_SHIPPED, {"cuda_graph": True})] if torch.cuda.is_available() else []
         return self._network(
             "training",
@@ -72,18 +78,19 @@ class Benchmark(Suite):
         )
 
     def encoding(self) -> Report:
-        """Latents in eval mode."""
+        """Compare encoding in eval mode."""
         return self._network(
             "encoding",
             "Encoding",
             "Latents of a batch of simulated frames in eval mode.",
             [(_ALLOCATOR, {}), (_PLAIN, {}), (_SHIPPED, {})],
-            20 * self.repeats,  # of a hundredth of a second
+            20 * self.repeats,  # as each takes only a hundredth of a second
         )
 
     def _network(
         self, case: str, title: str, note: str, networks: Sequence[tuple[str, dict[str, Any]]], repeats: int
     ) -> Report:
+        """Compare networks, given by name and further arguments, in one case."""
         common = {"batch": self.batch, "repeats": repeats}
         subjects = [
             Subject(f"{name}{', CUDA graphs' if more else ''}", case, {"network": name, **common, **more})
@@ -93,8 +100,8 @@ class Benchmark(Suite):
         return [ratio_table(title, f"{note} {self.batch} frames.", results, "frames", self.batch)], results
 
     def reading(self) -> Report:
-        """Preparing an archive, beside what its reading alone takes."""
-        tables, found = [], []
+        """Compare preparing an archive with only reading its files."""
+        tables, all_results = [], []
         for form, library in (("fits", "astropy"), ("cdf", "cdflib")):
             root = str(self._archive(self.files, form))
             store = str(self.folder / f"{form}.h5")
@@ -109,13 +116,13 @@ class Benchmark(Suite):
             ]
             results = measure(subjects, self.rounds, f"{form} files")
             megabytes = results[0].median("megabytes")
-            note = f"{self.files} simulated Level 1 files, {megabytes:,.0f} MB, on all cores; processes start within."
+            note = f"{self.files} simulated Level 1 files, {megabytes:,.0f} MB, on all cores, including process starts."
             tables.append(ratio_table(f"Files: {form.upper()}", note, results, "files", self.files))
-            found += results
-        return tables, found
+            all_results += results
+        return tables, all_results
 
     def epochs(self) -> Report:
-        """An epoch, wherever its frames are."""
+        """Compare epochs whose frames are in memory or in the store."""
         store = str(self._store(self.files))
         places = {"tensors": "tensors in memory", "memory": "data.cache=memory", "store": "data.cache=store"}
         subjects = [
@@ -124,11 +131,11 @@ class Benchmark(Suite):
         ]
         results = measure(subjects, self.rounds, "epochs")
         frames = results[0].median("frames")
-        note = f"Training steps on {frames:,.0f} simulated frames; of the store nothing is cached when it begins."
+        note = f"Training steps on {frames:,.0f} simulated frames; the system has nothing of the store cached."
         return [ratio_table("An epoch", note, results, "frames", frames)], results
 
     def startup(self) -> Report:
-        """Commands that do next to nothing."""
+        """Compare the start-up time of commands that do very little."""
         root = self._archive(20, "fits")
         run = [
             *("-m", "asim_cvae.train", "data=mmia", f"data.root={root}", f"data.store={self.folder / 'start.h5'}"),
@@ -146,7 +153,7 @@ class Benchmark(Suite):
         return [ratio_table("Start-up", "From the start of a command to its end.", results, "")], results
 
     def sizes(self) -> Report:
-        """What grows with what."""
+        """Measure how times grow with sizes."""
         steps = self._grow(
             [
                 Subject(f"batch {size}", "training", {"network": _SHIPPED, "batch": size, "repeats": self.repeats})
@@ -179,13 +186,13 @@ class Benchmark(Suite):
             growth_table(
                 "A training step against its batch",
                 "Shipped network.",
-                ("frames a batch", "ms a step", "ms a frame"),
+                ("frames per batch", "ms per step", "ms per frame"),
                 [(n, 1e3 * r.median(), 1e3 * r.median() / n) for n, r in zip(self.growth.batches, steps, strict=True)],
             ),
             growth_table(
                 "Prepare against files",
                 "Simulated FITS files, in one process.",
-                ("files", "s", "ms a file", "MB of memory"),
+                ("files", "s", "ms per file", "MB of memory"),
                 [
                     (n, r.median(), 1e3 * r.median() / n, r.median("memory_mb"))
                     for n, r in zip(self.growth.files, prepared, strict=True)
@@ -193,8 +200,8 @@ class Benchmark(Suite):
             ),
             growth_table(
                 "An epoch against its frames",
-                f"Batches of {self.batch}, held in memory.",
-                ("frames", "s", "ms a frame"),
+                f"Batches of {self.batch} frames, cached in memory.",
+                ("frames", "s", "ms per frame"),
                 [(n, r.median(), 1e3 * r.median() / n) for n, r in zip(self.growth.frames, passed, strict=True)],
             ),
         ]
@@ -204,12 +211,13 @@ class Benchmark(Suite):
         return measure(subjects, max(1, self.rounds // 2), "growth")
 
     def _archive(self, files: int, form: str) -> Path:
+        """Make a simulated archive unless it exists, and return its folder."""
         root = self.folder / f"{form}-{files}"
         make_archive(root, replace(self.archive, observations=files, labelled=0, format=form))
         return root
 
     def _part_of(self, archive: Path, files: int) -> Path:
-        """A folder of links to the first files of an archive."""
+        """Make a folder of links to the first files of an archive, and return it."""
         part = self.folder / f"{archive.name}-first-{files}"
         part.mkdir(exist_ok=True)
         for path in sorted(archive.glob("*.fits"))[:files]:
@@ -219,6 +227,7 @@ class Benchmark(Suite):
         return part
 
     def _store(self, files: int) -> Path:
+        """Make the frame store of an archive unless it exists, and return its path."""
         store = self.folder / f"fits-{files}.h5"
         build_store(store, self._archive(files, "fits"))
         return store

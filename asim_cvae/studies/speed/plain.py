@@ -1,4 +1,4 @@
-"""The thesis's network as it is first written down: the reference that speed is measured against."""
+"""The thesis's model in plain torch.nn and torch.distributions, as the reference for measurements of speed."""
 
 from collections.abc import Callable
 
@@ -12,7 +12,7 @@ from asim_cvae.nn.thesis import ThesisNetwork
 
 
 class LayerNetwork(ThesisNetwork):
-    """The same weights, computed by ``torch.nn`` layer by layer."""
+    """The network with the same weights, computed layer by layer by ``torch.nn``."""
 
     def encode(self, x: Tensor) -> Posterior:
         mu, log_sigma = self.encoder.plain(x)
@@ -35,4 +35,4 @@ MODELS: dict[str, Callable[[], tuple[ThesisNetwork, Likelihood]]] = {
     "layers": lambda: (LayerNetwork(), BetaLikelihood()),
     "shipped": lambda: (ThesisNetwork(), BetaLikelihood()),
 }
-"""Network and likelihood: as first written down; by layers, with the likelihood that is shipped; as shipped."""
+"""Functions that make network and likelihood: both plain; a plain network with the shipped likelihood; both shipped."""

@@ -1,4 +1,7 @@
-"""Reading files by libraries alone. Each imports its own: they are what a process that starts waits for."""
+"""Read files with libraries alone.
+
+Each function imports the library that it needs, as imports are most of the time that a new process takes to start.
+"""
 
 from pathlib import Path
 
@@ -6,7 +9,7 @@ from asim_cvae.archive.layout import FLUX_VARIABLES, SIMULATOR_KEYWORD, WANTED_V
 
 
 def read_light_curves(path: Path) -> None:
-    """The three light curves of a Level 1 file, by cdflib or astropy."""
+    """Read the three light curves of a Level 1 file with cdflib or astropy."""
     if path.suffix == ".cdf":
         from cdflib import CDF
 
@@ -22,7 +25,7 @@ def read_light_curves(path: Path) -> None:
 
 
 def read_everything(path: Path) -> None:
-    """What else prepare has to know as well: flags, times, fill values, who simulated it."""
+    """Read all that prepare needs of a file: light curves, flags, times, fill values and the simulator's name."""
     if path.suffix == ".cdf":
         from cdflib import CDF
 
@@ -45,5 +48,5 @@ def read_everything(path: Path) -> None:
 
 
 def read_bytes(path: Path) -> None:
-    """All of a file, as it is."""
+    """Read the bytes of a file."""
     path.read_bytes()

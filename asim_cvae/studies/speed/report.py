@@ -1,4 +1,4 @@
-"""Measurements as Markdown and JSON."""
+"""Report measurements as Markdown and JSON."""
 
 import os
 import platform
@@ -18,7 +18,14 @@ from asim_cvae.studies.speed.measure import Result
 
 @dataclass(frozen=True)
 class Table:
-    """A title, what to know, names of columns, and rows of text."""
+    """A table of the report.
+
+    Attributes:
+        title: its title.
+        note: sentences on how it was measured.
+        columns: headings of the columns.
+        rows: rows of text.
+    """
 
     title: str
     note: str
@@ -27,11 +34,19 @@ class Table:
 
 
 Report = tuple[list[Table], list[Result] | list[Measurement]]
-"""Tables to show, and what was measured for them."""
+"""Tables of a part of the benchmark, and the measurements behind them."""
 
 
 def ratio_table(title: str, note: str, results: Sequence[Result], unit: str, amount: float = 1.0) -> Table:
-    """Times, rates and ratios; ``amount`` is what a case works on, in units."""
+    """Make a table of times, rates and ratios.
+
+    Args:
+        title: title of the table.
+        note: sentences on how it was measured.
+        results: results, the reference first.
+        unit: unit of the work, such as "frames".
+        amount: work of a case in this unit; with 1, rates are not shown.
+    """
     rows = []
     for result in results:
         seconds, ratios = result.median(), result.ratios
@@ -42,12 +57,12 @@ def ratio_table(title: str, note: str, results: Sequence[Result], unit: str, amo
 
 
 def growth_table(title: str, note: str, columns: Sequence[str], rows: Sequence[Sequence[float]]) -> Table:
-    """Numbers by size."""
+    """Make a table of numbers, one row per size."""
     return Table(title, note, columns, [[f"{value:,.4g}" for value in row] for row in rows])
 
 
 def machine() -> str:
-    """On what and with what it was measured, in one line."""
+    """Describe processor, GPU and software in one line."""
     name = platform.processor() or platform.machine()
     info = Path("/proc/cpuinfo")
     if info.exists():
@@ -59,7 +74,7 @@ def machine() -> str:
 
 
 def as_markdown(tables: Sequence[Table], where: str) -> str:
-    """The tables, and the machine they were measured on."""
+    """Format the report in Markdown; ``where`` describes the machine."""
     lines = ["# Speed", "", f"Measured on {where}.", ""]
     for table in tables:
         lines += [f"## {table.title}", "", table.note, "", *markdown_table(table.columns, table.rows), ""]
@@ -67,11 +82,11 @@ def as_markdown(tables: Sequence[Table], where: str) -> str:
 
 
 def write_report(folder: Path, tables: Sequence[Table], results: Mapping[str, Sequence[Result | Measurement]]) -> None:
-    """Write ``bench.md`` and, with every single measurement, ``bench.json`` into ``folder``."""
+    """Write ``bench.md``, and ``bench.json`` with every measurement, into ``folder``."""
     where = machine()
     with atomic_write(folder / "bench.md") as partial:
         partial.write_text(as_markdown(tables, where), encoding="utf-8")
     measured: dict[str, Any] = {
-        part: [asdict(one) if isinstance(one, Result) else one for one in found] for part, found in results.items()
+        part: [asdict(one) if isinstance(one, Result) else one for one in own] for part, own in results.items()
     }
     write_json(folder / "bench.json", {"machine": where, "measurements": measured})

@@ -1,4 +1,4 @@
-"""What a suite of measurements is."""
+"""The base class of suites of measurements."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
@@ -7,9 +7,9 @@ from asim_cvae.studies.speed.report import Report
 
 
 class Suite(ABC):
-    """Measurements that belong together."""
+    """A set of measurements that are reported together, in named parts."""
 
     @property
     @abstractmethod
     def parts(self) -> Mapping[str, Callable[[], Report]]:
-        """What is measured, by name, in order."""
+        """Functions that measure each part, by name, in the order of the report."""

@@ -1,4 +1,4 @@
-"""Which class may stand where in a configuration."""
+"""Check which class a configuration names at which place."""
 
 import importlib
 from collections.abc import Collection, Iterator
@@ -35,14 +35,14 @@ PLACES = {
     "suite.archive.rule": "asim_cvae.simulator.labelling.LabelRule",
     "suite.growth": "asim_cvae.studies.speed.parts.Growth",
 }
-"""Base class of what may stand at each place; ``*`` is any name, or number of a list. '' is the top."""
+"""Base class of the classes that each place may name. '' is the top of a configuration, ``*`` any name or index."""
 
 
 def check_targets(config: DictConfig, trust: Collection[str] = ()) -> None:
-    """Make sure, before anything is made, that each class a configuration names may stand where it stands.
+    """Make sure that each class in a configuration is of the kind that its place asks for, before any is made.
 
     Args:
-        config: of a command, resolved here.
+        config: configuration of a command; it need not be resolved.
         trust: packages that the user trusts beside those of :data:`asim_cvae.base.targets.TRUSTED`.
 
     Raises:
@@ -50,10 +50,10 @@ def check_targets(config: DictConfig, trust: Collection[str] = ()) -> None:
             asks for.
     """
     for place, target in _targets(OmegaConf.to_container(config, resolve=True), ""):
-        wanted = next((kind for pattern, kind in PLACES.items() if _matches(place, pattern)), None)
-        if wanted is None:
-            raise InputError(f"{place}.{TARGET}={target}: no class is made at this place")
-        module, _, name = wanted.rpartition(".")
+        base = next((kind for pattern, kind in PLACES.items() if _matches(place, pattern)), None)
+        if base is None:
+            raise InputError(f"{place}.{TARGET}={target}: no class can be named at this place")
+        module, _, name = base.rpartition(".")
         try:
             resolve_target(target, getattr(importlib.import_module(module), name), trust)
         except InputError as error:
@@ -61,7 +61,7 @@ def check_targets(config: DictConfig, trust: Collection[str] = ()) -> None:
 
 
 def _targets(value: Any, place: str) -> Iterator[tuple[str, object]]:
-    """Every place at which a class is named, and the name."""
+    """Yield each place within ``value`` that names a class, and the name."""
     if isinstance(value, dict):
         if TARGET in value:
             yield place, value[TARGET]
