@@ -1,4 +1,4 @@
-"""The thesis's upsampling decoder: latents -> log alpha and log beta of the Beta likelihood."""
+"""The thesis's upsampling decoder: from latents to log alpha and log beta of the Beta likelihood."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -14,16 +14,16 @@ from asim_cvae.nn.kernels.blocks import BlockConvolution, Moments, activate, nor
 from asim_cvae.nn.kernels.fused import is_fused
 
 _LENGTHS = (468, 1874, 7498, 29_997)
-"""Of the sequence after each transposed convolution but the last, before it is upsampled."""
+"""Length of the sequence after each transposed convolution but the last, before it is upsampled."""
 
 _COPIES = (2, 2, 2, 1)
-"""Of each of its values after that."""
+"""Copies that upsampling then makes of each value."""
 
 _FIRST_AGAIN = 2
-"""Which of them, from 0, ``nn.Upsample(14997)`` makes one longer than two copies: its first value comes three times."""
+"""Number of the sequence, from 0, that ``nn.Upsample(14997)`` makes one value longer: its first comes three times."""
 
 _VALUES = 15_000
-"""Of log alpha, and of log beta, which follow each other at the beginning of the network's output."""
+"""Number of values of log alpha, and of log beta, which follow each other at the beginning of the output."""
 
 
 class _VectorNorm(nn.BatchNorm1d):

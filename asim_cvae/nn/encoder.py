@@ -1,4 +1,4 @@
-"""The thesis's encoder: frames -> mean and log standard deviation of q(z|x)."""
+"""The thesis's encoder: from frames to the mean and log standard deviation of q(z|x)."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -17,22 +17,23 @@ FEATURES = (3, 233)
 """Channels and length where convolutions end and linear layers begin, for frames of 3 x 5000."""
 
 _LENGTHS = (7498, 1874, 468)
-"""Of the sequence after each pooled convolution."""
+"""Length of the sequence after each pooled convolution."""
 
 _PADDING = 4
-"""Samples that make a frame's 15000 one block longer, so that the last ones have a neighbour."""
+"""Zeros appended to a frame's 15,000 samples, so that the last block has a neighbour."""
 
 
 class ThesisEncoder(nn.Module):
     """Convolutional encoder of Joergensen 2021, fig. 3 (whose stride of the last convolution is a misprint for 2).
 
     The three photometers are laid end to end and convolved as one sequence. ``layers`` is the network as published and
-    holds its weights; its convolutions are computed in blocks.
+    holds its weights; its convolutions are computed in blocks, on a GPU by kernels of their own.
 
     Args:
         latent_dim: dimensions of z.
         activation: 'relu' or 'leaky_relu'.
-        dropout: of the 2020 baseline, which has it where later networks have their last normalisation; None for those.
+        dropout: probability of the 2020 baseline's dropout, which stands where later networks have their last
+            normalisation; None for those.
     """
 
     def __init__(self, latent_dim: int, activation: str, dropout: float | None) -> None:
@@ -64,7 +65,7 @@ class ThesisEncoder(nn.Module):
         return mu, log_sigma
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Scaled frames (B, 3, 5000) -> mu and log sigma, (B, latent_dim) each."""
+        """Encode scaled frames (B, 3, 5000) to mu and log sigma, (B, latent_dim) each."""
         sequences = x.flatten(1)
         if is_fused(x):
             return self._heads(self._directly(sequences))
@@ -73,13 +74,16 @@ class ThesisEncoder(nn.Module):
         return self._heads(self.layers[13:15](features.transpose(1, 2).contiguous()))
 
     def _heads(self, features: Tensor) -> tuple[Tensor, Tensor]:
-        """Normalised features (B, 3, 233) -> mu and log sigma."""
+        """Compute mu and log sigma from normalised features (B, 3, 233)."""
         mu, log_sigma = self.layers[15:](features).chunk(2, dim=1)
         return mu, log_sigma
 
     def _directly(self, values: Tensor) -> Tensor:
-        """Normalised features, (B, 3, 233), by a GPU's kernels."""
-        from asim_cvae.nn.kernels.direct import Geometry, convolution  # where there is no GPU, there may be no Triton
+        """Compute normalised features (B, 3, 233) with kernels for GPUs."""
+        from asim_cvae.nn.kernels.direct import (
+            Geometry,
+            convolution,
+        )  # imports Triton, which comes with torch's builds for GPUs alone
 
         values = values[:, None]
         scale, shift = values.new_ones(1), values.new_zeros(1)
@@ -100,7 +104,7 @@ class ThesisEncoder(nn.Module):
         return torch.addcmul(shift[:, None], values, scale[:, None])
 
     def _features(self, values: Tensor) -> Tensor:
-        """What the last convolution gives, (B, 233, 3), layer by layer for all frames, whose moments each needs."""
+        """Compute the last convolution, (B, 233, 3), layer by layer for all frames, whose moments normalise."""
         values = _padded(values)
         scale, shift = values.new_ones(1), values.new_zeros(1)
         for conv, norm, pair, length in self._stages():
@@ -112,7 +116,7 @@ class ThesisEncoder(nn.Module):
         return features
 
     def _features_of_parts(self, values: Tensor) -> Tensor:
-        """The same by running moments, for as many frames at a time as leave what is between layers in the cache."""
+        """Compute the same with running moments, for as many frames at a time as the cache holds between layers."""
         scale, shift = values.new_ones(1), values.new_zeros(1)
         kernels = []
         for conv, norm, pair, _ in self._stages():
@@ -130,7 +134,7 @@ class ThesisEncoder(nn.Module):
         return torch.cat(parts)
 
     def _stages(self) -> Iterator[tuple[Any, Any, Any, int]]:
-        """Convolution, normalisation, the convolution in blocks, and the length of what comes out, of each stage."""
+        """Yield each stage's convolution, normalisation, convolution in blocks, and output length."""
         layers = list(self.layers)
         return zip(layers[0:12:4], layers[3:12:4], self.pooled, _LENGTHS, strict=True)
 

@@ -67,7 +67,7 @@ class BlockConvolution(nn.Module):
         self.register_buffer("places", places, persistent=False)
 
     def kernel(self, weight: Tensor, bias: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
-        """What :meth:`forward` takes, of a layer's weight (D, C, taps) and bias (D,)."""
+        """Gather the kernel for :meth:`forward` from a layer's weight (D, C, taps) and bias (D,)."""
         outputs, channels, taps = weight.shape
         gathered = weight.reshape(-1, taps) @ self.places.view(taps, -1)
         gathered = gathered.view(outputs, channels, self.outputs, -1).permute(2, 0, 3, 1)
@@ -180,7 +180,7 @@ class _Activation(torch.autograd.Function):
         grad_values, grad_mean, grad_var = grads
         values, mean = ctx.saved_tensors
         channels, length, slope, first = ctx.settings
-        if mean is not None:  # by a moment: grad_mean / n + grad_var 2 (value - mean) / n
+        if mean is not None:  # gradient through the moments: grad_mean / n + grad_var 2 (value - mean) / n
             factor = grad_var * (2 / (length * len(values)))
             constant = grad_mean / (length * len(values)) - factor * mean
             # For all positions: to add a few values to each block takes several times as long.
@@ -215,7 +215,7 @@ def _moments(values: Tensor, channels: int, length: int) -> tuple[Tensor, Tensor
 
 
 def _columns(positions: int) -> int:
-    """Into how many columns positions are divided: a divisor of theirs, up to 512."""
+    """Return the number of columns into which positions are divided: their largest divisor up to 512."""
     return next(columns for columns in range(512, 0, -1) if positions % columns == 0)
 
 

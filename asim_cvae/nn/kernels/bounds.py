@@ -46,7 +46,7 @@ class _SoftClamp(torch.autograd.Function):
 
 
 def _bounded(x: Tensor, low: float, high: float) -> tuple[Tensor, Tensor]:
-    """What is kept of ``x``, and its derivative."""
+    """Return the clamped values of ``x``, and the derivative by ``x``."""
     inside = x.clamp(low, high)
     excess = x - inside
     away = excess.abs()

@@ -1,4 +1,4 @@
-"""What a GPU computes otherwise than a CPU: by Triton, which comes with torch's CUDA builds for Linux."""
+"""The choice between the CPU's way of computing and the GPU's: Triton, which torch's CUDA builds for Linux bring."""
 
 from collections.abc import Callable
 from functools import cache
@@ -10,7 +10,7 @@ from torch import Tensor
 
 
 def is_fused(values: Tensor) -> bool:
-    """Whether what is computed of such values goes through kernels of our own, or made for the purpose."""
+    """Tell whether values are on a device where Triton kernels compute, our own and Inductor's."""
     return values.is_cuda and _has_triton()
 
 

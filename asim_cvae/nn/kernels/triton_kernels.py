@@ -7,7 +7,7 @@ import triton
 import triton.language as tl
 
 TAPS = tl.constexpr(4)
-"""Of all of the thesis's convolutions."""
+"""Kernel size of all of the thesis's convolutions."""
 
 
 @triton.jit

@@ -28,7 +28,7 @@ _PROFILED = 1600  # frames, at most
 
 @dataclass
 class GPUBenchmark(Suite):
-    """What is measured, and how much of it.
+    """Measurements on one GPU, within a given time.
 
     Args:
         seconds: after which the report is written and nothing more is begun.
@@ -61,12 +61,12 @@ class GPUBenchmark(Suite):
 
     @property
     def parts(self) -> Mapping[str, Callable[[], Report]]:
-        """What is measured, by name, the most important first."""
+        """Parts by name, the most important first."""
         parts = (self.checks, self.steps, self.kernels, self.encoding, self.epochs)
         return {part.__name__: partial(self._guarded, part) for part in parts}
 
     def _guarded(self, part: Callable[[], Report]) -> Report:
-        """What went wrong in a part stands in its table: the parts after it are measured all the same."""
+        """Measure a part; an error becomes its table, and the parts after it are measured all the same."""
         if time.monotonic() > self._end:
             return [Table(part.__name__, "Not measured: the time was over.", ("",), [])], []
         begin = time.monotonic()
@@ -77,7 +77,7 @@ class GPUBenchmark(Suite):
         return tables, [*measured, {"part_s": time.monotonic() - begin}]
 
     def checks(self) -> Report:
-        """What is no matter of time, side by side: parity, gradients, resuming; and the large archive is made."""
+        """Check parity, gradients and resuming side by side, none being timed; meanwhile the archive is made."""
         self._begin_archive()
         with ThreadPoolExecutor() as threads:
             begun = [threads.submit(check) for check in (self._parity, self._gradients, self._resuming)]
@@ -147,7 +147,7 @@ class GPUBenchmark(Suite):
         return [self._steps_table("Training steps", note, made, missing)], [self._bandwidth, *made]
 
     def kernels(self) -> Report:
-        """Where the time of a step goes."""
+        """List the kernels in which a step's time is spent."""
         batch = min(_PROFILED, max(self.batches))
         made, missing = self._collect("kernels", {"networks": list(self.networks), "batch": batch, "count": 14}, 60)
         rows = [(m["network"], f"`{m['operation']}`", f"{m['ms']:.2f}", f"{100 * m['share']:.0f} %") for m in made]

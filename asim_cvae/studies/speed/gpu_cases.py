@@ -1,4 +1,4 @@
-"""What the GPU suite measures in processes of their own; each case yields measurements as it makes them."""
+"""Cases of the GPU suite, each measured in a process of its own; they yield measurements as they make them."""
 
 import gc
 import statistics
@@ -25,7 +25,7 @@ _DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 _ON_GPU = _DEVICE.type == "cuda"
 _WARM_UP = 3  # steps
 _COPIED = 2**30 if _ON_GPU else 2**24  # bytes
-_BATCHES_HELD = 4  # which steps take in turn, so that no cache holds the only one
+_BATCHES_HELD = 4  # steps take them in turn: no cache holds the only batch
 _DIFFERENT = 400  # simulated frames; larger batches repeat them
 _ONE_BY_ONE, _RECORDED, _GRAPH = "one by one", "model.cuda_graph", "one CUDA graph"
 _WAYS = (_ONE_BY_ONE, _RECORDED, _GRAPH) if _ON_GPU else (_ONE_BY_ONE,)
