@@ -19,7 +19,7 @@ def main(config: DictConfig) -> None:
 
     root = Path(config.root)
     settings = OmegaConf.masked_copy(config, ["_target_", *(field.name for field in fields(Simulation))])
-    is_new = make_archive(root, instantiate(settings), config.workers)
+    is_new = make_archive(root, instantiate(settings), config.file_workers)
     log.info("%s: simulated archive %s", root, "written" if is_new else "exists already with these settings")
 
 
