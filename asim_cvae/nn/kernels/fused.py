@@ -1,4 +1,4 @@
-"""The choice between the CPU's way of computing and the GPU's: Triton, which torch's CUDA builds for Linux bring."""
+"""When a GPU uses fused kernels, and how they are made: by Triton, which torch's CUDA builds for Linux bring along."""
 
 from collections.abc import Callable
 from functools import cache
@@ -10,7 +10,7 @@ from torch import Tensor
 
 
 def is_fused(values: Tensor) -> bool:
-    """Tell whether values are on a device where Triton kernels compute, our own and Inductor's."""
+    """Tell whether fused kernels can compute on these values."""
     return values.is_cuda and _has_triton()
 
 
@@ -21,5 +21,5 @@ def _has_triton() -> bool:
 
 @cache
 def fused(function: Callable[..., Any]) -> Callable[..., Any]:
-    """``function``, whose operations are all elementwise, as one kernel for tensors of any size."""
+    """Compile ``function``, whose operations are all elementwise, to few kernels for tensors of any size."""
     return torch.compile(function, dynamic=True)
