@@ -20,7 +20,13 @@ from asim_cvae.archive.layout import (
 from asim_cvae.archive.variables import FileContent, Variable
 from asim_cvae.base.errors import first_line
 from asim_cvae.instrument.observation import Observation, RejectedFileError
-from asim_cvae.instrument.photometers import FLUX_PER_COUNT, PHOTOMETERS, counts_to_flux
+from asim_cvae.instrument.photometers import (
+    FLUX_PER_COUNT,
+    PHOTOMETERS,
+    counts_to_flux,
+    fit_flux_per_count,
+    flux_to_counts,
+)
 
 FAKE_ROW_FLUX = 100.0
 """Limit in uW/m^2: a row whose 777.4 nm flux never falls below it is a fake row, not a light curve."""
@@ -91,7 +97,21 @@ def _assemble(content: FileContent, path: Path) -> Observation:
     if counts is not None:
         counts = np.where(np.isnan(flux), np.float32(np.nan), counts[:, :end])
     start, observation_id = _identity(variables, path)
-    return Observation(flux, counts, start, observation_id, path.name, content.simulator)
+    fits = [fit_flux_per_count(row, p) for row, p in zip(flux, PHOTOMETERS, strict=True)]
+    q = np.array(fits) if names == FLUX_VARIABLES else FLUX_PER_COUNT
+    fitted = q != FLUX_PER_COUNT
+    if names == FLUX_VARIABLES:
+        counts = np.rint(flux_to_counts(flux, q)).astype(np.float32)
+    assert counts is not None
+    missing = np.full(len(lengths), np.nan)
+    return Observation(
+        *(flux, counts, q, fitted, start, observation_id, path.name, content.simulator, int(names == FLUX_VARIABLES)),
+        np.cumsum([0, *lengths[:-1]]),
+        np.full(len(lengths), np.datetime64("NaT", "us")),
+        *(missing, missing, missing),
+        *(np.full(len(lengths), -1, dtype=np.int8), np.full((len(lengths), 3), -1, dtype=np.int8)),
+        np.full(len(lengths), -1, dtype=np.int16),
+    )
 
 
 def _flux_and_counts(
