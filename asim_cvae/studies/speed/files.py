@@ -1,6 +1,7 @@
 """Files: preparing an archive, reading it by libraries alone, copying it; and whole commands."""
 
 import multiprocessing
+import shutil
 import subprocess
 import sys
 import time
@@ -16,7 +17,7 @@ from asim_cvae.studies.speed.readers import read_bytes, read_everything, read_li
 def preparing(root: str, store: str, workers: int | None = None) -> Measurement:
     """An archive into a new frame store; and the memory that this process took at most, in MB."""
     keep_large_blocks()  # as the command does
-    Path(store).unlink(missing_ok=True)
+    shutil.rmtree(store, ignore_errors=True)
     files, size = _files(root)
     begin = time.perf_counter()
     build_store(Path(store), Path(root), workers=workers)

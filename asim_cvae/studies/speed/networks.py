@@ -17,6 +17,7 @@ from torch.utils.data import DataLoader
 from asim_cvae.base.allocator import keep_large_blocks
 from asim_cvae.data.dataset import FrameDataset
 from asim_cvae.data.sampler import EpochShuffle
+from asim_cvae.frames.shards import shards_folder
 from asim_cvae.frames.slicing import slice_frames
 from asim_cvae.frames.store import FrameStore
 from asim_cvae.instrument.photometers import counts_to_flux
@@ -52,9 +53,10 @@ def epoch(store: str, cache: str, batch: int, frames: int | None = None) -> Meas
     first = simulated_frames(batch).to(_DEVICE)
     for _ in range(_WARM_UP):
         step(first)
-    _forget_cached(Path(store))
+    for shard in shards_folder(Path(store)).iterdir():
+        _forget_cached(shard)
     opened = FrameStore(Path(store))
-    size = min(opened.file["frames"].shape[0], frames or sys.maxsize)
+    size = min(len(opened), frames or sys.maxsize)
     batches: Iterable[Tensor]
     if cache == "tensors":
         held = torch.from_numpy(THESIS_REPRESENTATION.apply(opened.frames(np.arange(size))))
