@@ -1,6 +1,8 @@
 """Tests of building a store from an archive: labels, gaps, growing archives, killed builds."""
 
 import csv
+import errno
+import fcntl
 import hashlib
 import os
 import pickle
@@ -8,6 +10,7 @@ import shutil
 import subprocess
 import sys
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
 import h5py
@@ -17,13 +20,18 @@ import pytest
 
 from asim_cvae.archive.reader import read_observation
 from asim_cvae.base.errors import InputError
-from asim_cvae.frames.build import build_store
+from asim_cvae.frames.build import build_store, check_store
 from asim_cvae.frames.store import FrameStore
+from asim_cvae.instrument.photometers import FLUX_PER_COUNT
 from tests.mmia_files import NAME, level0, level1, light, write_cdf, write_fits
 
 
 def _name(number: int) -> str:
     return NAME.replace("id_77", f"id_{number}")
+
+
+LATE_ROW = ["2019-01-03T14:08:00.250000+00:00", "2019-01-03T14:08:00.340000+00:00"]
+"""Starts of two rows, the second of which begins 6.75 ms after the first has ended."""
 
 
 @pytest.fixture
@@ -32,10 +40,11 @@ def folder(tmp_path: Path) -> Path:
     root = tmp_path / "files"
     root.mkdir()
     for number in range(3):
-        write_fits(root / f"{_name(number)}.fits", level1(light(2, seed=number)))
+        rows = level1(light(2, seed=number), corrected_datetime_level1=np.array(LATE_ROW))
+        write_fits(root / f"{_name(number)}.fits", rows)
     gap = light(2, seed=9)
     gap[2, 0, 6000] = np.nan
-    write_cdf(root / f"{_name(3)}.cdf", level1(gap))
+    write_cdf(root / f"{_name(3)}.cdf", level1(gap, corrected_datetime_level1=np.array(LATE_ROW)))
     (root / f"{_name(4)}.fits").write_text("broken")
     write_fits(root / f"{_name(5)}.fits", level1(light(1, 4200)))
     (root / "gone.fits").symlink_to(tmp_path / "nowhere")
@@ -74,7 +83,7 @@ def test_frames_stand_with_their_origin(folder: Path, tmp_path: Path) -> None:
         samples = slice(5000 * k, 5000 * (k + 1))
         np.testing.assert_array_equal(flux[row], observation.flux[:, samples])
         np.testing.assert_array_equal(counts[row], observation.counts[:, samples])
-        assert table.time[row] == np.datetime64("2019-01-03T14:08:00.250000") + np.timedelta64(50 * k, "ms")
+        assert table.time[row] == np.datetime64(f"2019-01-03T14:08:00.{(250_000, 300_000, 356_750)[k]}")
     assert (len(table.observations), report.files_read) == (4, 6)
     assert report.excluded == [(f"{_name(3)}.cdf", 1, "touches a gap in PHOT3")]
     reasons = {entry.file: entry.reason for entry in report.rejected}
@@ -249,6 +258,171 @@ def test_rows_come_in_the_order_asked_for(folder: Path, tmp_path: Path) -> None:
         np.testing.assert_array_equal(pickle.loads(pickle.dumps(store)).frames(np.array([4])), all_frames[[4]])
 
 
+def _shards(store: Path) -> list[Path]:
+    return sorted((store / "shards").iterdir())
+
+
+def _flip(path: Path, byte: int) -> None:
+    """Flip a bit of a file, which keeps its size and times."""
+    status = path.stat()
+    with path.open("r+b") as stream:
+        stream.seek(byte)
+        (value,) = stream.read(1)
+        stream.seek(byte)
+        stream.write(bytes([value ^ 4]))
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+
+
+def test_new_files_make_a_new_shard_and_leave_the_others_alone(folder: Path, tmp_path: Path) -> None:
+    store = tmp_path / "store"
+    build_store(store, folder)
+    before = {path: path.stat().st_mtime_ns for path in _shards(store)}
+    write_fits(folder / f"{_name(8)}.fits", level1(light(2, seed=8)))
+    build_store(store, folder)
+    assert len(_shards(store)) == len(before) + 1
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+
+
+def test_a_compact_store_is_as_a_fresh_one(folder: Path, tmp_path: Path) -> None:
+    store, fresh = tmp_path / "store", tmp_path / "fresh"
+    build_store(store, folder)
+    write_fits(folder / f"{_name(8)}.fits", level1(light(2, seed=8)))
+    (folder / f"{_name(0)}.fits").unlink()
+    build_store(store, folder)
+    content = _content(store)
+    report = build_store(store, folder, compact=True)
+    assert (report.is_new, report.files_read) == (False, 0)
+    assert _content(store) == content
+    build_store(fresh, folder)
+    assert [path.name for path in _shards(store)] == [path.name for path in _shards(fresh)]
+    assert len(_shards(fresh)) == 1
+    assert build_store(store, folder).files_read == 0
+
+
+def test_a_flipped_bit_is_noticed_and_mended(folder: Path, tmp_path: Path) -> None:
+    store = tmp_path / "store"
+    build_store(store, folder)
+    content = _content(store)
+    (shard,) = _shards(store)
+    _flip(shard, shard.stat().st_size // 2)  # in the flux, which is nearly all of it
+    with FrameStore(store) as opened, pytest.raises(InputError) as noticed:
+        opened.frames(np.arange(len(opened)))
+    assert str(noticed.value).startswith(f"{shard}: is damaged in frame ")
+    assert "python -m asim_cvae.prepare check=true" in str(noticed.value)
+    with pytest.raises(InputError, match=r"is damaged \(checksum of a frame\); give data\.root"):
+        check_store(store)
+    assert build_store(store, folder, check=True).files_read == 6
+    assert _content(store) == content
+    check_store(store)
+
+
+def test_a_shard_that_is_cut_short_or_gone_is_made_again(
+    folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = tmp_path / "store"
+    build_store(store, folder)
+    content = _content(store)
+    (shard,) = _shards(store)
+    with FrameStore(store) as opened:
+        shard.write_bytes(shard.read_bytes()[: shard.stat().st_size // 2])
+        with pytest.raises(InputError, match="is damaged in frame"):
+            opened.frames(np.arange(len(opened)))
+        with caplog.at_level("WARNING"):
+            assert build_store(store, folder).files_read == 6
+        assert f"{shard}: is damaged" in caplog.text
+        assert _content(store) == content
+        opened.close()
+        shard.unlink()
+        with pytest.raises(InputError, match=r"is gone; run python -m asim_cvae\.prepare again"):
+            opened.frames(np.array([0]))
+    assert build_store(store, folder).files_read == 6
+    assert _content(store) == content
+
+
+def test_a_damaged_or_older_index_is_made_anew_from_the_shards(
+    folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = tmp_path / "store"
+    build_store(store, folder)
+    content, index = _content(store), store / "index.h5"
+    place = index.read_bytes().index(f"{_name(1)}.fits".encode())
+    _flip(index, place)
+    with pytest.raises(InputError, match=r"index\.h5: is damaged \(checksum of the table observations\)"):
+        FrameStore(store)
+    assert build_store(store, folder).files_read == 0
+    assert _content(store) == content
+    for path in (index, *_shards(store)):
+        with h5py.File(path, "r+") as file:
+            file.attrs["format"] = 1
+    with pytest.raises(InputError, match="is of format 1, not 2; python"):
+        FrameStore(store)
+    with caplog.at_level("INFO"):
+        assert build_store(store, folder).files_read == 6
+    assert caplog.text.count("is of format 1, not 2") == 1
+    assert _content(store) == content
+
+
+def test_a_store_in_use_is_brought_up_to_date(folder: Path, tmp_path: Path) -> None:
+    store = tmp_path / "store"
+    build_store(store, folder)
+    with FrameStore(store) as opened, ExitStack() as held:
+        before = opened.frames(np.arange(11))
+        for path in (store / "index.h5", *_shards(store)):  # as a program does that opens them with HDF5's locks
+            fcntl.flock(held.enter_context(path.open("rb")), fcntl.LOCK_EX)
+        (folder / f"{_name(0)}.fits").unlink()
+        write_fits(folder / f"{_name(8)}.fits", level1(light(2, seed=8)))
+        assert build_store(store, folder).files_read == 1
+        np.testing.assert_array_equal(opened.frames(np.arange(11)), before)
+        with FrameStore(store) as updated:
+            assert set(updated.table.file) == {*(f"{_name(n)}.fits" for n in (1, 2, 8)), f"{_name(3)}.cdf"}
+            assert len(updated.frames(np.arange(len(updated)))) == 11
+
+
+def test_a_store_that_cannot_be_written_is_used_while_it_is_up_to_date(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = tmp_path / "store"
+    build_store(store, folder)
+    (store / "excluded.csv").unlink()
+
+    def refuse(path: Path, shared: bool = False) -> None:
+        raise OSError(errno.EROFS, "Read-only file system", str(path))
+
+    for module in ("hdf", "report"):
+        monkeypatch.setattr(f"asim_cvae.frames.{module}.atomic_write", refuse)
+    assert len(build_store(store, folder).table.frames) == 11
+    write_fits(folder / f"{_name(8)}.fits", level1(light(2, seed=8)))
+    with pytest.raises(InputError, match=r"cannot be written \(Read-only file system\), and the store is out of date"):
+        build_store(store, folder)
+
+
+def test_what_is_known_of_an_observation_and_its_rows_is_kept(tmp_path: Path) -> None:
+    rows = {
+        "latitude": np.array([np.nan, -12.5], dtype=np.float32),
+        "longitude": np.array([30.0, 31.0], dtype=np.float32),
+        "MXGSTrigger": np.array([0, 1], dtype=np.int32),
+        "PHOT3DataTrigger": np.array([0, 0], dtype=np.int32),
+        "priority": np.array([4, 9], dtype=np.int32),
+    }
+    (tmp_path / "files").mkdir()
+    write_fits(tmp_path / "files" / f"{_name(0)}.fits", level1(light(2), **rows))
+    write_fits(tmp_path / "files" / f"{_name(1)}.fits", level0(np.full((3, 2, 8325), 3, dtype=np.int32)))
+    build_store(tmp_path / "store", tmp_path / "files")
+    with FrameStore(tmp_path / "store") as store:
+        first, second = store.table.observations
+        known = store.table.rows
+        np.testing.assert_array_equal(store.counts(np.flatnonzero(store.table.observation == 1)), 3)
+    assert (first["level"], first["latitude"], first["longitude"]) == (1, -12.5, 30)
+    assert (first["mxgs_trigger"], first["photometer_trigger"].tolist(), first["priority"]) == (1, [-1, -1, 0], 9)
+    assert np.isnan(first["altitude"])
+    assert (second["level"], second["mxgs_trigger"], second["priority"]) == (0, -1, -1)
+    np.testing.assert_allclose(second["flux_per_count"], FLUX_PER_COUNT)
+    assert known["observation"].tolist() == [0, 0, 1, 1]
+    assert known["sample"].tolist() == [0, 8325] * 2
+    np.testing.assert_array_equal(known["latitude"], [np.nan, -12.5, np.nan, np.nan])
+    assert known["mxgs_trigger"].tolist() == [0, 1, -1, -1]
+
+
 BUILD = """
 import sys
 from pathlib import Path
@@ -281,3 +455,23 @@ def test_a_killed_build_goes_on_where_it_was(tmp_path: Path) -> None:
     build_store(whole, root, workers=1)
     assert _content(store) == _content(whole)
     assert sorted(path.name for path in store.iterdir()) == ["excluded.csv", "index.h5", "rejected.csv", "shards"]
+
+
+@pytest.mark.processes
+def test_programs_that_build_at_the_same_time_share_the_work(tmp_path: Path) -> None:
+    root = tmp_path / "files"
+    root.mkdir()
+    for number in range(200):
+        write_fits(root / f"{_name(number)}.fits", level1(light(1, seed=number)))
+    script = tmp_path / "build.py"
+    script.write_text(BUILD)
+    store = tmp_path / "store"
+    command = [sys.executable, str(script), str(store), str(root)]
+    builders = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(3)]
+    for builder in builders:
+        builder.communicate(timeout=120)
+        assert builder.returncode == 0
+    assert len(_shards(store)) == 7  # each of 32 files, and none twice
+    build_store(tmp_path / "whole", root, workers=1)
+    assert _content(store) == _content(tmp_path / "whole")
+    assert build_store(store, root).files_read == 0

@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader
 from asim_cvae.base.errors import InputError
 from asim_cvae.data.dataset import FrameDataset
 from asim_cvae.data.sampler import EpochShuffle
-from asim_cvae.frames.build import build_store
+from asim_cvae.frames.build import build_store, check_store
 from asim_cvae.frames.representation import Representation
 from asim_cvae.frames.split import validation_observations
 from asim_cvae.frames.store import FrameStore
@@ -115,8 +115,18 @@ class MMIADataModule(pl.LightningDataModule):
         self.train_rows = self.validation_rows = np.zeros(0, dtype=np.int64)
 
     def prepare_data(self, check: bool = False, compact: bool = False) -> None:
-        """Bring the store up to date with the files; see :func:`asim_cvae.frames.build.build_store`."""
-        if self._prepared or (self.root is None and self.ground_truth_root is None and self.store_path.exists()):
+        """Bring the store up to date with the files; see :func:`asim_cvae.frames.build.build_store`.
+
+        Raises:
+            InputError: the files cannot be used, or a store that is given alone is to be compacted, or is damaged.
+        """
+        if self._prepared:
+            return
+        if self.root is None and self.ground_truth_root is None and self.store_path.exists():
+            if compact:
+                raise InputError("compact: needs the folders that the store is made from; give data.root as well")
+            if check:
+                check_store(self.store_path)
             return
         places = (self.root, self.ground_truth_root, self.ground_truth_table)
         for line in build_store(self.store_path, *places, self.file_workers, check, compact).lines():

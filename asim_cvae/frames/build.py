@@ -10,6 +10,7 @@ import logging
 import os
 import random
 import re
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
@@ -18,8 +19,9 @@ from pathlib import Path
 from asim_cvae.base.errors import InputError
 from asim_cvae.base.files import remove_leftovers
 from asim_cvae.base.parallel import map_batches
+from asim_cvae.base.progress import track
 from asim_cvae.frames.compact import compact_shards
-from asim_cvae.frames.hdf import DamagedError
+from asim_cvae.frames.hdf import DamagedError, OtherFormatError
 from asim_cvae.frames.index import Index, index_path, make_index, read_index, write_index
 from asim_cvae.frames.plan import Plan, make_plan
 from asim_cvae.frames.reading import File, read_into_shard
@@ -33,8 +35,10 @@ from asim_cvae.frames.shards import (
     shards_folder,
     versions,
 )
+from asim_cvae.frames.store import FrameStore
 
 _FILES_PER_WORKER = 300  # are read in the time that another worker process takes to start
+_ATTEMPTS = 3  # at reading a file into a shard that is there afterwards
 _SHARD = re.compile(r"[0-9a-f]{16}\.h5|\.partial-.*")
 _READ_ONLY = (errno.EACCES, errno.EPERM, errno.EROFS)
 
@@ -82,6 +86,20 @@ def build_store(
         ) from error
 
 
+def check_store(store: Path) -> None:
+    """Read all frames of a store whose files are not known.
+
+    Raises:
+        InputError: ``store`` is not a frame store, or one of its shards is damaged or not there.
+    """
+    with FrameStore(store) as opened:
+        for name in track(opened.shards, "checking", "shard"):
+            try:
+                read_shard(store, name, verify=True)
+            except (DamagedError, FileNotFoundError) as error:
+                raise InputError(f"{error}; give data.root, to have it made again from its files") from error
+
+
 def _refuse_other_content(store: Path) -> None:
     """Raise InputError if something else than a store, of whatever version, is at ``store``."""
     if store.is_dir():
@@ -114,6 +132,7 @@ class _Build:
         self.before = self._read_index()
         self.shards: dict[str, Shard] = {}
         self.unread: dict[str, str] = {}
+        self.asked: Counter[str] = Counter()
         self.files_read = 0
 
     def run(self, compact: bool) -> BuildReport:
@@ -164,6 +183,8 @@ class _Build:
                 self.shards[name] = read_shard(self.store, name, self.check)
             except FileNotFoundError:  # another program has just removed it
                 continue
+            except OtherFormatError:  # the index is too, which is said
+                shard_path(self.store, name).unlink(missing_ok=True)
             except DamagedError as error:
                 log.warning("%s: it is removed, and its files are read again", error)
                 shard_path(self.store, name).unlink(missing_ok=True)
@@ -172,7 +193,10 @@ class _Build:
         held = {version for shard in self.shards.values() for version in versions(shard.tables)}
         wanted = self.plan.versions
         names = sorted(name for name in wanted if name not in self.unread and (name, wanted[name]) not in held)
-        return [(self.plan.files[name], wanted[name]) for name in names]
+        self.asked.update(names)
+        lost = {name: "its shard could not be read back" for name in names if self.asked[name] > _ATTEMPTS}
+        self.unread |= lost
+        return [(self.plan.files[name], wanted[name]) for name in names if name not in lost]
 
     def _read_files(self, files: Sequence[File]) -> None:
         self.files_read += len(files)

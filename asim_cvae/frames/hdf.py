@@ -26,6 +26,10 @@ class DamagedError(Exception):
     """A file of the store that cannot be used, and why; the message is one line that names it."""
 
 
+class OtherFormatError(DamagedError):
+    """A file of the store that another version of the program wrote."""
+
+
 @contextmanager
 def open_hdf(path: Path) -> Iterator[h5py.File]:
     """Open a file of the store to read it.
@@ -73,10 +77,10 @@ def _common_attributes() -> dict[str, Any]:
 
 
 def check_format(file: h5py.File, path: Path) -> None:
-    """Raise DamagedError if a file is of another version."""
+    """Raise OtherFormatError if a file is of another version."""
     found = file.attrs.get("format")
     if not isinstance(found, np.integer) or found != FORMAT:
-        raise DamagedError(f"{path}: is of format {found}, not {FORMAT}")
+        raise OtherFormatError(f"{path}: is of format {found}, not {FORMAT}")
 
 
 def write_table(file: h5py.File, name: str, table: Table, columns: Sequence[Column]) -> None:

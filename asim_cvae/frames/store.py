@@ -22,7 +22,7 @@ from asim_cvae.frames.shards import FRAME_BYTES, FRAME_SHAPE, shard_path
 from asim_cvae.frames.tables import Tables
 from asim_cvae.instrument.photometers import DEAD_TIME
 
-_OPEN_SHARDS = 128
+_OPEN_SHARDS = 200
 """Shards that are open at a time; a process may have 256 open files on some systems."""
 
 _CAN_ADVISE = hasattr(os, "posix_fadvise")  # true on Linux
@@ -40,6 +40,7 @@ class FrameStore:
 
     Attributes:
         table: what is known of the frames, of their observations, and of what was left out.
+        shards: names of the shards that hold them.
         digest: digest of the content: equal for equal files and labels.
 
     Raises:
@@ -51,7 +52,7 @@ class FrameStore:
         index = _read_index(path)
         self.table: Tables = index.tables
         self.digest = index.digest
-        self._names: list[str] = index.shards["name"].tolist()
+        self.shards: list[str] = index.shards["name"].tolist()
         self._shard = self.table.frames["shard"]
         self._offset = (
             index.shards["offset"][self._shard] + self.table.frames["position"].astype(np.int64) * FRAME_BYTES
@@ -123,7 +124,7 @@ class FrameStore:
         """The open file of a shard; the one that has gone unused longest is closed where there are too many."""
         stream = self._open.pop(shard, None)
         if stream is None:
-            path = shard_path(self.path, self._names[shard])
+            path = shard_path(self.path, self.shards[shard])
             try:
                 stream = FileIO(path)
             except FileNotFoundError as error:
@@ -134,7 +135,7 @@ class FrameStore:
         return stream
 
     def _damage(self, row: int) -> InputError:
-        path = shard_path(self.path, self._names[self._shard[row]])
+        path = shard_path(self.path, self.shards[self._shard[row]])
         entry, frame = self.table.observations[self.table.observation[row]], self.table.frame[row]
         return InputError(
             f"{path}: is damaged in frame {frame} of {entry['file']}; "
