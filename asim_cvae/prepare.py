@@ -13,7 +13,7 @@ log = logging.getLogger(__name__)
 def main(config: DictConfig) -> None:
     """Bring the store up to date, and report rejected files and excluded frames with the reasons."""
     provide_archive(config.data)
-    make_data(config.data, representation=None).prepare_data()
+    make_data(config.data, representation=None).prepare_data(config.check, config.compact)
 
 
 if __name__ == "__main__":

@@ -91,6 +91,6 @@ def arguments(archive: Path, tmp_path_factory: pytest.TempPathFactory) -> list[s
     return [
         *("+experiment=relu_lr2e-4", "data=mmia", f"data.root={archive}", "data.batch_size=10", "seed=0"),
         f"data.ground_truth.table={archive / 'GroundTruth_Table.xlsx'}",
-        f"data.store={tmp_path_factory.mktemp('store') / 's.h5'}",
+        f"data.store={tmp_path_factory.mktemp('store') / 'store'}",
         *(f"trainer.max_epochs={EPOCHS}", "figures=null"),
     ]

@@ -4,10 +4,10 @@ import copy
 import json
 from pathlib import Path
 
-import h5py
 import pytest
 import torch
 
+from asim_cvae.frames.store import FrameStore
 from asim_cvae.model.module import CVAEModule
 from asim_cvae.nn.likelihoods.beta import BetaLikelihood
 from asim_cvae.nn.thesis import ThesisNetwork
@@ -85,7 +85,8 @@ def test_the_command_reports_ratios_to_the_first(run, tmp_path: Path) -> None:
     assert report["machine"] in told
     assert (out / "bench.md").read_text() in told
     epochs = [
-        run_case("epoch", {"store": str(out / "fits.h5"), "cache": cache, "batch": 5}) for cache in ("tensors", "store")
+        run_case("epoch", {"store": str(out / "fits-store"), "cache": cache, "batch": 5})
+        for cache in ("tensors", "store")
     ]
-    with h5py.File(out / "fits.h5") as store:
-        assert [epoch["frames"] for epoch in epochs] == [len(store["frames"]) // 5 * 5] * 2
+    with FrameStore(out / "fits-store") as store:
+        assert [epoch["frames"] for epoch in epochs] == [len(store) // 5 * 5] * 2

@@ -55,7 +55,7 @@ def _figures(folder: Path) -> dict[str, Path]:
 @pytest.fixture(scope="module")
 def small(archive: Path, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     """Overrides that make a command use the small archive."""
-    store = tmp_path_factory.mktemp("store") / "small.h5"
+    store = tmp_path_factory.mktemp("store") / "small"
     table = archive / "GroundTruth_Table.xlsx"
     return ["data=mmia", f"data.root={archive}", f"data.ground_truth.table={table}", f"data.store={store}"]
 
@@ -146,7 +146,7 @@ def test_a_frame_is_in_the_same_saved_cluster_in_every_folder(
     table = archive / "GroundTruth_Table.xlsx"
     places = ("data=mmia", f"data.root={tmp_path / 'files'}", f"data.ground_truth.table={table}")
     done = run(
-        "score", f"weights={trained}", *places, f"data.store={tmp_path / 's.h5'}", f"out={tmp_path}", "figures=null"
+        "score", f"weights={trained}", *places, f"data.store={tmp_path / 'store'}", f"out={tmp_path}", "figures=null"
     )
     ours = np.load(tmp_path / "latents.npz")
     here = np.isin(theirs["file"], ours["file"])
@@ -281,7 +281,7 @@ def test_score_writes_over_the_same_scores_alone(run, trained: Path, small: list
         ([f"weights={tmp_path / 'other'}"], "other weights"),
         (["scoring.clusters=4"], "other protocol"),
         ([f"weights={tmp_path / 'other'}", "scoring.clusters=4"], "other weights and protocol"),
-        (["data.ground_truth.table=null", f"data.store={tmp_path / 's.h5'}"], "other data"),
+        (["data.ground_truth.table=null", f"data.store={tmp_path / 'store'}"], "other data"),
     ):
         done = run(*score, *other, check=False)
         assert done.returncode == 1
@@ -356,10 +356,10 @@ def test_clusters_of_another_model_are_refused_in_one_line(
 def test_prepare_says_what_it_rejected_and_goes_on(run, tmp_path: Path) -> None:
     write_fits(tmp_path / f"{NAME}.fits", level1(light(2)))
     (tmp_path / "broken.cdf").write_text("no CDF")
-    done = run("prepare", "data=mmia", f"data.root={tmp_path}", f"data.store={tmp_path / 's.h5'}")
+    done = run("prepare", "data=mmia", f"data.root={tmp_path}", f"data.store={tmp_path / 'store'}")
     assert "rejected broken.cdf: neither FITS nor CDF by its content" in done.stdout
     assert "3 frames of 1 observations" in done.stdout
-    again = run("prepare", "data=mmia", f"data.root={tmp_path}", f"data.store={tmp_path / 's.h5'}")
+    again = run("prepare", "data=mmia", f"data.root={tmp_path}", f"data.store={tmp_path / 'store'}")
     assert again.stdout.count("\n") == 1
     assert "0 files read now, 1 rejected" in again.stdout
     assert "Traceback" not in done.stderr
@@ -387,7 +387,7 @@ def test_bad_input_is_one_line_and_an_exit_status(
 
 def test_training_needs_two_observations(run, tmp_path: Path) -> None:
     write_fits(tmp_path / f"{NAME}.fits", level1(light(2)))
-    places = [f"data.root={tmp_path}", f"data.store={tmp_path / 's.h5'}", f"hydra.run.dir={tmp_path / 'run'}"]
+    places = [f"data.root={tmp_path}", f"data.store={tmp_path / 'store'}", f"hydra.run.dir={tmp_path / 'run'}"]
     done = run("train", "data=mmia", *places, check=False)
     assert done.returncode == 1
     assert "two observations at least" in done.stderr
@@ -398,7 +398,7 @@ def test_thesis_weights_on_real_frames(run, reference: Path, tmp_path: Path) -> 
     name = "Epoch800_LatentSpace50_MaxPooling_WU400_NoDropout_BNBeforeLin_LearningR_2em4"
     done = run(
         *("score", f"weights={reference / 'thesis_weights' / name}.pth", "data=mmia"),
-        *(f"data.ground_truth.root={reference / 'mmia_level1'}", f"data.store={tmp_path / 's.h5'}", f"out={tmp_path}"),
+        *(f"data.ground_truth.root={reference / 'mmia_level1'}", f"data.store={tmp_path / 'store'}", f"out={tmp_path}"),
     )
     published = np.load(reference / "thesis_parity.npz")[f"{name}/mu"]
     latents = np.load(tmp_path / "latents.npz")
@@ -422,7 +422,7 @@ def test_training_on_four_real_observations(run, reference: Path, tmp_path: Path
         *(
             "model.network.latent_dim=1",
             "trainer.max_epochs=2",
-            f"data.store={tmp_path / 's.h5'}",
+            f"data.store={tmp_path / 'store'}",
             f"hydra.run.dir={tmp_path / 'run'}",
         ),
     )

@@ -109,7 +109,7 @@ def test_one_file_and_one_yaml_make_a_network_with_another_likelihood(
     assert latents["mu"].shape == (scores["frames"], 30)
     assert len(list((trained / "figures").glob("*.png"))) > 4
     data = ["data=mmia", f"data.root={archive}", f"data.ground_truth.table={archive / 'GroundTruth_Table.xlsx'}"]
-    again = [*data, f"data.store={tmp_path / 's.h5'}", f"weights={trained}", f"out={tmp_path / 'out'}", "figures=null"]
+    again = [*data, f"data.store={tmp_path / 'store'}", f"weights={trained}", f"out={tmp_path / 'out'}", "figures=null"]
     refused = run("score", *again, check=False, path=package)
     assert refused.returncode == 1
     assert "my_package.SequenceNetwork: lies outside of the trusted packages" in refused.stderr

@@ -37,7 +37,7 @@ def _batches(folder: Path, store: Path, **settings: object) -> list[torch.Tensor
 
 @pytest.mark.processes
 def test_frames_are_the_same_wherever_they_are_held(folder: Path, tmp_path: Path) -> None:
-    held = _batches(folder, tmp_path / "s.h5")
+    held = _batches(folder, tmp_path / "store")
     assert [len(batch) for batch in held] == [4, 4, 4, 4]
     for settings in (
         {"cache": "store"},
@@ -46,7 +46,7 @@ def test_frames_are_the_same_wherever_they_are_held(folder: Path, tmp_path: Path
         {"cache": "memory", "memory_gb": 0},
         {"memory_gb": 0},
     ):
-        for batch, expected in zip(_batches(folder, tmp_path / "s.h5", **settings), held, strict=True):
+        for batch, expected in zip(_batches(folder, tmp_path / "store", **settings), held, strict=True):
             torch.testing.assert_close(batch, expected, rtol=0, atol=0)
     with pytest.raises(InputError, match=r"data\.cache=disk: one of auto, device, memory, store"):
         MMIADataModule(LinearScaling(), folder, cache="disk")
@@ -54,7 +54,7 @@ def test_frames_are_the_same_wherever_they_are_held(folder: Path, tmp_path: Path
 
 def test_frames_are_held_up_to_a_size(folder: Path, tmp_path: Path) -> None:
     for settings, held in (({}, True), ({"memory_gb": 1e-9}, False), ({"cache": "store"}, False)):
-        data = MMIADataModule(LinearScaling(), folder, store=tmp_path / "s.h5", **settings)
+        data = MMIADataModule(LinearScaling(), folder, store=tmp_path / "store", **settings)
         data.prepare_data()
         data.setup("fit")
         assert data.train_dataloader().dataset.is_cached == held
@@ -103,7 +103,7 @@ def test_processes_share_an_order(processes: int) -> None:
 
 
 def test_frames_to_be_read_are_prefetched_a_batch_before(folder: Path, tmp_path: Path) -> None:
-    data = MMIADataModule(LinearScaling(), folder, store=tmp_path / "s.h5", batch_size=4, cache="store")
+    data = MMIADataModule(LinearScaling(), folder, store=tmp_path / "store", batch_size=4, cache="store")
     data.prepare_data()
     data.setup("fit")
     loader = data.train_dataloader()

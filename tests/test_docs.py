@@ -15,7 +15,10 @@ from omegaconf import OmegaConf
 
 from asim_cvae.base.files import write_npz
 from asim_cvae.cli import CONF
+from asim_cvae.frames.build import build_store
+from asim_cvae.frames.columns import SHARDS, TABLES, Column
 from asim_cvae.frames.representation import LinearScaling
+from asim_cvae.frames.store import FrameStore
 from asim_cvae.model.module import CVAEModule
 from asim_cvae.nn.likelihoods.beta import BetaLikelihood
 from asim_cvae.nn.thesis import ThesisNetwork
@@ -76,6 +79,36 @@ def test_python_runs(page: Path, run_folder: Path, archive: Path) -> None:
     if "noise" in values:
         assert values["shown"].shape == values["same"].shape == (7, 3, 5000)
         assert values["noise"].shape == (1, 50)
+
+
+def test_the_store_is_read_as_its_page_shows(archive: Path, tmp_path: Path) -> None:
+    build_store(tmp_path / "store", archive, ground_truth_table=archive / "GroundTruth_Table.xlsx")
+    (code,) = _blocks(PROJECT / "docs" / "store.md", "python")
+    assert set(re.findall(r"^import (\w+)", code, flags=re.MULTILINE)) == {"h5py", "numpy"}
+    values: dict = {}
+    exec(code.replace("outputs/stores/NAME", str(tmp_path / "store")), values)
+    with FrameStore(tmp_path / "store") as store:
+        rows = np.array([values["row"]])
+        np.testing.assert_array_equal(values["flux"], store.frames(rows)[0])
+        np.testing.assert_array_equal(values["counts"], store.counts(rows)[0])
+        assert values["time"] == store.table.time[rows[0]]
+        assert (values["file"], values["label"]) == (store.table.file[rows[0]], store.table.label[rows[0]])
+
+
+@pytest.mark.parametrize("table", [*TABLES, "shards"])
+def test_the_store_s_page_lists_its_columns(table: str) -> None:
+    page = (PROJECT / "docs" / "store.md").read_text()
+    listed = page.split(f"### {table}\n")[1].split("\n### ")[0]
+    rows = [_column_row(column) for column in {**TABLES, "shards": SHARDS}[table]]
+    assert [line for line in listed.splitlines() if line.startswith("| `")] == rows
+
+
+def _column_row(column: Column) -> str:
+    kind = {"U": "text", "M8[us]": "time", "?": "bool"}.get(column.type) or np.dtype(column.type).name
+    shape = f" ({column.shape[0]})" if column.shape else ""
+    missing = "" if column.missing is None else f"; {column.missing} where there is none"
+    where = "; in the index alone" if column.only_index else ""
+    return f"| `{column.name}` | {kind}{shape} | {column.about}{missing}{where} |"
 
 
 def test_the_network_of_extending_keeps_the_contract(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,12 +1,14 @@
 """Tests of slicing, representing and splitting frames."""
 
+from datetime import timedelta
+
 import numpy as np
 import pytest
 
 from asim_cvae.base.errors import InputError
 from asim_cvae.base.targets import build_target, target_of
 from asim_cvae.frames.representation import BinnedCounts, LinearScaling, LogScaling, Representation
-from asim_cvae.frames.slicing import frame_start, slice_frames
+from asim_cvae.frames.slicing import frame_times, slice_frames
 from asim_cvae.frames.split import validation_observations
 from asim_cvae.instrument.photometers import FLUX_PER_COUNT, counts_to_flux
 
@@ -21,9 +23,14 @@ def test_frames_are_whole_slices_in_order() -> None:
     assert slice_frames(flux[:, :4999]).shape == (0, 3, 5000)
 
 
-def test_frames_start_50_ms_apart() -> None:
+def test_frames_start_50_ms_apart_or_where_their_row_says() -> None:
     start = np.datetime64("2019-01-03T14:08:00.999990", "us")
-    assert frame_start(start, np.array([0, 3]))[1] == np.datetime64("2019-01-03T14:08:01.149990")
+    row_sample, unknown = np.array([0, 8325, 16_650]), np.datetime64("NaT", "us")
+    times = frame_times(np.array([0, 3]), start, row_sample, np.full(3, unknown))
+    assert times[1] == np.datetime64("2019-01-03T14:08:01.149990")
+    late = start + np.timedelta64(90, "ms")  # the second row begins 6.75 ms late
+    times = frame_times(np.array([1, 2, 4]), start, row_sample, np.array([start, late, unknown]))
+    assert (times - start).tolist() == [timedelta(milliseconds=ms) for ms in (50, 90 + 16.75, 200)]
 
 
 def test_the_thesis_scaling() -> None:

@@ -6,7 +6,6 @@ import pytest
 from asim_cvae.instrument.photometers import (
     DEAD_TIME,
     FLUX_PER_COUNT,
-    PHOTOMETERS,
     counts_to_flux,
     fit_flux_per_count,
     flux_to_counts,
@@ -30,14 +29,51 @@ def test_quantum_is_found_from_the_levels() -> None:
     for drift in (-0.014, 0.0, 0.009):
         q = FLUX_PER_COUNT * (1 + drift)
         flux = counts_to_flux(rng.poisson(2.0, (3, 5000)) + 60 * (rng.random((3, 5000)) > 0.999), q).astype(np.float32)
-        fitted = [fit_flux_per_count(row, p) for row, p in zip(flux, PHOTOMETERS, strict=True)]
-        np.testing.assert_allclose(fitted, q, rtol=1e-5)
+        found, fitted = fit_flux_per_count(flux)
+        np.testing.assert_allclose(found, q, rtol=1e-5)
+        assert fitted.all()
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_any_trace_of_counts_gives_its_quantum_and_its_counts(seed: int) -> None:
+    """Of any length, background, brightness and drift; where no q can be told, the nominal one does for counts."""
+    rng = np.random.default_rng(seed)
+    samples = int(rng.integers(5000, 75_000))
+    q = FLUX_PER_COUNT * rng.uniform(0.971, 1.029, 3)
+    counts = rng.poisson(np.exp(rng.uniform(np.log(0.003), np.log(20), (3, 1))), (3, samples)).astype(float)
+    counts[0, 100:400] += rng.poisson(rng.uniform(0, 250), 300)
+    counts[2, rng.integers(0, samples, 20)] += rng.integers(0, 600, 20)
+    flux = counts_to_flux(counts, q).astype(np.float32)
+    flux[:, : int(rng.integers(0, 100))] = np.nan
+    found, fitted = fit_flux_per_count(flux)
+    np.testing.assert_allclose(found[fitted], q[fitted], rtol=1e-6)
+    np.testing.assert_array_equal(found[~fitted], FLUX_PER_COUNT[~fitted])
+    levels = [np.unique(row[:: max(1, samples // 20_000)]).size - 1 for row in np.nan_to_num(flux)]
+    np.testing.assert_array_equal(fitted, np.array(levels) >= 2)
+    whole = np.rint(flux_to_counts(flux, found))
+    sure = np.isfinite(flux) & (fitted[:, None] | (counts < 16))
+    np.testing.assert_array_equal(whole[sure], counts[sure])
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_flux_that_is_not_quantised_has_no_quantum(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    flux = FLUX_PER_COUNT[:, None] * rng.exponential(np.exp(rng.uniform(0, 5)), (3, int(rng.integers(20, 60_000))))
+    found, fitted = fit_flux_per_count(flux)
+    assert not fitted.any()
+    np.testing.assert_array_equal(found, FLUX_PER_COUNT)
 
 
 def test_nominal_quantum_where_levels_tell_nothing() -> None:
-    photometer = PHOTOMETERS[0]
-    for flux in (np.zeros(100), np.full(100, 0.5), np.random.default_rng(0).uniform(0, 50, 5000), np.full(9, np.nan)):
-        assert fit_flux_per_count(flux, photometer) == photometer.flux_per_count
+    for row in (np.zeros(100), np.full(100, 0.5), np.full(9, np.nan), np.full(9, np.inf), np.zeros(0)):
+        found, fitted = fit_flux_per_count(np.stack([row, row, row]))
+        np.testing.assert_array_equal(found, FLUX_PER_COUNT)
+        assert not fitted.any()
+
+
+def test_too_large_a_drift_is_not_taken_for_a_quantum() -> None:
+    flux = counts_to_flux(np.random.default_rng(0).poisson(2.0, (3, 5000)), 1.05 * FLUX_PER_COUNT)
+    assert not fit_flux_per_count(flux)[1].any()
 
 
 def test_counts_beyond_the_dead_time_limit_have_no_flux() -> None:

@@ -11,7 +11,7 @@ import pytest
 
 import asim_cvae
 from asim_cvae.cli import CONF
-from asim_cvae.frames.store import FORMAT
+from asim_cvae.frames.hdf import FORMAT
 from asim_cvae.simulator.archive import SIMULATOR
 from tests.conftest import PROJECT
 

@@ -22,7 +22,7 @@ def test_a_sweep_runs_on_several_nodes(archive: Path, tmp_path: Path) -> None:
         cluster.wait_for_nodes()
         swept = [sys.executable, "-m", "asim_cvae.train", "-m", "hydra/launcher=ray_cluster", "seed=0,1,-1",
                  f"hydra.sweep.dir={tmp_path}", f"data.root={archive}", "data.simulation=null",
-                 f"data.store={tmp_path / 'frames.h5'}", "data.batch_size=10", "trainer.max_epochs=1"]  # fmt: skip
+                 f"data.store={tmp_path / 'frames'}", "data.batch_size=10", "trainer.max_epochs=1"]  # fmt: skip
         done = subprocess.run(
             swept,
             cwd=PROJECT,

@@ -41,7 +41,7 @@ def test_level1_is_read_in_time_order(tmp_path: Path, suffix: str, rows: int) ->
     np.testing.assert_array_equal(seen.flux, flux.reshape(3, -1))
     assert seen.flux.dtype.isnative
     assert seen.start == np.datetime64("2019-01-03T14:08:00.250000")
-    assert (seen.observation_id, seen.source, seen.counts, seen.simulator) == (77, f"{NAME}.{suffix}", None, "")
+    assert (seen.observation_id, seen.source, seen.level, seen.simulator) == (77, f"{NAME}.{suffix}", 1, "")
 
 
 @pytest.mark.parametrize("suffix", FORMATS)
@@ -52,16 +52,197 @@ def test_level0_becomes_flux(tmp_path: Path, suffix: str) -> None:
     expected = FLUX_PER_COUNT[:, None] * n / (1 - np.array([[1.72e-3], [1.76e-3], [1.11e-3]]) * n)
     np.testing.assert_allclose(seen.flux, expected, rtol=1e-6)
     np.testing.assert_array_equal(seen.counts, n)
+    assert seen.counts.dtype == np.float32
+    assert seen.level == 0
+    np.testing.assert_array_equal(seen.flux_per_count, FLUX_PER_COUNT)
+    assert not seen.q_fitted.any()
 
 
-def test_counts_beside_level1_flux_are_kept(tmp_path: Path) -> None:
-    counts = np.random.default_rng(0).integers(0, 9, (3, 1, 8325)).astype(np.int32)
-    flux = light(1)
+@pytest.mark.parametrize("suffix", FORMATS)
+def test_level1_flux_gives_its_counts(tmp_path: Path, suffix: str) -> None:
+    """Of a photometer without two levels, the nominal q gives them; counts that stand beside the flux are not read."""
+    counts = np.random.default_rng(0).poisson(3.0, (3, 2, 8325))
+    counts[0] = 0
+    counts[2, 1, 40] = 300
+    q = np.array([0.494, 0.00678 * 1.01, 0.339 * 0.988])[:, None, None]
+    flux = (q * counts / (1 - np.array([1.72e-3, 1.76e-3, 1.11e-3])[:, None, None] * counts)).astype(np.float32)
     flux[1, 0, 40] = np.nan
-    seen = _read(tmp_path, level1(flux, **{f"PHOT{i + 1}Data": counts[i] for i in range(3)}))
+    beside = {f"PHOT{i + 1}Data": np.full((2, 8325), 7, dtype=np.int32) for i in range(3)}
+    seen = _read(tmp_path, level1(flux, **beside), suffix)
     expected = counts.reshape(3, -1).astype(np.float32)
     expected[1, 40] = np.nan
     np.testing.assert_array_equal(seen.counts, expected)
+    np.testing.assert_allclose(seen.flux_per_count, q.ravel(), rtol=1e-6)
+    assert seen.q_fitted.tolist() == [False, True, True]
+    assert not _read(tmp_path, level1(light(1)), suffix).q_fitted.any()
+
+
+def _times(*milliseconds: float) -> np.ndarray:
+    start = np.datetime64("2019-01-03T14:08:00.250000")
+    times = [start + np.timedelta64(round(1000 * ms), "us") for ms in milliseconds]
+    return np.array([f"{time}+00:00" for time in times])
+
+
+@pytest.mark.parametrize("suffix", FORMATS)
+def test_what_a_file_says_of_its_rows(tmp_path: Path, suffix: str) -> None:
+    seen = _read(
+        tmp_path,
+        level1(
+            light(3),
+            corrected_datetime_level1=_times(0, 83.25, 166.5),
+            raw_datetime=_times(5, 88.25, 171.5),
+            frame_time_phot=_times(41.625, 124.875, 208.125),
+            latitude=np.array([-51.5, -51.25, -51.0], dtype=np.float32),
+            longitude=np.array([179.5, 179.75, -180.0], dtype=np.float32),
+            altitude=np.array([410.5, 410.5, 411.0], dtype=np.float32),
+            MXGSTrigger=np.array([False, True, False]),
+            PHOT1DataTrigger=np.array([False, True, True]),
+            PHOT2DataTrigger=np.array([False, False, False]),
+            PHOT3DataTrigger=np.array([True, False, True]),
+            priority=np.array([0, 3, 7], dtype=np.int32),
+        ),
+        suffix,
+    )
+    assert seen.row_sample.tolist() == [0, 8325, 16_650]
+    times = ["2019-01-03T14:08:00.250000", "2019-01-03T14:08:00.333250", "2019-01-03T14:08:00.416500"]
+    np.testing.assert_array_equal(seen.row_start, np.array(times, "datetime64[us]"))
+    assert seen.start == np.datetime64(times[0])
+    assert seen.latitude.tolist() == [-51.5, -51.25, -51.0]
+    assert seen.longitude.tolist() == [179.5, 179.75, -180.0]
+    assert seen.altitude.tolist() == [410.5, 410.5, 411.0]
+    assert seen.mxgs_trigger.tolist() == [0, 1, 0]
+    assert seen.photometer_trigger.tolist() == [[0, 0, 1], [1, 0, 0], [1, 0, 1]]
+    assert seen.priority.tolist() == [0, 3, 7]
+    assert seen.notes == ()
+    columns = (seen.row_sample, seen.row_start, seen.latitude, seen.mxgs_trigger, seen.photometer_trigger)
+    assert [column.dtype.str for column in (*columns, seen.priority)] == ["<i8", "<M8[us]", "<f8", "|i1", "|i1", "<i2"]
+
+
+@pytest.mark.parametrize("suffix", FORMATS)
+def test_what_a_file_does_not_say_of_its_rows_is_missing(tmp_path: Path, suffix: str) -> None:
+    seen = _read(tmp_path, level1(light(2), corrected_datetime_level1=_times(0, 83.25)), suffix)
+    for column in (seen.latitude, seen.longitude, seen.altitude):
+        assert column.shape == (2,)
+        assert np.isnan(column).all()
+    for column in (seen.mxgs_trigger, seen.priority, *seen.photometer_trigger.T):
+        assert column.tolist() == [-1, -1]
+    assert seen.notes == ()
+
+
+@pytest.mark.parametrize("suffix", FORMATS)
+def test_odd_columns_are_missing_and_noted(tmp_path: Path, suffix: str) -> None:
+    seen = _read(
+        tmp_path,
+        level1(
+            light(2),
+            corrected_datetime_level1=_times(0, 83.25),
+            latitude=np.array(["north", "south"]),
+            longitude=np.zeros((2, 3), dtype=np.float32),
+            altitude=np.array([410_500.0, 410_500.0], dtype=np.float32),  # metres
+            MXGSTrigger=np.array([255, 1], dtype=np.int32),
+            PHOT1DataTrigger=np.array(["T", "F"]),
+            PHOT2DataTrigger=np.array([np.nan, 1.0], dtype=np.float32),
+            priority=np.array([-2147483648, 5], dtype=np.int32),
+        ),
+        suffix,
+    )
+    assert np.isnan([seen.latitude, seen.longitude, seen.altitude]).all()
+    assert seen.mxgs_trigger.tolist() == [-1, 1]
+    assert seen.photometer_trigger.tolist() == [[1, -1, -1], [0, 1, -1]]
+    assert seen.priority.tolist() == [-1, 5]
+    assert seen.notes == (
+        "longitude is not one number a row",
+        "latitude holds no possible value",
+        "altitude holds no possible value",
+    )
+
+
+def test_fits_columns_that_are_not_plain_are_read_too(tmp_path: Path) -> None:
+    ragged = [np.zeros(k, dtype=np.float32) for k in (1, 2)]
+    seen = _read(tmp_path, level1(light(2), latitude=ragged, priority=np.array([4, 5], dtype=np.int32)))
+    assert np.isnan(seen.latitude).all()
+    assert seen.priority.tolist() == [4, 5]
+    assert "latitude is not one number a row" in seen.notes
+
+
+def test_declared_nulls_of_columns_are_missing(tmp_path: Path) -> None:
+    path = write(tmp_path / f"{NAME}.fits", level1(light(3)))
+    with fits.open(path) as hdus:
+        priority = fits.ColDefs([fits.Column("priority", "J", array=np.array([4, 99, 5]), null=99)])
+        fits.BinTableHDU.from_columns(hdus[1].columns + priority).writeto(tmp_path / "more.fits")
+    assert read_observation(tmp_path / "more.fits").priority.tolist() == [4, -1, 5]
+
+
+def test_a_damaged_column_does_not_cost_the_file(tmp_path: Path) -> None:
+    path = write(tmp_path / f"{NAME}.cdf", level1(light(1), priority=np.array([4], dtype=np.int32)))
+    content = bytearray(path.read_bytes())
+    kind = content.index(b"priority\0") - 84 + 20  # of the variable's descriptor, in which the name is at byte 84
+    assert int.from_bytes(content[kind : kind + 4], "big") == 4  # CDF_INT4
+    content[kind : kind + 4] = (99).to_bytes(4, "big")
+    path.write_bytes(content)
+    seen = read_observation(path)
+    assert seen.priority.tolist() == [-1]
+    assert [note.split(" (")[0] for note in seen.notes] == ["priority cannot be read"]
+
+
+def test_a_cdf_variable_with_one_value_holds_for_all_rows(tmp_path: Path) -> None:
+    seen = _read(tmp_path, level1(light(3), latitude=np.array([12.5], dtype=np.float32)), "cdf")
+    assert seen.latitude.tolist() == [12.5] * 3
+
+
+@pytest.mark.parametrize("suffix", FORMATS)
+def test_times_of_rows(tmp_path: Path, suffix: str) -> None:
+    def read(**times: np.ndarray) -> Observation:
+        return _read(tmp_path, level1(light(3), **times), suffix)
+
+    good, none = _times(0, 83.25, 166.5), np.full(3, "none".ljust(32))
+    gone = np.where([True, False, False], none, good)
+    seen = read(corrected_datetime_level1=gone)
+    assert np.isnat(seen.row_start).tolist() == [True, False, False]
+    assert seen.start == np.datetime64("2019-01-03T14:08:00.250000")  # reckoned back from the second row
+    assert seen.notes == ("no readable time in 1 of 3 rows",)
+    seen = read(corrected_datetime_level1=gone, raw_datetime=_times(5, 88.25, 171.5))
+    assert (seen.start, seen.notes) == (np.datetime64("2019-01-03T14:08:00.255000"), ())
+    for absent in (none, np.full(3, "2019-01-03"), np.full(3, "0001-01-01T00:00:00+05:00"), np.zeros(3, np.int32)):
+        seen = read(corrected_datetime_level1=absent)
+        assert np.isnat(seen.row_start).all()
+        assert seen.start == np.datetime64("2019-01-03T14:08:00")
+        assert seen.notes == ("no readable time in 3 of 3 rows", "its start is its name's, to the second")
+    seen = read(corrected_datetime_level1=_times(0, 183.25, 166.5))
+    assert seen.notes == ("row 1 begins +100.0 ms from where the row before ends, and 1 more such",)
+
+
+def test_a_row_of_fill_at_the_end_is_not_laid_out(tmp_path: Path) -> None:
+    flux = light(3)
+    flux[:, 2] = np.nan
+    seen = _read(tmp_path, level1(flux, priority=np.arange(3, dtype=np.int32)))
+    assert seen.row_sample.tolist() == [0, 8325]
+    assert seen.row_start.shape == (2,)
+    assert seen.priority.tolist() == [0, 1]
+
+
+def test_rows_of_unequal_length_have_their_own_first_samples(tmp_path: Path) -> None:
+    ragged = [[photometer[0][:7000], photometer[1][:0], photometer[2]] for photometer in light(3)]
+    assert _read(tmp_path, level1(ragged)).row_sample.tolist() == [0, 7000, 7000 + 8325]
+
+
+def test_what_is_odd_about_a_file_is_noted(tmp_path: Path) -> None:
+    def notes(variables: dict, name: str = NAME) -> tuple[str, ...]:
+        return _read(tmp_path, variables, name=name).notes
+
+    timed = {"corrected_datetime_level1": _times(0, 83.25)}
+    ids = {"observation_id": np.array([77, 78], dtype=np.int32)}
+    assert notes(level1(light(2), **timed, **ids)) == ("2 observation ids (77, 78), the first is taken",)
+    ids = {"observation_id": np.array([78, 78], dtype=np.int32)}
+    assert notes(level1(light(2), **timed, **ids)) == ("its observation id 78 differs from its name's 77",)
+    counts = np.ones((3, 2, 8325), dtype=np.int32)
+    assert notes(level0(counts, **timed)) == ("Level 1 by its name, but it holds no flux, and its counts are taken",)
+    assert notes(level1(light(2), **timed), NAME_LEVEL0) == ("Level 0 by its name, but it holds flux, which is taken",)
+    fake = light(2)
+    fake[2, 1] = 150.0
+    assert notes(level1(fake, **timed)) == ("fake rows 1",)
+    late = NAME.replace("14-08-00", "14-07-50")
+    assert notes(level1(light(2), **timed), late) == ("its time differs from its name's by 10.2 s",)
 
 
 def test_rows_of_unequal_length_are_laid_end_to_end(tmp_path: Path) -> None:

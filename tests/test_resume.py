@@ -116,7 +116,7 @@ def test_a_run_goes_on_with_the_frames_it_began_with(run, archive: Path, whole: 
     shutil.copytree(whole, folder)
     shutil.copytree(archive, fewer)
     config = OmegaConf.load(folder / "config.yaml")
-    config.data.update(root=str(fewer), store=str(tmp_path / "s.h5"))
+    config.data.update(root=str(fewer), store=str(tmp_path / "store"))
     config.data.ground_truth.table = str(fewer / "GroundTruth_Table.xlsx")
     OmegaConf.save(config, folder / "config.yaml")
     longer = ("train", f"resume={folder}", f"trainer.max_epochs={EPOCHS + 1}")

@@ -233,7 +233,8 @@ def _evaluation(mu: np.ndarray, latents: np.ndarray, labels: np.ndarray, scores:
         dataset=None,
         file=np.array([f"{i}.fits" for i in range(count)]),
         observation_id=np.arange(count),
-        frame=np.zeros(count, dtype=np.int64),
+        frame=np.zeros(count, dtype=np.int32),
+        time_utc=np.full(count, np.datetime64("2019-01-03T14:08:00", "us")),
         label=labels,
         data={"kind": "mmia", "name": "real", "version": "", "digest": "0123abcd"},
     )

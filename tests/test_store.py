@@ -1,11 +1,16 @@
 """Tests of building a store from an archive: labels, gaps, growing archives, killed builds."""
 
 import csv
+import errno
+import fcntl
+import hashlib
 import os
+import pickle
 import shutil
 import subprocess
 import sys
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
 import h5py
@@ -15,13 +20,18 @@ import pytest
 
 from asim_cvae.archive.reader import read_observation
 from asim_cvae.base.errors import InputError
-from asim_cvae.frames.build import build_store
+from asim_cvae.frames.build import build_store, check_store
 from asim_cvae.frames.store import FrameStore
+from asim_cvae.instrument.photometers import FLUX_PER_COUNT
 from tests.mmia_files import NAME, level0, level1, light, write_cdf, write_fits
 
 
 def _name(number: int) -> str:
     return NAME.replace("id_77", f"id_{number}")
+
+
+LATE_ROW = ["2019-01-03T14:08:00.250000+00:00", "2019-01-03T14:08:00.340000+00:00"]
+"""Starts of two rows, the second of which begins 6.75 ms after the first has ended."""
 
 
 @pytest.fixture
@@ -30,10 +40,11 @@ def folder(tmp_path: Path) -> Path:
     root = tmp_path / "files"
     root.mkdir()
     for number in range(3):
-        write_fits(root / f"{_name(number)}.fits", level1(light(2, seed=number)))
+        rows = level1(light(2, seed=number), corrected_datetime_level1=np.array(LATE_ROW))
+        write_fits(root / f"{_name(number)}.fits", rows)
     gap = light(2, seed=9)
     gap[2, 0, 6000] = np.nan
-    write_cdf(root / f"{_name(3)}.cdf", level1(gap))
+    write_cdf(root / f"{_name(3)}.cdf", level1(gap, corrected_datetime_level1=np.array(LATE_ROW)))
     (root / f"{_name(4)}.fits").write_text("broken")
     write_fits(root / f"{_name(5)}.fits", level1(light(1, 4200)))
     (root / "gone.fits").symlink_to(tmp_path / "nowhere")
@@ -48,28 +59,32 @@ def _table(path: Path, rows: list[tuple]) -> Path:
     return path
 
 
-def _content(path: Path) -> dict[str, list]:
-    found = {}
-    with h5py.File(path) as file:
-        file.visititems(lambda name, item: found.update({name: item[:].tolist()} if hasattr(item, "shape") else {}))
-    return found
+def _content(path: Path) -> dict[str, str]:
+    """All that a store holds, wherever its shards hold it."""
+    with FrameStore(path) as store:
+        held = {
+            f"{name}/{column}": repr(table[column].tolist())  # NaN equals NaN
+            for name, table in vars(store.table).items()
+            for column in table.dtype.names
+            if column not in ("shard", "position")
+        }
+        flux = hashlib.sha256(store.frames(np.arange(len(store)))).hexdigest()
+        return {**held, "flux": flux, "digest": store.digest}
 
 
 def test_frames_stand_with_their_origin(folder: Path, tmp_path: Path) -> None:
-    report = build_store(tmp_path / "s.h5", folder)
-    with h5py.File(tmp_path / "s.h5") as file:
-        assert file["frames"].shape == (11, 3, 5000)
-        assert file["frames"].dtype == np.float32
-        names = file["observations/file"].asstr()[:]
-        for row in range(11):
-            path = folder / names[file["observation"][row]]
-            k = file["index"][row]
-            np.testing.assert_array_equal(
-                file["frames"][row], read_observation(path).flux[:, 5000 * k : 5000 * (k + 1)]
-            )
-            start = np.datetime64("2019-01-03T14:08:00.250000", "us").astype(int)
-            assert file["time"][row] == start + 50_000 * k
-    assert (report.observations, report.frames, report.files_read) == (4, 11, 7)
+    report = build_store(tmp_path / "store", folder)
+    with FrameStore(tmp_path / "store") as store:
+        assert len(store) == 11
+        flux, counts, table = store.frames(np.arange(11)), store.counts(np.arange(11)), store.table
+    assert (flux.shape, flux.dtype) == ((11, 3, 5000), np.float32)
+    for row, (file, k) in enumerate(zip(table.file.tolist(), table.frame.tolist(), strict=True)):
+        observation = read_observation(folder / file)
+        samples = slice(5000 * k, 5000 * (k + 1))
+        np.testing.assert_array_equal(flux[row], observation.flux[:, samples])
+        np.testing.assert_array_equal(counts[row], observation.counts[:, samples])
+        assert table.time[row] == np.datetime64(f"2019-01-03T14:08:00.{(250_000, 300_000, 356_750)[k]}")
+    assert (len(table.observations), report.files_read) == (4, 6)
     assert report.excluded == [(f"{_name(3)}.cdf", 1, "touches a gap in PHOT3")]
     reasons = {entry.file: entry.reason for entry in report.rejected}
     assert reasons[f"{_name(4)}.fits"] == "neither FITS nor CDF by its content"
@@ -80,9 +95,9 @@ def test_frames_stand_with_their_origin(folder: Path, tmp_path: Path) -> None:
 def test_what_is_left_out_is_listed_beside_the_store_and_told_once(folder: Path, tmp_path: Path) -> None:
     for number in range(6, 10):
         (folder / f"{_name(number)}.fits").write_text("broken")
-    store = tmp_path / "s.h5"
+    store = tmp_path / "store"
     told = list(build_store(store, folder).lines())
-    rejected, excluded = (tmp_path / f"s.h5.{what}.csv" for what in ("rejected", "excluded"))
+    rejected, excluded = (store / f"{what}.csv" for what in ("rejected", "excluded"))
     with rejected.open(newline="") as stream:
         rows = list(csv.DictReader(stream))
     assert {row["file"]: row["reason"] for row in rows[1:]} == {
@@ -106,14 +121,11 @@ def test_what_is_left_out_is_listed_beside_the_store_and_told_once(folder: Path,
 
 def test_labels_and_where_they_cannot_go(folder: Path, tmp_path: Path) -> None:
     rows = [(f"{_name(3)}.cdf", 0, "HCHA"), (None, 1, "N"), (None, 3, "N"), ("gone.fits", 0, "N"), ("no.fits", 2, "N")]
-    report = build_store(tmp_path / "s.h5", folder, ground_truth_table=_table(tmp_path / "t.xlsx", rows))
-    store = FrameStore(tmp_path / "s.h5")
-    table = store.table()
+    report = build_store(tmp_path / "store", folder, ground_truth_table=_table(tmp_path / "t.xlsx", rows))
+    table = FrameStore(tmp_path / "store").table
     labels = dict(zip(zip(table.file.tolist(), table.frame.tolist(), strict=True), table.label.tolist(), strict=True))
     assert {place: label for place, label in labels.items() if label} == {(f"{_name(3)}.cdf", 0): "HCHA"}
-    assert [e.file for e, scored in zip(table.observations, table.ground_truth, strict=True) if scored] == [
-        f"{_name(3)}.cdf"
-    ]
+    assert table.observations["file"][table.ground_truth].tolist() == [f"{_name(3)}.cdf"]
     told = "\n".join(report.label_problems)
     assert f"N on frame 1 of {_name(3)}.cdf: it touches a gap in PHOT3" in told
     assert f"N on frame 3 of {_name(3)}.cdf: the file holds frames 0 to 2" in told
@@ -122,25 +134,25 @@ def test_labels_and_where_they_cannot_go(folder: Path, tmp_path: Path) -> None:
 
 
 def test_new_labels_need_no_reading(folder: Path, tmp_path: Path) -> None:
-    store = tmp_path / "s.h5"
+    store = tmp_path / "store"
     build_store(store, folder)
     table = _table(tmp_path / "t.xlsx", [(f"{_name(0)}.fits", 2, "LCLA")])
     report = build_store(store, folder, ground_truth_table=table)
-    assert (report.files_read, report.labelled_frames) == (0, 1)
-    fresh = tmp_path / "fresh.h5"
+    assert (report.files_read, (report.table.label != "").sum()) == (0, 1)
+    fresh = tmp_path / "fresh"
     build_store(fresh, folder, ground_truth_table=table)
     assert _content(store) == _content(fresh)
 
 
 def test_new_changed_and_lost_files(folder: Path, tmp_path: Path) -> None:
-    store = tmp_path / "s.h5"
+    store = tmp_path / "store"
     build_store(store, folder)
     write_fits(folder / f"{_name(1)}0.fits", level1(light(2, seed=20)))  # its name sorts between the others
     write_fits(folder / f"{_name(2)}.fits", level1(light(1, seed=21)))
     (folder / f"{_name(0)}.fits").unlink()
     report = build_store(store, folder)
     assert report.files_read == 2
-    fresh = tmp_path / "fresh.h5"
+    fresh = tmp_path / "fresh"
     build_store(fresh, folder)
     assert _content(store) == _content(fresh)
     assert build_store(store, folder).files_read == 0
@@ -153,9 +165,9 @@ def test_all_files_of_a_labelled_observation_are_kept_from_training(tmp_path: Pa
     write_fits(root / f"{NAME}.fits", level1(light(2)))
     write_fits(root / f"{NAME.replace('level1', '')}.fits", level0(counts))  # Level 0 of the same observation
     write_fits(root / f"{_name(1)}.fits", level1(light(2)))
-    build_store(tmp_path / "s.h5", root, ground_truth_table=_table(tmp_path / "t.xlsx", [(f"{NAME}.fits", 0, "N")]))
-    table = FrameStore(tmp_path / "s.h5").table()
-    held = {e.file for e, scored in zip(table.observations, table.ground_truth, strict=True) if scored}
+    build_store(tmp_path / "store", root, ground_truth_table=_table(tmp_path / "t.xlsx", [(f"{NAME}.fits", 0, "N")]))
+    table = FrameStore(tmp_path / "store").table
+    held = set(table.observations["file"][table.ground_truth])
     assert held == {f"{NAME}.fits", f"{NAME.replace('level1', '')}.fits"}
 
 
@@ -165,22 +177,28 @@ def test_labels_keep_other_files_of_the_observation_from_training_too(tmp_path: 
     write_cdf(root / f"{NAME}.cdf", level1(light(1)))
     write_fits(root / f"{_name(1)}.fits", level1(light(1)))
     table = _table(tmp_path / "t.xlsx", [(f"{NAME}.fits", 0, "N"), (f"{_name(1)}.fits", 0, "no class")])
-    report = build_store(tmp_path / "s.h5", root, ground_truth_table=table)
-    assert FrameStore(tmp_path / "s.h5").table().ground_truth.all()
+    report = build_store(tmp_path / "store", root, ground_truth_table=table)
+    assert FrameStore(tmp_path / "store").table.ground_truth.all()
     assert len(report.label_problems) == 2
 
 
-def test_other_files_are_not_written_over(folder: Path, tmp_path: Path) -> None:
-    precious = tmp_path / "precious.h5"
-    with h5py.File(precious, "w") as file:
+def test_other_files_and_folders_are_not_written_over(folder: Path, tmp_path: Path) -> None:
+    old = tmp_path / "old.h5"
+    with h5py.File(old, "w") as file:
         file["frames"] = [1]
-    text = tmp_path / "precious.csv"
-    text.write_text("a,b")
-    for path in (precious, text):
-        before = path.read_bytes()
-        with pytest.raises(InputError, match="not a frame store"):
-            build_store(path, folder)
-        assert path.read_bytes() == before
+    before = old.read_bytes()
+    with pytest.raises(
+        InputError, match=r"old\.h5: is a file, and a frame store is a folder; give data\.store a folder"
+    ):
+        build_store(old, folder)
+    assert old.read_bytes() == before
+    for name in ("notes.txt", "shards/precious.h5"):
+        other = tmp_path / name.replace("/", "-")
+        (other / name).parent.mkdir(parents=True)
+        (other / name).write_text("mine")
+        with pytest.raises(InputError, match="holds something else than a frame store; give"):
+            build_store(other, folder)
+        assert [path for path in other.rglob("*") if path.is_file()] == [other / name]
 
 
 def test_another_folder_s_files_are_other_files(tmp_path: Path) -> None:
@@ -188,9 +206,11 @@ def test_another_folder_s_files_are_other_files(tmp_path: Path) -> None:
         (tmp_path / place).mkdir()
         path = write_fits(tmp_path / place / f"{NAME}.fits", level1(light(1, seed=seed)))
         os.utime(path, ns=(10**18, 10**18))
-    build_store(tmp_path / "s.h5", tmp_path / "a")
-    assert build_store(tmp_path / "s.h5", tmp_path / "b").files_read == 1
-    np.testing.assert_array_equal(FrameStore(tmp_path / "s.h5").frames(np.array([0]))[0], light(1, seed=2)[:, 0, :5000])
+    build_store(tmp_path / "store", tmp_path / "a")
+    assert build_store(tmp_path / "store", tmp_path / "b").files_read == 1
+    np.testing.assert_array_equal(
+        FrameStore(tmp_path / "store").frames(np.array([0]))[0], light(1, seed=2)[:, 0, :5000]
+    )
 
 
 def test_what_the_machine_was_to_blame_for_is_tried_again(
@@ -201,8 +221,9 @@ def test_what_the_machine_was_to_blame_for_is_tried_again(
 
     with monkeypatch.context() as patch:
         patch.setattr("asim_cvae.archive.reader._read_content", fail)
-        assert build_store(tmp_path / "s.h5", folder).frames == 0
-    assert build_store(tmp_path / "s.h5", folder).frames == 11
+        assert not len(build_store(tmp_path / "store", folder).table.frames)
+    assert len(build_store(tmp_path / "store", folder).table.frames) == 11
+    assert build_store(tmp_path / "store", folder).files_read == 0
 
 
 def test_ground_truth_in_a_folder_of_its_own(folder: Path, tmp_path: Path) -> None:
@@ -210,38 +231,196 @@ def test_ground_truth_in_a_folder_of_its_own(folder: Path, tmp_path: Path) -> No
     scored.mkdir()
     shutil.copy(folder / f"{_name(0)}.fits", scored)  # now in both folders
     write_fits(scored / f"{_name(8)}.fits", level1(light(1)))
-    build_store(tmp_path / "s.h5", folder, scored)
-    table = FrameStore(tmp_path / "s.h5").table()
-    held = {e.file for e, flag in zip(table.observations, table.ground_truth, strict=True) if flag}
+    build_store(tmp_path / "store", folder, scored)
+    table = FrameStore(tmp_path / "store").table
+    held = set(table.observations["file"][table.ground_truth])
     assert held == {f"{_name(0)}.fits", f"{_name(8)}.fits"}
 
 
 def test_unusable_folders(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no data"):
-        build_store(tmp_path / "s.h5")
+        build_store(tmp_path / "store")
     with pytest.raises(InputError, match="no MMIA file"):
-        build_store(tmp_path / "s.h5", tmp_path)
+        build_store(tmp_path / "store", tmp_path)
     with pytest.raises(InputError, match="no such folder"):
-        build_store(tmp_path / "s.h5", tmp_path / "nowhere")
+        build_store(tmp_path / "store", tmp_path / "nowhere")
 
 
 def test_rows_come_in_the_order_asked_for(folder: Path, tmp_path: Path) -> None:
-    build_store(tmp_path / "s.h5", folder)
-    store = FrameStore(tmp_path / "s.h5")
-    with h5py.File(tmp_path / "s.h5") as file:
-        all_frames = file["frames"][:]
-    np.testing.assert_array_equal(store.frames(np.arange(11)), all_frames)
-    np.testing.assert_array_equal(store.frames(np.array([7, 0, 3])), all_frames[[7, 0, 3]])
-    np.testing.assert_array_equal(store.mapped[4:6], all_frames[4:6])
-    for beyond in ([0, 11], [11]):
-        with pytest.raises(IndexError, match="of 11"):
-            store.frames(np.array(beyond))
-    shutil.copy(tmp_path / "s.h5", tmp_path / "other.h5")
-    with h5py.File(tmp_path / "other.h5", "r+") as file:
-        del file["frames"]
-        file.create_dataset("frames", data=all_frames, compression="gzip")
-    with pytest.raises(InputError, match=r"other\.h5: was written by another program; delete it"):
-        FrameStore(tmp_path / "other.h5").frames(np.array([0]))
+    build_store(tmp_path / "store", folder)
+    with FrameStore(tmp_path / "store") as store:
+        all_frames = store.frames(np.arange(11))
+        np.testing.assert_array_equal(store.frames(np.array([7, 0, 3])), all_frames[[7, 0, 3]])
+        for beyond in ([0, 11], [11], [-1]):
+            with pytest.raises(IndexError, match="of 11"):
+                store.frames(np.array(beyond))
+        store.close()
+        np.testing.assert_array_equal(pickle.loads(pickle.dumps(store)).frames(np.array([4])), all_frames[[4]])
+
+
+def _shards(store: Path) -> list[Path]:
+    return sorted((store / "shards").iterdir())
+
+
+def _flip(path: Path, byte: int) -> None:
+    """Flip a bit of a file, which keeps its size and times."""
+    status = path.stat()
+    with path.open("r+b") as stream:
+        stream.seek(byte)
+        (value,) = stream.read(1)
+        stream.seek(byte)
+        stream.write(bytes([value ^ 4]))
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+
+
+def test_new_files_make_a_new_shard_and_leave_the_others_alone(folder: Path, tmp_path: Path) -> None:
+    store = tmp_path / "store"
+    build_store(store, folder)
+    before = {path: path.stat().st_mtime_ns for path in _shards(store)}
+    write_fits(folder / f"{_name(8)}.fits", level1(light(2, seed=8)))
+    build_store(store, folder)
+    assert len(_shards(store)) == len(before) + 1
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+
+
+def test_a_compact_store_is_as_a_fresh_one(folder: Path, tmp_path: Path) -> None:
+    store, fresh = tmp_path / "store", tmp_path / "fresh"
+    build_store(store, folder)
+    write_fits(folder / f"{_name(8)}.fits", level1(light(2, seed=8)))
+    (folder / f"{_name(0)}.fits").unlink()
+    build_store(store, folder)
+    content = _content(store)
+    report = build_store(store, folder, compact=True)
+    assert (report.is_new, report.files_read) == (False, 0)
+    assert _content(store) == content
+    build_store(fresh, folder)
+    assert [path.name for path in _shards(store)] == [path.name for path in _shards(fresh)]
+    assert len(_shards(fresh)) == 1
+    assert build_store(store, folder).files_read == 0
+
+
+def test_a_flipped_bit_is_noticed_and_mended(folder: Path, tmp_path: Path) -> None:
+    store = tmp_path / "store"
+    build_store(store, folder)
+    content = _content(store)
+    (shard,) = _shards(store)
+    _flip(shard, shard.stat().st_size // 2)  # in the flux, which is nearly all of it
+    with FrameStore(store) as opened, pytest.raises(InputError) as noticed:
+        opened.frames(np.arange(len(opened)))
+    assert str(noticed.value).startswith(f"{shard}: is damaged in frame ")
+    assert "python -m asim_cvae.prepare check=true" in str(noticed.value)
+    with pytest.raises(InputError, match=r"is damaged \(checksum of a frame\); give data\.root"):
+        check_store(store)
+    assert build_store(store, folder, check=True).files_read == 6
+    assert _content(store) == content
+    check_store(store)
+
+
+def test_a_shard_that_is_cut_short_or_gone_is_made_again(
+    folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = tmp_path / "store"
+    build_store(store, folder)
+    content = _content(store)
+    (shard,) = _shards(store)
+    with FrameStore(store) as opened:
+        shard.write_bytes(shard.read_bytes()[: shard.stat().st_size // 2])
+        with pytest.raises(InputError, match="is damaged in frame"):
+            opened.frames(np.arange(len(opened)))
+        with caplog.at_level("WARNING"):
+            assert build_store(store, folder).files_read == 6
+        assert f"{shard}: is damaged" in caplog.text
+        assert _content(store) == content
+        opened.close()
+        shard.unlink()
+        with pytest.raises(InputError, match=r"is gone; run python -m asim_cvae\.prepare again"):
+            opened.frames(np.array([0]))
+    assert build_store(store, folder).files_read == 6
+    assert _content(store) == content
+
+
+def test_a_damaged_or_older_index_is_made_anew_from_the_shards(
+    folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = tmp_path / "store"
+    build_store(store, folder)
+    content, index = _content(store), store / "index.h5"
+    place = index.read_bytes().index(f"{_name(1)}.fits".encode())
+    _flip(index, place)
+    with pytest.raises(InputError, match=r"index\.h5: is damaged \(checksum of the table observations\)"):
+        FrameStore(store)
+    assert build_store(store, folder).files_read == 0
+    assert _content(store) == content
+    for path in (index, *_shards(store)):
+        with h5py.File(path, "r+") as file:
+            file.attrs["format"] = 1
+    with pytest.raises(InputError, match="is of format 1, not 2; python"):
+        FrameStore(store)
+    with caplog.at_level("INFO"):
+        assert build_store(store, folder).files_read == 6
+    assert caplog.text.count("is of format 1, not 2") == 1
+    assert _content(store) == content
+
+
+def test_a_store_in_use_is_brought_up_to_date(folder: Path, tmp_path: Path) -> None:
+    store = tmp_path / "store"
+    build_store(store, folder)
+    with FrameStore(store) as opened, ExitStack() as held:
+        before = opened.frames(np.arange(11))
+        for path in (store / "index.h5", *_shards(store)):  # as a program does that opens them with HDF5's locks
+            fcntl.flock(held.enter_context(path.open("rb")), fcntl.LOCK_EX)
+        (folder / f"{_name(0)}.fits").unlink()
+        write_fits(folder / f"{_name(8)}.fits", level1(light(2, seed=8)))
+        assert build_store(store, folder).files_read == 1
+        np.testing.assert_array_equal(opened.frames(np.arange(11)), before)
+        with FrameStore(store) as updated:
+            assert set(updated.table.file) == {*(f"{_name(n)}.fits" for n in (1, 2, 8)), f"{_name(3)}.cdf"}
+            assert len(updated.frames(np.arange(len(updated)))) == 11
+
+
+def test_a_store_that_cannot_be_written_is_used_while_it_is_up_to_date(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = tmp_path / "store"
+    build_store(store, folder)
+    (store / "excluded.csv").unlink()
+
+    def refuse(path: Path, shared: bool = False) -> None:
+        raise OSError(errno.EROFS, "Read-only file system", str(path))
+
+    for module in ("hdf", "report"):
+        monkeypatch.setattr(f"asim_cvae.frames.{module}.atomic_write", refuse)
+    assert len(build_store(store, folder).table.frames) == 11
+    write_fits(folder / f"{_name(8)}.fits", level1(light(2, seed=8)))
+    with pytest.raises(InputError, match=r"cannot be written \(Read-only file system\), and the store is out of date"):
+        build_store(store, folder)
+
+
+def test_what_is_known_of_an_observation_and_its_rows_is_kept(tmp_path: Path) -> None:
+    rows = {
+        "latitude": np.array([np.nan, -12.5], dtype=np.float32),
+        "longitude": np.array([30.0, 31.0], dtype=np.float32),
+        "MXGSTrigger": np.array([0, 1], dtype=np.int32),
+        "PHOT3DataTrigger": np.array([0, 0], dtype=np.int32),
+        "priority": np.array([4, 9], dtype=np.int32),
+    }
+    (tmp_path / "files").mkdir()
+    write_fits(tmp_path / "files" / f"{_name(0)}.fits", level1(light(2), **rows))
+    write_fits(tmp_path / "files" / f"{_name(1)}.fits", level0(np.full((3, 2, 8325), 3, dtype=np.int32)))
+    build_store(tmp_path / "store", tmp_path / "files")
+    with FrameStore(tmp_path / "store") as store:
+        first, second = store.table.observations
+        known = store.table.rows
+        np.testing.assert_array_equal(store.counts(np.flatnonzero(store.table.observation == 1)), 3)
+    assert (first["level"], first["latitude"], first["longitude"]) == (1, -12.5, 30)
+    assert (first["mxgs_trigger"], first["photometer_trigger"].tolist(), first["priority"]) == (1, [-1, -1, 0], 9)
+    assert np.isnan(first["altitude"])
+    assert (second["level"], second["mxgs_trigger"], second["priority"]) == (0, -1, -1)
+    np.testing.assert_allclose(second["flux_per_count"], FLUX_PER_COUNT)
+    assert known["observation"].tolist() == [0, 0, 1, 1]
+    assert known["sample"].tolist() == [0, 8325] * 2
+    np.testing.assert_array_equal(known["latitude"], [np.nan, -12.5, np.nan, np.nan])
+    assert known["mxgs_trigger"].tolist() == [0, 1, -1, -1]
 
 
 BUILD = """
@@ -261,19 +440,38 @@ def test_a_killed_build_goes_on_where_it_was(tmp_path: Path) -> None:
         write_fits(root / f"{_name(number)}.fits", level1(light(2, seed=number)))
     script = tmp_path / "build.py"
     script.write_text(BUILD)
-    store = tmp_path / "s.h5"
+    store = tmp_path / "store"
     command = [sys.executable, str(script), str(store), str(root)]
     process = subprocess.Popen(command, start_new_session=True, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 60
-    while not list(tmp_path.glob("s.h5.parts/[!.]*.h5")) and time.monotonic() < deadline:
+    while not list(store.glob("shards/[!.]*.h5")) and time.monotonic() < deadline:
         time.sleep(0.005)
     process.kill()  # the parent only; its workers must end by themselves
     process.wait()
-    assert not store.exists()
+    assert not (store / "index.h5").exists()
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert 0 < int(done.stdout) < 150
-    whole = tmp_path / "whole.h5"
+    whole = tmp_path / "whole"
     build_store(whole, root, workers=1)
     assert _content(store) == _content(whole)
-    left = sorted(path.name for path in tmp_path.iterdir() if path.name.startswith(("s.h5", ".partial")))
-    assert left == ["s.h5", "s.h5.excluded.csv", "s.h5.lock", "s.h5.rejected.csv"]
+    assert sorted(path.name for path in store.iterdir()) == ["excluded.csv", "index.h5", "rejected.csv", "shards"]
+
+
+@pytest.mark.processes
+def test_programs_that_build_at_the_same_time_share_the_work(tmp_path: Path) -> None:
+    root = tmp_path / "files"
+    root.mkdir()
+    for number in range(200):
+        write_fits(root / f"{_name(number)}.fits", level1(light(1, seed=number)))
+    script = tmp_path / "build.py"
+    script.write_text(BUILD)
+    store = tmp_path / "store"
+    command = [sys.executable, str(script), str(store), str(root)]
+    builders = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(3)]
+    for builder in builders:
+        builder.communicate(timeout=120)
+        assert builder.returncode == 0
+    assert len(_shards(store)) == 7  # each of 32 files, and none twice
+    build_store(tmp_path / "whole", root, workers=1)
+    assert _content(store) == _content(tmp_path / "whole")
+    assert build_store(store, root).files_read == 0

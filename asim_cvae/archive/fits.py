@@ -13,12 +13,12 @@ from typing import Any, BinaryIO
 import numpy as np
 from astropy.io import fits
 
-from asim_cvae.archive.layout import SIMULATOR_KEYWORD, WANTED_VARIABLES
-from asim_cvae.archive.variables import FileContent, Variable, split_rows
+from asim_cvae.archive.layout import SIMULATOR_KEYWORD, WANTED_VARIABLES, wanted
+from asim_cvae.archive.variables import FileContent, Variable, read_variables
 
 
 def read_fits(path: Path) -> FileContent:
-    """Read those variables of a FITS file that ``WANTED_VARIABLES`` names; none if HDU 1 is not a binary table.
+    """Read the variables of a FITS file that are :func:`wanted`; none if HDU 1 is not a binary table.
 
     Raises:
         EOFError: the file ends before its table does.
@@ -35,12 +35,9 @@ def _read_with_astropy(path: Path) -> FileContent:
                 return FileContent()
             table = hdus[1]
             _check_size(path, table.fileinfo()["datLoc"] + table.size)
-            variables = {
-                column.name: Variable(split_rows(table.data[column.name]), _fills(column))
-                for column in table.columns
-                if column.name in WANTED_VARIABLES
-            }
-            return FileContent(variables, str(hdus[0].header.get(SIMULATOR_KEYWORD, "")))
+            columns = {column.name: column for column in table.columns}
+            variables, notes = read_variables(columns, lambda name: Variable(table.data[name], _fills(columns[name])))
+            return FileContent(variables, str(hdus[0].header.get(SIMULATOR_KEYWORD, "")), notes)
 
 
 def _check_size(path: Path, end: int) -> None:
@@ -92,8 +89,8 @@ def _read_plain_table(path: Path) -> FileContent | None:
         _check_size(path, stream.tell() + rows * layout.row.itemsize)
         content = np.fromfile(stream, layout.row, rows)
     variables = {
-        name: Variable(split_rows(content[name] == ord("T") if name in layout.logical else content[name]), fills)
-        for name, fills in layout.fills.items()
+        name: Variable(content[name] == ord("T") if name in layout.logical else content[name], layout.fills[name])
+        for name in wanted(layout.fills)
     }
     simulator = primary.get(SIMULATOR_KEYWORD.encode())
     return FileContent(variables, str(fits.Card.fromstring(simulator).value) if simulator else "")

@@ -1,6 +1,7 @@
 """Signatures, file names and variable names of MMIA files; FITS and CDF files use the same variable names."""
 
 import re
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,10 +26,23 @@ PRESENCE_VARIABLES = tuple(f"{p.name}Data_exists" for p in PHOTOMETERS)
 """Flags of each row: whether it holds data of the photometer."""
 
 TIME_VARIABLES = ("corrected_datetime_level1", "raw_datetime")
-"""Start time of the observation, the more accurate variable first. ``frame_time_phot`` is the middle of a row."""
+"""Start time of each row, the more accurate variable first. ``frame_time_phot`` is the middle of a row."""
 
-WANTED_VARIABLES = (*LIGHT_CURVES, *PRESENCE_VARIABLES, *TIME_VARIABLES, "observation_id")
+TRIGGER_VARIABLES = tuple(f"{p.name}DataTrigger" for p in PHOTOMETERS)
+"""Flags of each row: whether the photometer triggered."""
+
+COLUMNS = (*TRIGGER_VARIABLES, "MXGSTrigger", "priority", "latitude", "longitude", "altitude")
+"""Variables with one value a row that are kept beside the light curves; no file is rejected for them."""
+
+WANTED_VARIABLES = (*LIGHT_CURVES, *PRESENCE_VARIABLES, *TIME_VARIABLES, "observation_id", *COLUMNS)
 """The variables that are read; files hold many more."""
+
+
+def wanted(present: Collection[str]) -> list[str]:
+    """Return which of the variables ``present`` in a file are read: counts only where the file has no flux."""
+    has_flux = all(name in present for name in FLUX_VARIABLES)
+    return [name for name in WANTED_VARIABLES if name in present and not (has_flux and name in COUNT_VARIABLES)]
+
 
 SIMULATOR_KEYWORD = "SIMULATR"
 """FITS keyword, or CDF global attribute, that names the simulator in a simulated file."""

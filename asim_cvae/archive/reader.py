@@ -1,33 +1,40 @@
 """Read an observation from an MMIA file: validate its content and mark gaps, or reject the file."""
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from asim_cvae.archive.columns import row_columns, row_starts
 from asim_cvae.archive.layout import (
     CDF_SIGNATURES,
     COUNT_VARIABLES,
     FITS_SIGNATURE,
     FLUX_VARIABLES,
     PRESENCE_VARIABLES,
-    TIME_VARIABLES,
     FileName,
 )
 from asim_cvae.archive.variables import FileContent, Variable
 from asim_cvae.base.errors import first_line
 from asim_cvae.instrument.observation import Observation, RejectedFileError
-from asim_cvae.instrument.photometers import FLUX_PER_COUNT, PHOTOMETERS, counts_to_flux
+from asim_cvae.instrument.photometers import (
+    FLUX_PER_COUNT,
+    PHOTOMETERS,
+    SAMPLE_PERIOD_US,
+    counts_to_flux,
+    fit_flux_per_count,
+)
 
 FAKE_ROW_FLUX = 100.0
 """Limit in uW/m^2: a row whose 777.4 nm flux never falls below it is a fake row, not a light curve."""
 
 _FILL_FLUX = 1e6  # values this large, of either sign, are fill (-1e31, -1e30, 9.97e36), whatever the file declares
 _FILL_ID = 2**31 - 1  # observation ids this large are fill
-_MISSION_YEARS = range(2018, 2100)  # times in other years are fill
+_SAMPLE_PERIOD = np.timedelta64(SAMPLE_PERIOD_US, "us")
+_NAME_PERIOD = np.timedelta64(2, "s")  # a file's name gives its start in whole seconds
+_ROW_TOLERANCE = np.timedelta64(1, "ms")
 _ROUNDING = 0.01  # negative values down to this share of a count are rounding errors
 
 
@@ -76,31 +83,53 @@ def _read_content(path: Path) -> FileContent:
 
 
 def _assemble(content: FileContent, path: Path) -> Observation:
-    variables = content.variables
+    variables, name = content.variables, FileName.parse(path.name)
     names = _light_curve_names(variables)
+    level = 1 if names == FLUX_VARIABLES else 0
     rows = _rows(variables, names)
     present = _presence(variables, len(rows[0]))
     rows = _fill_absent_rows(rows, present)
     lengths = [int(row.size) for row in rows[2]]
-    flux, counts = _flux_and_counts(_concatenate(rows), names, variables, present)
+    flux = _flux(_concatenate(rows), level)
     end = _end_of_data(flux, lengths[-1] if present[:, -1].any() else 0)
-    _blank_fake_rows(flux, lengths)
+    fake = _blank_fake_rows(flux, lengths)
     flux = flux[:, :end].astype(np.float32, copy=False)
     if np.isnan(flux.max(axis=0)).all():
         raise _UnusableError("no photometer data: every sample is a gap in some photometer")
-    if counts is not None:
-        counts = np.where(np.isnan(flux), np.float32(np.nan), counts[:, :end])
-    start, observation_id = _identity(variables, path)
-    return Observation(flux, counts, start, observation_id, path.name, content.simulator)
+    q, q_fitted = fit_flux_per_count(flux) if level else (FLUX_PER_COUNT, np.zeros(len(PHOTOMETERS), dtype=bool))
+    row_sample = np.cumsum([0, *lengths[:-1]])
+    row_sample = row_sample[row_sample < end]
+    columns, column_notes = row_columns(variables, row_sample.size)
+    row_start, time_notes = row_starts(variables, row_sample.size)
+    start, start_notes = _start(name, row_start - row_sample * _SAMPLE_PERIOD)
+    observation_id, id_notes = _observation_id(name, variables.get("observation_id"))
+    return Observation(
+        flux=flux,
+        flux_per_count=q,
+        q_fitted=q_fitted,
+        start=start,
+        observation_id=observation_id,
+        source=path.name,
+        simulator=content.simulator,
+        level=level,
+        row_sample=row_sample,
+        row_start=row_start,
+        notes=(
+            *(*content.notes, *_content_notes(name, level, fake), *column_notes),
+            *(*time_notes, *start_notes, *id_notes),
+        ),
+        **columns,
+    )
 
 
-def _flux_and_counts(
-    values: NDArray[np.float32], names: tuple[str, ...], variables: dict[str, Variable], present: NDArray[np.bool_]
-) -> tuple[NDArray[np.floating[Any]], NDArray[np.float32] | None]:
-    """Return flux (3, T), and counts (3, T) if the file has them, from ``values`` (3, T) of the variables ``names``."""
-    if names == COUNT_VARIABLES:
-        return _flux(values), values
-    return _zero_negatives(values, FLUX_PER_COUNT, "flux"), _level1_counts(variables, present, values.shape[1])
+def _flux(values: NDArray[np.float32], level: int) -> NDArray[np.floating[Any]]:
+    """Return flux (3, T) from the light curves of a file of ``level``."""
+    if level == 1:
+        return _zero_negatives(values, FLUX_PER_COUNT, "flux")
+    try:
+        return counts_to_flux(_zero_negatives(values, np.ones(len(PHOTOMETERS)), "counts"))
+    except ValueError as error:
+        raise _UnusableError(str(error)) from error
 
 
 def _light_curve_names(variables: dict[str, Variable]) -> tuple[str, ...]:
@@ -116,7 +145,7 @@ def _light_curve_names(variables: dict[str, Variable]) -> tuple[str, ...]:
 
 def _rows(variables: dict[str, Variable], names: Sequence[str]) -> list[list[NDArray[np.float32]]]:
     """Return the samples of each photometer and row, with NaN for fill."""
-    rows = [[_blank_fill(row, variables[name]) for row in variables[name].rows] for name in names]
+    rows = [_samples(variables[name]) for name in names]
     if not rows[0] and not rows[1] and not rows[2]:
         raise _UnusableError("no photometer data: the file has no rows")
     if len({len(photometer) for photometer in rows}) > 1:
@@ -126,11 +155,25 @@ def _rows(variables: dict[str, Variable], names: Sequence[str]) -> list[list[NDA
     return rows
 
 
+def _samples(variable: Variable) -> list[NDArray[np.float32]]:
+    """Return a variable's rows with NaN for fill: rows of one length in one go where none can hold fill."""
+    values = variable.values
+    if isinstance(values, np.ndarray) and values.ndim == 2 and values.dtype.kind == "f":
+        samples = _native(values)
+        if _has_no_fill(samples, variable.fills):
+            return list(samples.astype(np.float32, copy=False))
+    return [_blank_fill(row, variable) for row in variable.rows]
+
+
+def _native(values: NDArray[Any]) -> NDArray[Any]:
+    return values.astype(values.dtype.newbyteorder("="), copy=False)
+
+
 def _blank_fill(row: NDArray[Any], variable: Variable) -> NDArray[np.float32]:
     values = np.ravel(row)
     if values.dtype.kind not in "iuf":
         raise _UnusableError("photometer columns that hold no numbers")
-    values = values.astype(values.dtype.newbyteorder("="), copy=False)
+    values = _native(values)
     if values.dtype.kind == "f" and _has_no_fill(values, variable.fills):
         return values.astype(np.float32, copy=False)
     samples = values.astype(np.float32)
@@ -160,7 +203,7 @@ def _presence(variables: dict[str, Variable], rows: int) -> NDArray[np.bool_]:
     present = np.ones((len(PHOTOMETERS), rows), dtype=bool)
     for flags, name in zip(present, PRESENCE_VARIABLES, strict=True):
         if name in variables:
-            stored = [_is_true(row) for row in variables[name].rows[:rows]]
+            stored = _flags(variables[name])[:rows]
             flags[: len(stored)] = stored
             if len(stored) == 1:  # a CDF variable with one record for all rows
                 flags[:] = stored[0]
@@ -168,6 +211,13 @@ def _presence(variables: dict[str, Variable], rows: int) -> NDArray[np.bool_]:
     if absent:
         raise _UnusableError(f"no photometer data: {', '.join(absent)} flagged absent in every row")
     return present
+
+
+def _flags(variable: Variable) -> Sequence[bool] | NDArray[np.bool_]:
+    values = variable.values
+    if isinstance(values, np.ndarray) and values.ndim == 1 and values.dtype.kind in "biuf":
+        return values.astype(bool)
+    return [_is_true(row) for row in variable.rows]
 
 
 def _is_true(flag: NDArray[Any]) -> bool:
@@ -186,19 +236,12 @@ def _fill_absent_rows(
     longest row.
     """
     lengths = np.array([[row.size for row in photometer] for photometer in rows])
-    longest = int(lengths.max())
     present = present & (lengths > 0)
-    row_lengths = [
-        int(np.where(is_present, size, 0).max()) or longest
-        for is_present, size in zip(present.T, lengths.T, strict=True)
-    ]
-    rows = [
-        [
-            row if is_present else np.full(length, np.nan, dtype=np.float32)
-            for row, is_present, length in zip(photometer, flags, row_lengths, strict=True)
-        ]
-        for photometer, flags in zip(rows, present, strict=True)
-    ]
+    row_lengths = np.where(present, lengths, 0).max(axis=0)
+    row_lengths[row_lengths == 0] = lengths.max()
+    rows = [list(photometer) for photometer in rows]
+    for photometer, row in np.argwhere(~present):
+        rows[photometer][row] = np.full(row_lengths[row], np.nan, dtype=np.float32)
     totals = [sum(row.size for row in photometer) for photometer in rows]
     if len(set(totals)) > 1:
         sizes = ", ".join(f"{p.name} {total}" for p, total in zip(PHOTOMETERS, totals, strict=True))
@@ -214,13 +257,6 @@ def _concatenate(rows: list[list[NDArray[np.float32]]]) -> NDArray[np.float32]:
     return values
 
 
-def _flux(counts: NDArray[np.float32]) -> NDArray[np.float64]:
-    try:
-        return counts_to_flux(_zero_negatives(counts, np.ones(len(PHOTOMETERS)), "counts"))
-    except ValueError as error:
-        raise _UnusableError(str(error)) from error
-
-
 def _zero_negatives(values: NDArray[np.float32], one_count: NDArray[np.float64], quantity: str) -> NDArray[np.float32]:
     """Set negative rounding errors to 0; ``one_count`` (3,) is the value of one count in each photometer."""
     lowest = np.fmin.reduce(values, axis=1, initial=0.0)  # fmin ignores NaN
@@ -230,25 +266,17 @@ def _zero_negatives(values: NDArray[np.float32], one_count: NDArray[np.float64],
     return np.maximum(values, 0) if lowest.any() else values  # NaN stays NaN
 
 
-def _level1_counts(
-    variables: dict[str, Variable], present: NDArray[np.bool_], samples: int
-) -> NDArray[np.float32] | None:
-    """Return the counts (3, T) that a Level 1 file holds beside the flux; None if it has none of the same length."""
-    if any(name not in variables for name in COUNT_VARIABLES):
-        return None
-    try:
-        rows = _fill_absent_rows(_rows(variables, COUNT_VARIABLES), present)
-    except ValueError:
-        return None
-    counts = _concatenate(rows)
-    return counts if counts.shape[1] == samples else None
+def _blank_fake_rows(flux: NDArray[np.floating[Any]], lengths: Sequence[int]) -> list[int]:
+    """Set fake rows to NaN in place and return their numbers; ``lengths`` are the rows' samples.
 
-
-def _blank_fake_rows(flux: NDArray[np.floating[Any]], lengths: Sequence[int]) -> None:
-    """Set fake rows to NaN in place; ``lengths`` are the rows' samples. The 777.4 nm flux shows which are fake."""
-    for row in np.split(flux, np.cumsum(lengths)[:-1], axis=1):
+    The 777.4 nm flux shows which are fake.
+    """
+    fake = []
+    for number, row in enumerate(np.split(flux, np.cumsum(lengths)[:-1], axis=1)):
         if np.fmin.reduce(row[2], initial=np.inf) >= FAKE_ROW_FLUX and not np.isnan(row[2]).all():
             row[:] = np.nan
+            fake.append(number)
+    return fake
 
 
 def _end_of_data(flux: NDArray[np.floating[Any]], last_row: int) -> int:
@@ -261,34 +289,48 @@ def _end_of_data(flux: NDArray[np.floating[Any]], last_row: int) -> int:
     return int(start + (data[-1] + 1 if data.size else 0))
 
 
-def _identity(variables: dict[str, Variable], path: Path) -> tuple[np.datetime64, int]:
-    """Return start time and observation id from the variables, or else from the file's name (id 0 if unknown)."""
-    name = FileName.parse(path.name)
-    start = next((time for v in TIME_VARIABLES if (time := _first_time(variables.get(v))) is not None), None)
-    if start is None:
-        start = name.start if name else None
-    if start is None:
-        raise _UnusableError("no time of observation in its variables or its name")
-    try:
-        observation_id = int(_first(variables.get("observation_id")))
-    except (OverflowError, TypeError, ValueError):
-        observation_id = -1
-    if not 0 <= observation_id < _FILL_ID:
-        observation_id = name.observation_id if name else 0
-    return start, observation_id
+def _start(name: FileName | None, starts: NDArray[np.datetime64]) -> tuple[np.datetime64, list[str]]:
+    """Return the start time of an observation, and notes on it.
+
+    ``starts``: (R,) when it began by the time of each row and the samples before; the first that is known counts.
+    """
+    known = np.flatnonzero(~np.isnat(starts))
+    if not known.size:
+        if name is None:
+            raise _UnusableError("no time of observation in its variables or its name")
+        return name.start, ["its start is its name's, to the second"]
+    start, notes = starts[known[0]], []
+    if name and abs(start - name.start) > _NAME_PERIOD:
+        notes.append(f"its time differs from its name's by {(start - name.start) / np.timedelta64(1, 's'):.1f} s")
+    late = starts[1:] - starts[:-1]
+    rows = np.flatnonzero(np.abs(late) > _ROW_TOLERANCE)  # NaT is not
+    if rows.size:
+        first, more = late[rows[0]] / np.timedelta64(1, "ms"), f", and {rows.size - 1} more such"
+        notes.append(
+            f"row {rows[0] + 1} begins {first:+.1f} ms from where the row before ends{more if rows.size > 1 else ''}"
+        )
+    return start, notes
 
 
-def _first_time(variable: Variable | None) -> np.datetime64 | None:
-    value = _first(variable)
-    try:
-        text = value.decode("ascii") if isinstance(value, bytes) else str(value)
-        time = datetime.fromisoformat(text.strip())
-        utc = time.astimezone(UTC).replace(tzinfo=None) if time.tzinfo else time
-    except (OverflowError, ValueError):
-        return None
-    return np.datetime64(utc, "us") if utc.year in _MISSION_YEARS else None
+def _observation_id(name: FileName | None, variable: Variable | None) -> tuple[int, list[str]]:
+    """Return the observation id of the first row that has one, or else of the file's name, or else 0; and notes."""
+    values = np.ravel(np.asarray(variable.values if variable else []))
+    if values.dtype.kind not in "iuf":
+        values = np.array([])
+    ids = list(map(int, dict.fromkeys(values[(values >= 0) & (values < _FILL_ID)].tolist())))
+    notes = [] if len(ids) < 2 else [f"{len(ids)} observation ids ({', '.join(map(str, ids[:5]))}), the first is taken"]
+    if not ids:
+        return name.observation_id if name else 0, notes
+    if name and ids[0] != name.observation_id:
+        notes.append(f"its observation id {ids[0]} differs from its name's {name.observation_id}")
+    return ids[0], notes
 
 
-def _first(variable: Variable | None) -> Any:
-    """Return a variable's value in the first row; None if there is no such variable or no value."""
-    return variable.rows[0].flat[0] if variable and variable.rows and variable.rows[0].size else None
+def _content_notes(name: FileName | None, level: int, fake: Sequence[int]) -> list[str]:
+    notes = []
+    if name and name.level != level:
+        held = "flux, which is taken" if level else "no flux, and its counts are taken"
+        notes.append(f"Level {name.level} by its name, but it holds {held}")
+    if fake:
+        notes.append(f"fake rows {', '.join(map(str, fake))}")
+    return notes

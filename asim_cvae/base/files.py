@@ -2,30 +2,45 @@
 
 import hashlib
 import json
+import secrets
+import time
 import zipfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+_PARTIAL = ".partial-"
+_LEFT_AFTER_S = 3600.0
+
 
 @contextmanager
-def atomic_write(path: Path) -> Iterator[Path]:
+def atomic_write(path: Path, shared: bool = False) -> Iterator[Path]:
     """Yield a temporary path to write to, and rename it to ``path`` when the block ends.
 
     If the block raises, the temporary file is deleted and ``path`` stays as it was. Missing parent folders are made. A
-    temporary file that a killed program left behind is overwritten.
+    temporary file that a killed program left behind is overwritten; that of a ``shared`` path, which another program
+    may write at the same time, has a name of its own and is left to :func:`remove_leftovers`.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".partial-{path.name}")
+    own = f"{secrets.token_hex(4)}-" if shared else ""
+    partial = path.with_name(f"{_PARTIAL}{own}{path.name}")
     try:
         yield partial
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Delete temporary files that killed programs left in ``folder``: those that nobody has written to for an hour."""
+    for path in folder.glob(f"{_PARTIAL}*"):
+        with suppress(OSError):
+            if time.time() - path.stat().st_mtime > _LEFT_AFTER_S:
+                path.unlink()
 
 
 def file_digest(path: Path) -> str:

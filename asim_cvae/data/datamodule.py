@@ -18,10 +18,11 @@ from torch.utils.data import DataLoader
 from asim_cvae.base.errors import InputError
 from asim_cvae.data.dataset import FrameDataset
 from asim_cvae.data.sampler import EpochShuffle
-from asim_cvae.frames.build import build_store
+from asim_cvae.frames.build import build_store, check_store
 from asim_cvae.frames.representation import Representation
 from asim_cvae.frames.split import validation_observations
-from asim_cvae.frames.store import FrameStore, FrameTable
+from asim_cvae.frames.store import FrameStore
+from asim_cvae.frames.tables import Tables, frames_of
 
 log = logging.getLogger(__name__)
 
@@ -37,13 +38,15 @@ _CACHES = ("auto", "device", "memory", "store")
 class ScoredFrames:
     """Frames to encode and score, sorted by file name, then frame number, and where they come from.
 
-    ``label`` is '' where there is none; ``data`` names the data as ``scores.json`` does.
+    ``time_utc`` is that of each frame's first sample; ``label`` is '' where there is none;
+    ``data`` names the data as ``scores.json`` does.
     """
 
     dataset: FrameDataset
     file: NDArray[np.str_]
     observation_id: NDArray[np.int64]
-    frame: NDArray[np.int64]
+    frame: NDArray[np.int32]
+    time_utc: NDArray[np.datetime64]
     label: NDArray[np.str_]
     data: Mapping[str, str]
 
@@ -60,7 +63,7 @@ class MMIADataModule(pl.LightningDataModule):
         representation: makes what the network sees of a frame's flux.
         root: folder of the files to train on.
         ground_truth: ``root`` and ``table`` of the files to score on; see :func:`asim_cvae.frames.build.build_store`.
-        store: HDF5 file of the frames, by default one below ``outputs/stores`` named after the folders. A store that
+        store: folder of the frame store, by default one below ``outputs/stores`` named after the folders. A store that
             is given alone is used as it is.
         batch_size: frames a step on each device; fewer where there are no more.
         validation_fraction: share of the observations to validate on; one observation at least.
@@ -111,12 +114,22 @@ class MMIADataModule(pl.LightningDataModule):
         self._split_digest = ""
         self.train_rows = self.validation_rows = np.zeros(0, dtype=np.int64)
 
-    def prepare_data(self) -> None:
-        """Bring the store up to date with the files."""
-        if self._prepared or (self.root is None and self.ground_truth_root is None and self.store_path.exists()):
+    def prepare_data(self, check: bool = False, compact: bool = False) -> None:
+        """Bring the store up to date with the files; see :func:`asim_cvae.frames.build.build_store`.
+
+        Raises:
+            InputError: the files cannot be used, or a store that is given alone is to be compacted, or is damaged.
+        """
+        if self._prepared:
+            return
+        if self.root is None and self.ground_truth_root is None and self.store_path.exists():
+            if compact:
+                raise InputError("compact: needs the folders that the store is made from; give data.root as well")
+            if check:
+                check_store(self.store_path)
             return
         places = (self.root, self.ground_truth_root, self.ground_truth_table)
-        for line in build_store(self.store_path, *places, self.file_workers).lines():
+        for line in build_store(self.store_path, *places, self.file_workers, check, compact).lines():
             log.info(line)
         self._prepared = True
 
@@ -127,20 +140,20 @@ class MMIADataModule(pl.LightningDataModule):
             InputError: there are too few observations to train on.
         """
         self.store = FrameStore(self.store_path)
-        self.table = self.store.table()
+        self.table = self.store.table
         if stage == "fit":
             self._split(self.table)
 
-    def _split(self, table: FrameTable) -> None:
-        with_frames = [i for i, e in enumerate(table.observations) if e.frames and not table.ground_truth[i]]
-        keys = {i: table.observations[i].key for i in with_frames}
+    def _split(self, table: Tables) -> None:
+        known = table.observations["key"].tolist()
+        keys = {i: known[i] for i in np.unique(table.observation).tolist() if not table.ground_truth[i]}
         validation = validation_observations(keys.values(), self.validation_fraction, self.split_seed)
-        chosen = np.array([keys.get(i) in validation for i in range(len(table.observations))])
+        chosen = np.array([keys.get(i) in validation for i in range(len(known))], dtype=bool)
         usable = ~table.ground_truth[table.observation]
         self.validation_rows = np.flatnonzero(usable & chosen[table.observation])
         self.train_rows = np.flatnonzero(usable & ~chosen[table.observation])
-        entries = [table.observations[i] for i in keys]
-        split = [(entry.file, entry.frames, entry.key in validation) for entry in entries]
+        rows, files = dict(frames_of(table)), table.observations["file"].tolist()
+        split = [(files[i], table.frame[rows[i]].tolist(), keys[i] in validation) for i in keys]
         self._split_digest = hashlib.sha256(repr(split).encode()).hexdigest()[:8]
         log.info(
             "%d frames to train on, %d of %d observations to validate on",
@@ -214,12 +227,13 @@ class MMIADataModule(pl.LightningDataModule):
             chosen = np.isin(np.arange(len(table.frame)), rows)
         rows = np.flatnonzero(chosen)
         rows = rows[np.lexsort((table.frame[rows], table.file[rows]))]
-        simulator = next((entry.simulator for entry in table.observations if entry.simulator), "")
+        simulator = next(filter(None, table.observations["simulator"].tolist()), "")
         return ScoredFrames(
             dataset=self._dataset(rows, _CPU),
             file=table.file[rows],
-            observation_id=table.observation_id[rows],
+            observation_id=table.of_frames("observation_id")[rows],
             frame=table.frame[rows],
+            time_utc=table.time[rows],
             label=table.label[rows],
             data={
                 "kind": "simulated" if simulator else "mmia",
@@ -243,10 +257,10 @@ class MMIADataModule(pl.LightningDataModule):
         places = [self.root, self.ground_truth_root, self.ground_truth_table]
         name = next((place.name for place in places if place is not None), "frames")
         digest = hashlib.sha256("\n".join(str(p and p.resolve()) for p in places).encode()).hexdigest()[:8]
-        return STORES / f"{name}-{digest}.h5"
+        return STORES / f"{name}-{digest}"
 
     def _data_name(self) -> str:
-        return (self.ground_truth_root or self.root or self.store_path.with_suffix("")).name
+        return (self.ground_truth_root or self.root or self.store_path).name
 
 
 def _digest(*columns: NDArray[Any]) -> str:

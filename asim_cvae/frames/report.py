@@ -8,10 +8,17 @@ from pathlib import Path
 from typing import NamedTuple
 
 from asim_cvae.base.files import atomic_write
-from asim_cvae.frames.store import RejectedEntry
+from asim_cvae.frames.tables import Tables
 
 _SHOWN = 3
 """Rejected files, and excluded frames, that are named in lines; tables list all of them."""
+
+
+class RejectedFile(NamedTuple):
+    """A file that gave no observation, and why."""
+
+    file: str
+    reason: str
 
 
 class ExcludedFrame(NamedTuple):
@@ -27,46 +34,44 @@ class BuildReport:
     """Result of :func:`asim_cvae.frames.build.build_store`.
 
     Attributes:
-        store: the HDF5 file.
-        is_new: whether the store was written this time; False where it was up to date already.
+        store: folder of the store.
+        is_new: whether its content changed this time; False where it was up to date already.
         files_read: files that were read this time, as they were new or changed.
-        observations: observations in the store.
-        frames: frames in the store.
-        labelled_frames: frames in the store that have a label.
-        rejected: files that gave no observation.
-        excluded: frames of observations in the store that are not in it themselves.
+        table: what the store holds.
         label_problems: a line for each label that was ignored, with the reason.
     """
 
     store: Path
     is_new: bool
     files_read: int
-    observations: int
-    frames: int
-    labelled_frames: int
-    rejected: Sequence[RejectedEntry] = ()
-    excluded: Sequence[ExcludedFrame] = ()
+    table: Tables
     label_problems: Sequence[str] = ()
+
+    @property
+    def rejected(self) -> list[RejectedFile]:
+        """Files that gave no observation."""
+        return rejected_files(self.table)
+
+    @property
+    def excluded(self) -> list[ExcludedFrame]:
+        """Frames of observations in the store that are not in it themselves."""
+        return excluded_frames(self.table)
 
     def lines(self) -> Iterator[str]:
         """Yield the lines of the report; only one if the store was up to date."""
         if self.is_new:
-            rejected = [f"rejected {entry.file}: {entry.reason}" for entry in self.rejected]
-            excluded = [f"excluded frame {entry.frame} of {entry.file}: {entry.reason}" for entry in self.excluded]
+            rejected = [f"rejected {file}: {reason}" for file, reason in self.rejected]
+            excluded = [f"excluded frame {frame} of {file}: {reason}" for file, frame, reason in self.excluded]
             yield from _first_few(rejected, f"files rejected, all listed in {rejected_table(self.store)}")
             yield from _first_few(excluded, f"frames excluded, all listed in {excluded_table(self.store)}")
             for line in self.label_problems:
                 yield f"label ignored, {line}"
+        table = self.table
         yield (
-            f"{self.store}: {self.frames} frames of {self.observations} observations, {self.labelled_frames} labelled; "
-            f"{self.files_read} files read now, {len(self.rejected)} rejected, {len(self.excluded)} frames excluded"
+            f"{self.store}: {len(table.frames)} frames of {len(table.observations)} observations, "
+            f"{(table.label != '').sum()} labelled; {self.files_read} files read now, "
+            f"{len(table.rejected)} rejected, {len(table.excluded)} frames excluded"
         )
-
-    def write_tables(self) -> None:
-        """Write the tables of rejected files and excluded frames; a table that is up to date is not touched."""
-        rejected = [("file", "reason"), *((entry.file, entry.reason) for entry in self.rejected)]
-        _write_table(rejected_table(self.store), rejected)
-        _write_table(excluded_table(self.store), [ExcludedFrame._fields, *self.excluded])
 
 
 def _first_few(lines: Sequence[str], where: str) -> Iterator[str]:
@@ -76,14 +81,32 @@ def _first_few(lines: Sequence[str], where: str) -> Iterator[str]:
         yield f"{len(lines)} {where}"
 
 
+def rejected_files(table: Tables) -> list[RejectedFile]:
+    """The files that a store leaves out."""
+    return [RejectedFile(*row) for row in table.rejected[["file", "reason"]].tolist()]
+
+
+def excluded_frames(table: Tables) -> list[ExcludedFrame]:
+    """The frames that a store leaves out."""
+    files = table.observations["file"][table.excluded["observation"]].tolist()
+    rows = table.excluded[["frame", "reason"]].tolist()
+    return [ExcludedFrame(file, *row) for file, row in zip(files, rows, strict=True)]
+
+
 def rejected_table(store: Path) -> Path:
-    """Return the path of the table of files that a store's build rejected."""
-    return store.with_name(f"{store.name}.rejected.csv")
+    """Return the path of the table of files that a store leaves out."""
+    return store / "rejected.csv"
 
 
 def excluded_table(store: Path) -> Path:
-    """Return the path of the table of frames that a store's build excluded."""
-    return store.with_name(f"{store.name}.excluded.csv")
+    """Return the path of the table of frames that a store leaves out."""
+    return store / "excluded.csv"
+
+
+def write_tables(store: Path, table: Tables) -> None:
+    """Write the tables of rejected files and excluded frames; a table that is up to date is not touched."""
+    _write_table(rejected_table(store), [RejectedFile._fields, *rejected_files(table)])
+    _write_table(excluded_table(store), [ExcludedFrame._fields, *excluded_frames(table)])
 
 
 def _write_table(path: Path, rows: Iterable[Sequence[object]]) -> None:
@@ -91,5 +114,5 @@ def _write_table(path: Path, rows: Iterable[Sequence[object]]) -> None:
     csv.writer(text, lineterminator="\n").writerows(rows)
     content = text.getvalue().encode("utf-8", "surrogateescape")  # a file's name can hold any bytes
     if not path.is_file() or path.read_bytes() != content:
-        with atomic_write(path) as partial:
+        with atomic_write(path, shared=True) as partial:
             partial.write_bytes(content)

@@ -5,6 +5,7 @@ Chanrion et al. 2019, Space Sci. Rev. 215:28 describe the instrument. The consta
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -57,8 +58,11 @@ FLUX_PER_COUNT: NDArray[np.float64] = np.array([p.flux_per_count for p in PHOTOM
 DEAD_TIME: NDArray[np.float64] = np.array([p.dead_time for p in PHOTOMETERS])
 """tau of each photometer, (3,), per count."""
 
-_Q_SEARCH = 0.03  # relative range of the search for q; the largest deviation from nominal seen so far is 1.4 %
+_LARGEST_DRIFT = 0.03  # of q from nominal, relative; the largest seen so far is 1.4 %
+_SURE_COUNT = 16  # up to this count, the nominal q tells counts apart at the largest drift: 16 x 0.03 < 0.5
 _FIT_TOLERANCE = 0.05  # counts, root mean square; flux that is not quantised gives 0.29 (1 / sqrt(12))
+_MOST_SAMPLES = 20_000  # about so many are looked at to fit q; low counts, which settle it, are in any part of a trace
+_MOST_LEVELS = 1000  # of flux that are looked at; quantised flux has fewer, as counts stay below 1 / tau
 
 
 def counts_to_flux(counts: ArrayLike, flux_per_count: ArrayLike = FLUX_PER_COUNT) -> NDArray[np.float64]:
@@ -84,7 +88,7 @@ def counts_to_flux(counts: ArrayLike, flux_per_count: ArrayLike = FLUX_PER_COUNT
     return np.asarray(flux_per_count, dtype=np.float64)[:, None] * n / live_fraction
 
 
-def flux_to_counts(flux: ArrayLike, flux_per_count: ArrayLike | None = None) -> NDArray[np.float64]:
+def flux_to_counts(flux: ArrayLike, flux_per_count: ArrayLike | None = None) -> NDArray[np.floating[Any]]:
     """Convert flux to photon counts with ``n = L / (q + tau L)``, the inverse of :func:`counts_to_flux`.
 
     Args:
@@ -92,42 +96,65 @@ def flux_to_counts(flux: ArrayLike, flux_per_count: ArrayLike | None = None) -> 
         flux_per_count: q of each photometer, (3,), in uW/m^2 per count; by default fitted to the flux.
 
     Returns:
-        Counts, (3, T), not rounded; with the right q they lie close to integers.
+        Counts, (3, T), not rounded, in the precision of ``flux``; with the right q they lie close to integers.
     """
-    values = np.asarray(flux, dtype=np.float64)
+    values = np.asarray(flux)
+    if values.dtype.kind != "f":
+        values = values.astype(np.float64)
     if flux_per_count is None:
-        flux_per_count = [fit_flux_per_count(row, p) for row, p in zip(values, PHOTOMETERS, strict=True)]
-    q = np.asarray(flux_per_count, dtype=np.float64)[:, None]
-    return values / (q + DEAD_TIME[:, None] * values)
+        flux_per_count, _ = fit_flux_per_count(values)
+    q = np.asarray(flux_per_count).astype(values.dtype)[:, None]
+    counts: NDArray[np.floating[Any]] = values / (q + DEAD_TIME.astype(values.dtype)[:, None] * values)
+    return counts
 
 
-def fit_flux_per_count(flux: ArrayLike, photometer: Photometer) -> float:
-    """Estimate q of one photometer, within 3 % of nominal, from the fact that photon counts are integers.
+def fit_flux_per_count(flux: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Estimate q of each photometer, within 3 % of nominal, from the fact that photon counts are integers.
 
     Args:
-        flux: (T,) in uW/m^2; NaN is ignored.
-        photometer: the photometer that recorded it.
+        flux: (3, T) in uW/m^2; NaN is ignored.
 
     Returns:
-        q in uW/m^2 per count; the nominal one if the flux takes fewer than two values or no q fits.
+        q in uW/m^2 per count, (3,), and whether it was fitted, (3,). It is the nominal one where the flux takes fewer
+        than two values above zero or no q fits.
     """
-    values = np.asarray(flux, dtype=np.float64)
-    levels = np.unique(values[np.isfinite(values) & (values > 0.5 * photometer.flux_per_count)])
+    fitted = [_fit_quantum(row, p) for row, p in zip(np.asarray(flux), PHOTOMETERS, strict=True)]
+    found = np.array([q is not None for q in fitted])
+    return np.where(found, [q or 0.0 for q in fitted], FLUX_PER_COUNT), found
+
+
+def _fit_quantum(flux: NDArray[Any], photometer: Photometer) -> float | None:
+    """Return q of one photometer from its ``flux`` (T,), None if no q fits.
+
+    Each round takes four times as large counts as the one before, which its q tells apart.
+    """
+    q, tau = photometer.flux_per_count, photometer.dead_time
+    levels = _levels(flux[:: max(1, flux.size // _MOST_SAMPLES)], 0.5 * q)
     if levels.size < 2:
-        return photometer.flux_per_count
-    largest_count = levels[-1] / (photometer.flux_per_count + photometer.dead_time * levels[-1])
-    steps = max(101, int(2 * _Q_SEARCH * largest_count / 0.005))  # each step changes the largest count by 0.005
-    candidates = photometer.flux_per_count * np.linspace(1 - _Q_SEARCH, 1 + _Q_SEARCH, steps)
-    errors = [_distance_to_integers(levels, q, photometer.dead_time) for q in candidates]
-    best = candidates[int(np.argmin(errors))]
-    n = np.round(levels / (best + photometer.dead_time * levels))
-    if min(errors) > _FIT_TOLERANCE or (n < 1).any():
-        return photometer.flux_per_count
-    # With the counts n known, q is the mean of the estimates levels (1 - tau n) / n, weighted by n.
-    return float(np.sum(levels * (1 - photometer.dead_time * n)) / np.sum(n))
+        return None
+    dead = tau * levels
+    sure = _SURE_COUNT
+    while True:
+        n = np.rint(levels / (q + dead))
+        low = n.searchsorted(sure, "right")
+        total = n[:low].sum()
+        if not total:
+            return None
+        # With the counts n known, q is the mean of the estimates levels (1 - tau n) / n, weighted by n.
+        q = float((levels[:low].sum() - dead[:low] @ n[:low]) / total)
+        if low == n.size:
+            break
+        sure *= 4
+    off = levels / (q + dead) - n
+    drift = abs(q / photometer.flux_per_count - 1)
+    fits = off @ off <= _FIT_TOLERANCE**2 * off.size and drift <= _LARGEST_DRIFT and n[0] >= 1
+    return q if fits else None
 
 
-def _distance_to_integers(levels: NDArray[np.float64], q: float, dead_time: float) -> float:
-    """Return the root mean square distance to integers of the counts that ``q`` gives."""
-    n = levels / (q + dead_time * levels)
-    return float(np.sqrt(np.mean((n - np.round(n)) ** 2)))
+def _levels(flux: NDArray[Any], above: float) -> NDArray[np.float64]:
+    """Return the different values of ``flux`` that are larger than ``above``, ascending; evenly chosen if too many."""
+    values = np.sort(flux)  # NaN goes to the end, after infinity
+    first, last = values.searchsorted(np.array([above, np.inf], values.dtype))
+    values = values[first:last]
+    levels = np.append(values[:-1][values[1:] != values[:-1]], values[-1:])
+    return levels[:: max(1, -(-levels.size // _MOST_LEVELS))].astype(np.float64)

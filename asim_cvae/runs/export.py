@@ -181,6 +181,7 @@ def write_results(folder: Path, evaluation: Evaluation, run_info: Mapping[str, A
             "file": frames.file,
             "observation_id": frames.observation_id,
             "frame": frames.frame,
+            "time_utc": frames.time_utc,
         },
     )
     scores = evaluation.as_dict(run_info)

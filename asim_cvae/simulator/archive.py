@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any, TextIO
 
 import numpy as np
-from filelock import FileLock
 from numpy.typing import NDArray
 
 from asim_cvae.archive.layout import FileName
 from asim_cvae.base.errors import InputError
 from asim_cvae.base.files import atomic_write, write_json
+from asim_cvae.base.locks import held_lock
 from asim_cvae.base.parallel import map_batches
 from asim_cvae.simulator.faults import FAULTS, remaining_frames, spoil_file, spoil_rows
 from asim_cvae.simulator.labelling import LabelRule
@@ -108,9 +108,11 @@ def make_archive(root: Path, simulation: Simulation, workers: int | None = None)
     Raises:
         InputError: ``root`` holds another archive, or files that are not known to be simulated.
     """
+    settings = {"simulator": SIMULATOR, **asdict(simulation)}
+    if _is_complete(root, settings) and not (root / _PARTS).exists():
+        return False  # without a lock, as its folder may be read-only
     root.mkdir(parents=True, exist_ok=True)
-    with FileLock(root / ".lock"):
-        settings = {"simulator": SIMULATOR, **asdict(simulation)}
+    with held_lock(root / ".lock"):
         if _is_complete(root, settings):
             shutil.rmtree(root / _PARTS, ignore_errors=True)  # left by a run that was killed just before it ended
             return False

@@ -1,6 +1,7 @@
 """Cases that measure files and commands: prepare an archive, read it with libraries alone, copy it, run a command."""
 
 import multiprocessing
+import shutil
 import subprocess
 import sys
 import time
@@ -16,7 +17,7 @@ from asim_cvae.studies.speed.readers import read_bytes, read_everything, read_li
 def preparing(root: str, store: str, workers: int | None = None) -> Measurement:
     """Measure building a new frame store from an archive, and the largest memory of this process in MB."""
     keep_large_blocks()  # as the command prepare does
-    Path(store).unlink(missing_ok=True)
+    shutil.rmtree(store, ignore_errors=True)
     files, size = _files(root)
     begin = time.perf_counter()
     build_store(Path(store), Path(root), workers=workers)

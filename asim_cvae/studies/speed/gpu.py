@@ -182,7 +182,10 @@ class GPUBenchmark(Suite):
 
     def _train_for(self, seconds: float, batch: int) -> Measurement:
         folder = self.folder / f"train-{batch}"
-        arguments = (*self._training(self.folder / "archive", self.folder / "archive.h5"), f"data.batch_size={batch}")
+        arguments = (
+            *self._training(self.folder / "archive", self.folder / "archive-store"),
+            f"data.batch_size={batch}",
+        )
         begin, seen = time.monotonic(), [(0.0, 0)]
         with self._start("train", *arguments, f"hydra.run.dir={folder}") as process:
             while process.poll() is None and time.monotonic() < begin + seconds:
@@ -205,7 +208,7 @@ class GPUBenchmark(Suite):
 
     def _begin_archive(self) -> None:
         """Simulate and prepare the archive of the whole trainings in a process beside this one."""
-        root, store = self.folder / "archive", self.folder / "archive.h5"
+        root, store = self.folder / "archive", self.folder / "archive-store"
         made = (
             "from subprocess import check_call; from sys import argv, executable; "
             "[check_call([executable, '-m', *part.split(' ')]) for part in argv[1:]]"

@@ -17,6 +17,7 @@ from torch.utils.data import DataLoader
 from asim_cvae.base.allocator import keep_large_blocks
 from asim_cvae.data.dataset import FrameDataset
 from asim_cvae.data.sampler import EpochShuffle
+from asim_cvae.frames.shards import shards_folder
 from asim_cvae.frames.slicing import slice_frames
 from asim_cvae.frames.store import FrameStore
 from asim_cvae.instrument.photometers import counts_to_flux
@@ -61,9 +62,10 @@ def epoch(store: str, cache: str, batch: int, frames: int | None = None) -> Meas
     first = simulated_frames(batch).to(_DEVICE)
     for _ in range(_WARM_UP):
         step(first)
-    _drop_cache(Path(store))
+    for shard in shards_folder(Path(store)).iterdir():
+        _drop_cache(shard)
     frame_store = FrameStore(Path(store))
-    size = min(frame_store.file["frames"].shape[0], frames or sys.maxsize)
+    size = min(len(frame_store), frames or sys.maxsize)
     batches: Iterable[Tensor]
     if cache == "tensors":
         tensors = torch.from_numpy(THESIS_REPRESENTATION.apply(frame_store.frames(np.arange(size))))

@@ -104,7 +104,7 @@ class Benchmark(Suite):
         tables, all_results = [], []
         for form, library in (("fits", "astropy"), ("cdf", "cdflib")):
             root = str(self._archive(self.files, form))
-            store = str(self.folder / f"{form}.h5")
+            store = str(self.folder / f"{form}-store")
             common = {"root": root, "workers": os.cpu_count()}
             subjects = [
                 Subject(f"{library} alone, the three light curves", "reading", common),
@@ -138,7 +138,7 @@ class Benchmark(Suite):
         """Compare the start-up time of commands that do very little."""
         root = self._archive(20, "fits")
         run = [
-            *("-m", "asim_cvae.train", "data=mmia", f"data.root={root}", f"data.store={self.folder / 'start.h5'}"),
+            *("-m", "asim_cvae.train", "data=mmia", f"data.root={root}", f"data.store={self.folder / 'start-store'}"),
             *("trainer.max_epochs=1", "+trainer.limit_train_batches=1", "+trainer.limit_val_batches=1"),
             *("data.batch_size=10", "figures=null", f"hydra.run.dir={self.folder}/start/${{now:%H-%M-%S-%f}}"),
         ]
@@ -166,7 +166,11 @@ class Benchmark(Suite):
                 Subject(
                     f"{count} files",
                     "preparing",
-                    {"root": str(self._part_of(largest, count)), "store": str(self.folder / "growth.h5"), "workers": 1},
+                    {
+                        "root": str(self._part_of(largest, count)),
+                        "store": str(self.folder / "growth-store"),
+                        "workers": 1,
+                    },
                 )
                 for count in self.growth.files
             ]
@@ -228,6 +232,6 @@ class Benchmark(Suite):
 
     def _store(self, files: int) -> Path:
         """Make the frame store of an archive unless it exists, and return its path."""
-        store = self.folder / f"fits-{files}.h5"
+        store = self.folder / f"fits-{files}-store"
         build_store(store, self._archive(files, "fits"))
         return store

@@ -1,0 +1,112 @@
+"""Read observation files into shards."""
+
+import signal
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+
+import numpy as np
+from numpy.typing import NDArray
+
+from asim_cvae.archive.reader import read_observation
+from asim_cvae.frames.columns import EXCLUDED, FRAMES, OBSERVATIONS, REJECTED, ROWS, make_table, observed
+from asim_cvae.frames.shards import Fingerprint, checksums, shard_name, shard_path, write_shard
+from asim_cvae.frames.slicing import FRAME_SAMPLES, frame_times, slice_frames
+from asim_cvae.frames.tables import Tables, concatenate, no_tables
+from asim_cvae.instrument.observation import Observation, RejectedFileError
+from asim_cvae.instrument.photometers import PHOTOMETERS
+
+_TIMEOUT_S = 60  # for reading one file
+
+File = tuple[Path, Fingerprint]
+"""A file to read, and the version of it that is wanted."""
+
+
+def read_into_shard(files: Sequence[File], store: Path) -> dict[str, str]:
+    """Read a batch of files into a shard of ``store``, unless another program has just done so.
+
+    Returns:
+        The reason of each file that could not be read this time, by its name: the machine was to blame, not the file.
+    """
+    if shard_path(store, shard_name((path.name, version) for path, version in files)).exists():
+        return {}
+    parts, flux, unread = [], [], {}
+    for path, version in files:
+        try:
+            with _time_limit(_TIMEOUT_S):
+                observation = read_observation(path)
+            if Fingerprint.of(path) != version:
+                raise RejectedFileError(path.name, "was changed while it was read", transient=True)
+            tables, kept = sliced(observation, version)
+            parts.append(tables)
+            flux.append(kept)
+        except RejectedFileError as error:
+            if error.transient:
+                unread[path.name] = error.reason
+            else:
+                parts.append(_rejected(path.name, version, error.reason))
+        except OSError as error:  # it has just gone
+            unread[path.name] = f"cannot be read ({error.strerror})"
+    if parts:
+        write_shard(store, concatenate(parts), flux)
+    return unread
+
+
+@contextmanager
+def _time_limit(seconds: int) -> Iterator[None]:
+    """Raise TimeoutError in the block after ``seconds``: reading a damaged CDF file may never end.
+
+    Without effect outside the main thread and on systems without SIGALRM.
+    """
+    if threading.current_thread() is not threading.main_thread() or not hasattr(signal, "SIGALRM"):
+        yield
+        return
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        raise TimeoutError(f"not read within {seconds} s")
+
+    previous_handler = signal.signal(signal.SIGALRM, stop)
+    signal.alarm(seconds)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, previous_handler)
+
+
+def sliced(observation: Observation, version: Fingerprint) -> tuple[Tables, NDArray[np.float32]]:
+    """Slice an observation and drop the frames that touch a gap: its tables, and the flux of the others, (n, 3, 5000).
+
+    Raises:
+        RejectedFileError: it is shorter than a frame.
+    """
+    samples = observation.flux.shape[1]
+    if samples < FRAME_SAMPLES:
+        raise RejectedFileError(observation.source, f"shorter than one frame, {samples} of {FRAME_SAMPLES} samples")
+    flux = slice_frames(observation.flux)
+    gaps = np.isnan(flux.max(axis=2))  # the maximum is NaN if any sample is; several times faster than isnan on each
+    complete, incomplete = np.flatnonzero(~gaps.any(axis=1)), np.flatnonzero(gaps.any(axis=1))
+    kept = np.ascontiguousarray(flux[complete])
+    times = frame_times(complete, observation.start, observation.row_sample, observation.row_start)
+    described = {"file": observation.source, **version._asdict(), **observed(OBSERVATIONS, observation)}
+    tables = Tables(
+        observations=make_table(OBSERVATIONS, 1, described),
+        rows=make_table(ROWS, len(observation.row_sample), observed(ROWS, observation)),
+        frames=make_table(FRAMES, len(kept), {"frame": complete, "time": times, "checksum": checksums(kept)}),
+        excluded=make_table(
+            EXCLUDED, len(incomplete), {"frame": incomplete, "reason": [_gap_reason(gaps[k]) for k in incomplete]}
+        ),
+        rejected=no_tables().rejected,
+    )
+    return tables, kept
+
+
+def _gap_reason(gaps: NDArray[np.bool_]) -> str:
+    return "touches a gap in " + ", ".join(p.name for p, gap in zip(PHOTOMETERS, gaps, strict=True) if gap)
+
+
+def _rejected(file: str, version: Fingerprint, reason: str) -> Tables:
+    rejected = make_table(REJECTED, 1, {"file": file, **version._asdict(), "reason": reason})
+    return Tables(**{**vars(no_tables()), "rejected": rejected})
