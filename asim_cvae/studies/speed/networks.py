@@ -47,14 +47,20 @@ def encoding(network: str, batch: int, repeats: int) -> Measurement:
         return {"seconds": _median_time(lambda: module.encode(x), repeats)}
 
 
-def epoch(store: str, cache: str, batch: int, frames: int | None = None) -> Measurement:
-    """A pass over a store's frames with a training step each batch; from the store, with nothing of it cached."""
+def epoch(store: str, cache: str, batch: int, frames: int | None = None, is_cached: bool = False) -> Measurement:
+    """A pass over a store's frames with a training step each batch.
+
+    ``is_cached``: whether the system has cached what is read from the store, or nothing of it.
+    """
     step = _step(_module("shipped"))
     first = simulated_frames(batch).to(_DEVICE)
     for _ in range(_WARM_UP):
         step(first)
     for shard in shards_folder(Path(store)).iterdir():
-        _forget_cached(shard)
+        if is_cached:
+            shard.read_bytes()
+        else:
+            _forget_cached(shard)
     opened = FrameStore(Path(store))
     size = min(len(opened), frames or sys.maxsize)
     batches: Iterable[Tensor]
