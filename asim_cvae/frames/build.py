@@ -16,19 +16,30 @@ from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
+import numpy as np
+
 from asim_cvae.base.errors import InputError
 from asim_cvae.base.files import remove_leftovers
 from asim_cvae.base.parallel import map_batches
 from asim_cvae.base.progress import track
 from asim_cvae.frames.compact import compact_shards
 from asim_cvae.frames.hdf import DamagedError, OtherFormatError
-from asim_cvae.frames.index import Index, index_path, make_index, read_index, write_index
+from asim_cvae.frames.index import (
+    Holding,
+    Index,
+    holding,
+    index_path,
+    join,
+    make_index,
+    nothing_held,
+    read_index,
+    write_index,
+)
 from asim_cvae.frames.plan import Plan, make_plan
 from asim_cvae.frames.reading import File, read_into_shard
 from asim_cvae.frames.report import BuildReport, write_tables
 from asim_cvae.frames.shards import (
     SHARD_FILES,
-    Shard,
     read_shard,
     shard_names,
     shard_path,
@@ -130,7 +141,8 @@ class _Build:
         self.workers = workers
         self.check = check
         self.before = self._read_index()
-        self.shards: dict[str, Shard] = {}
+        self.known = self._known_from_index()
+        self.shards: dict[str, Holding] = {}
         self.unread: dict[str, str] = {}
         self.asked: Counter[str] = Counter()
         self.files_read = 0
@@ -169,18 +181,25 @@ class _Build:
             if missing:
                 self._read_files(missing)
                 continue
-            index = make_index(self.plan, self.shards.values(), self.unread)
+            index = make_index(self.plan, join([self.known, *self.shards.values()]), self.unread)
             self._write(index)
             if index.is_whole(self.store):
                 return index
 
+    def _known_from_index(self) -> Holding:
+        """What the index that is there tells of shards: all of those whose files all count."""
+        if self.before is None or self.check:
+            return nothing_held()
+        return self.before.of(self.before.are_there(self.store) & self.before.are_complete())
+
     def _read_shards(self) -> None:
         """Read the tables of shards that have come, and forget those that have gone. Damaged ones are removed."""
         present = shard_names(self.store)
+        self.known = self.known.of(np.isin(self.known.shards["name"], list(present)))
         self.shards = {name: shard for name, shard in self.shards.items() if name in present}
-        for name in sorted(present - set(self.shards)):
+        for name in sorted(present - {*self.shards, *self.known.shards["name"].tolist()}):
             try:
-                self.shards[name] = read_shard(self.store, name, self.check)
+                self.shards[name] = holding(read_shard(self.store, name, self.check))
             except FileNotFoundError:  # another program has just removed it
                 continue
             except OtherFormatError:  # the index is too, which is said
@@ -190,7 +209,7 @@ class _Build:
                 shard_path(self.store, name).unlink(missing_ok=True)
 
     def _missing(self) -> list[File]:
-        held = {version for shard in self.shards.values() for version in versions(shard.tables)}
+        held = {version for part in (self.known, *self.shards.values()) for version in versions(part.tables)}
         wanted = self.plan.versions
         names = sorted(name for name in wanted if name not in self.unread and (name, wanted[name]) not in held)
         self.asked.update(names)
@@ -216,9 +235,10 @@ class _Build:
         """Write all that counts into full shards, and remove the others."""
         kept = compact_shards(self.store)
         self._read_shards()
-        index = make_index(self.plan, [self.shards[name] for name in kept], self.unread)
+        held = join([self.known, *self.shards.values()])
+        index = make_index(self.plan, held.of(np.isin(held.shards["name"], list(kept))), self.unread)
         write_index(self.store, index)
-        for name in set(self.shards) - kept:
+        for name in set(held.shards["name"].tolist()) - kept:
             shard_path(self.store, name).unlink(missing_ok=True)
         return index
 

@@ -60,6 +60,8 @@ _FILE = (
 
 _OBSERVATION = Column("observation", "i4", "row of its observation in `observations`")
 
+_SHARD = Column("shard", "i4", "row of its shard in `shards`", missing=-1, only_index=True, is_content=False)
+
 OBSERVATIONS = (
     *_FILE,
     Column("key", TEXT, "identifies the observation: all its files, of whatever level, have the same", _key),
@@ -82,6 +84,7 @@ OBSERVATIONS = (
            missing=-1),
     Column("notes", TEXT, "what was odd about the file, which was taken all the same", lambda o: "; ".join(o.notes)),
     Column("ground_truth", "?", "whether it is scored on, and kept out of training", only_index=True),
+    _SHARD,
 )  # fmt: skip
 
 ROWS = (
@@ -104,8 +107,7 @@ FRAMES = (
     Column("time", TIME, "UTC time of its first sample, from its own readout row where that has a time"),
     Column("checksum", "u4", "CRC-32 of its 60,000 bytes of flux"),
     Column("label", TEXT, "its label, '' where there is none", only_index=True),
-    Column("shard", "i4", "row of its shard in `shards`", only_index=True, is_content=False),
-    Column("position", "i4", "its place in that shard's `flux`", only_index=True, is_content=False),
+    Column("position", "i4", "its place in the `flux` of its observation's shard", only_index=True, is_content=False),
 )
 
 EXCLUDED = (
@@ -114,13 +116,13 @@ EXCLUDED = (
     Column("reason", TEXT, "why it is"),
 )
 
-REJECTED = (*_FILE, Column("reason", TEXT, "why the file gave no observation"))
+REJECTED = (*_FILE, Column("reason", TEXT, "why the file gave no observation"), _SHARD)
 
 SHARDS = (
     Column("name", TEXT, "name of the file in `shards/`, without .h5"),
     Column("size", "i8", "its size in bytes"),
     Column("offset", "i8", "byte at which its `flux` begins"),
-    Column("frames", "i8", "frames that it holds"),
+    Column("files", "i8", "files that it is of, whether all of them count or not"),
 )
 
 TABLES: Mapping[str, Sequence[Column]] = {
@@ -142,6 +144,11 @@ def make_table(columns: Sequence[Column], length: int, values: Mapping[str, Arra
         given = np.asarray(values.get(column.name, empty), dtype=column.type)
         arrays[column.name] = np.broadcast_to(given, shape)
     return _join(length, arrays)
+
+
+def with_column(table: Table, columns: Sequence[Column], name: str, values: ArrayLike) -> Table:
+    """The table with other values in a column, text of any length."""
+    return make_table(columns, len(table), {**{column.name: table[column.name] for column in columns}, name: values})
 
 
 def observed(columns: Sequence[Column], observation: Observation) -> dict[str, Any]:

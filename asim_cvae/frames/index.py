@@ -1,43 +1,100 @@
 """The index of a store: which rows of which shards count, with their labels. It follows from shards and plan alone."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from asim_cvae.frames.columns import REJECTED, SHARDS, TABLES, Table, make_table
+from asim_cvae.frames.columns import FRAMES, REJECTED, SHARDS, TABLES, Table, make_table, with_column
 from asim_cvae.frames.hdf import FORMAT, check_format, open_hdf, read_table, write_hdf, write_table
 from asim_cvae.frames.plan import Plan
-from asim_cvae.frames.shards import Shard, shard_path, versions
-from asim_cvae.frames.tables import Tables, choose, concatenate, content_digest
+from asim_cvae.frames.shards import Shard, shard_path, size_of, versions
+from asim_cvae.frames.tables import Tables, choose, concatenate, content_digest, no_tables
 
 
 @dataclass(frozen=True)
-class Index:
-    """The index of a store.
+class Holding:
+    """Shards, and what they hold.
 
     Attributes:
-        tables: the tables of all that counts, in the order of file names.
-        shards: the shards that hold it.
+        shards: the shards, of the columns ``SHARDS``.
+        tables: the tables of what they hold, whose columns ``shard`` are rows of ``shards``.
+    """
+
+    shards: Table
+    tables: Tables
+
+    def are_there(self, store: Path) -> NDArray[np.bool_]:
+        """Whether each shard is there, as long as it was."""
+        sizes = [size_of(shard_path(store, name)) for name in self.shards["name"].tolist()]
+        found: NDArray[np.bool_] = np.array(sizes, dtype=np.int64) == self.shards["size"]
+        return found
+
+    def are_complete(self) -> NDArray[np.bool_]:
+        """Whether all files of each shard are in the tables."""
+        rows = [table["shard"][table["shard"] >= 0] for table in (self.tables.observations, self.tables.rejected)]
+        found: NDArray[np.bool_] = np.bincount(np.concatenate(rows), minlength=len(self.shards)) == self.shards["files"]
+        return found
+
+    def of(self, chosen: NDArray[np.bool_]) -> "Holding":
+        """What the chosen shards hold."""
+        is_held = np.append(chosen, False)  # the last for rows of no shard, -1
+        both = (self.tables.observations, self.tables.rejected)
+        tables = choose(self.tables, *(np.flatnonzero(is_held[table["shard"]]) for table in both))
+        place = np.cumsum(chosen) - 1
+        for table in (tables.observations, tables.rejected):
+            table["shard"] = place[table["shard"]]
+        return Holding(self.shards[chosen], tables)
+
+
+@dataclass(frozen=True)
+class Index(Holding):
+    """The index of a store: shards that hold what counts, and the tables of that, in the order of file names.
+
+    Attributes:
         plan: digest of the plan that the store fulfils; '' where files could not be read this time.
         digest: digest of the content.
     """
 
-    tables: Tables
-    shards: Table
     plan: str
     digest: str
 
     def is_whole(self, store: Path) -> bool:
         """Whether all shards are there, as long as they were."""
-        try:
-            return all(
-                shard_path(store, name).stat().st_size == size
-                for name, size in zip(self.shards["name"].tolist(), self.shards["size"].tolist(), strict=True)
-            )
-        except FileNotFoundError:
-            return False
+        return bool(self.are_there(store).all())
+
+
+def nothing_held() -> Holding:
+    """No shards."""
+    return Holding(make_table(SHARDS, 0, {}), no_tables())
+
+
+def holding(shard: Shard) -> Holding:
+    """What one shard holds."""
+    tables = shard.tables
+    files = len(tables.observations) + len(tables.rejected)
+    for table in (tables.observations, tables.rejected):
+        table["shard"] = 0
+    known: dict[str, Any] = {"name": shard.name, "size": shard.size, "offset": shard.offset, "files": files}
+    return Holding(make_table(SHARDS, 1, known), tables)
+
+
+def join(parts: Iterable[Holding]) -> Holding:
+    """What all shards of ``parts`` hold, in the order of their names."""
+    held = [nothing_held(), *parts]
+    shards = np.concatenate([part.shards for part in held])
+    order = np.argsort(shards["name"])
+    place = np.argsort(order)
+    firsts = np.cumsum([0, *(len(part.shards) for part in held[:-1])])
+    tables = concatenate([part.tables for part in held])
+    for name in ("observations", "rejected"):
+        table = getattr(tables, name)
+        lengths = [len(getattr(part.tables, name)) for part in held]
+        table["shard"] = place[table["shard"] + np.repeat(firsts, lengths)]
+    return Holding(shards[order], tables)
 
 
 def index_path(store: Path) -> Path:
@@ -57,7 +114,7 @@ def read_index(store: Path) -> Index:
         check_format(file, path)
         tables = Tables(**{name: read_table(file, name, columns) for name, columns in TABLES.items()})
         shards = read_table(file, "shards", SHARDS)
-        return Index(tables, shards, str(file.attrs["plan"]), str(file.attrs["digest"]))
+        return Index(shards, tables, str(file.attrs["plan"]), str(file.attrs["digest"]))
 
 
 def write_index(store: Path, index: Index) -> None:
@@ -68,45 +125,42 @@ def write_index(store: Path, index: Index) -> None:
         write_table(file, "shards", index.shards, SHARDS)
 
 
-def make_index(plan: Plan, shards: Iterable[Shard], unread: Mapping[str, str]) -> Index:
-    """The index that follows from a plan and the shards that are there.
+def make_index(plan: Plan, held: Holding, unread: Mapping[str, str]) -> Index:
+    """The index that follows from a plan and what the shards hold, which may be more.
 
-    Args:
-        plan: what the store should hold.
-        shards: the shards; they may hold more.
-        unread: the reason of each file that could not be read this time.
+    ``unread``: the reason of each file that could not be read this time.
     """
-    ordered = sorted(shards, key=lambda shard: shard.name)
-    for i, shard in enumerate(ordered):
-        shard.tables.frames["shard"] = i
-    held = concatenate([shard.tables for shard in ordered])
-    chosen = choose(held, *_wanted(plan, held))
-    tables = Tables(**{**vars(chosen), "rejected": _with_unread(chosen.rejected, {**plan.rejected, **unread})})
+    chosen = choose(held.tables, *_wanted(plan, held.tables))
+    numbers = np.concatenate([table["shard"] for table in (chosen.observations, chosen.rejected)])
+    counted = Holding(held.shards, chosen).of(np.isin(np.arange(len(held.shards)), numbers))
+    tables = counted.tables
     tables.observations["ground_truth"] = plan.is_ground_truth(tables)
-    frames = make_table(
-        TABLES["frames"],
-        len(tables.frames),
-        {**{name: tables.frames[name] for name in tables.frames.dtype.names or ()}, "label": plan.labels_of(tables)},
+    tables = replace(
+        tables,
+        frames=with_column(tables.frames, FRAMES, "label", plan.labels_of(tables)),
+        rejected=_with_unread(tables.rejected, {**plan.rejected, **unread}),
     )
-    tables = Tables(**{**vars(tables), "frames": frames})
-    used = np.unique(frames["shard"])
-    frames["shard"] = np.searchsorted(used, frames["shard"])
-    listed = [ordered[i] for i in used.tolist()]
-    columns = {name: [getattr(shard, name) for shard in listed] for name in ("name", "size", "offset")}
-    counts = [len(shard.tables.frames) for shard in listed]
-    table = make_table(SHARDS, len(listed), {**columns, "frames": counts})
-    return Index(tables, table, "" if unread else plan.digest, content_digest(tables, FORMAT))
+    return Index(counted.shards, tables, "" if unread else plan.digest, content_digest(tables, FORMAT))
 
 
-def _wanted(plan: Plan, held: Tables) -> tuple[np.ndarray, np.ndarray]:
-    """Rows of observations and of rejected files that count: of each wanted version of a file one, by its name."""
+def _wanted(plan: Plan, held: Tables) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Rows of observations and of rejected files that count: of each wanted version of a file one, by its name.
+
+    Where several shards hold it, that of the first name counts; an observation rather than a rejection.
+    """
+    shards = (held.observations["shard"], held.rejected["shard"])
+    order = np.concatenate(
+        [np.argsort(shards[0], kind="stable"), len(shards[0]) + np.argsort(shards[1], kind="stable")]
+    )
+    found = versions(held)
     rows: dict[str, int] = {}
-    for row, (file, version) in enumerate(versions(held)):
+    for row in order.tolist():
+        file, version = found[row]
         if plan.versions.get(file) == version:
             rows.setdefault(file, row)
-    ordered = np.array([rows[file] for file in sorted(rows)], dtype=np.int64)
-    observations = len(held.observations)
-    return ordered[ordered < observations], ordered[ordered >= observations] - observations
+    chosen = np.array([rows[file] for file in sorted(rows)], dtype=np.int64)
+    count = len(held.observations)
+    return chosen[chosen < count], chosen[chosen >= count] - count
 
 
 def _with_unread(rejected: Table, reasons: Mapping[str, str]) -> Table:

@@ -93,6 +93,14 @@ def shard_names(store: Path) -> set[str]:
     return {path.stem for path in shards_folder(store).glob("[!.]*.h5")}
 
 
+def size_of(path: Path) -> int:
+    """Size of a file in bytes, -1 where there is none."""
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return -1
+
+
 def shard_name(files: Iterable[tuple[str, Fingerprint]]) -> str:
     """Name of the shard that holds these versions of files."""
     lines = [str(FORMAT), *sorted(f"{name} {' '.join(map(str, version))}" for name, version in files)]

@@ -53,7 +53,7 @@ class FrameStore:
         self.table: Tables = index.tables
         self.digest = index.digest
         self.shards: list[str] = index.shards["name"].tolist()
-        self._shard = self.table.frames["shard"]
+        self._shard = self.table.of_frames("shard")
         self._offset = (
             index.shards["offset"][self._shard] + self.table.frames["position"].astype(np.int64) * FRAME_BYTES
         )

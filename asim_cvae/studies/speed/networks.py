@@ -47,23 +47,25 @@ def encoding(network: str, batch: int, repeats: int) -> Measurement:
         return {"seconds": _median_time(lambda: module.encode(x), repeats)}
 
 
-def epoch(store: str, cache: str, batch: int, frames: int | None = None) -> Measurement:
+def epoch(store: str, cache: str, batch: int, frames: int | None = None, is_cached: bool = False) -> Measurement:
     """Measure a pass over a store's frames with a training step for each batch.
-
-    The system's cache of the store is emptied first.
 
     Args:
         store: path of the frame store.
         cache: 'tensors' for represented frames in memory, 'memory' or 'store' as in ``data.cache``.
         batch: frames per step.
         frames: number of frames to use; None for all.
+        is_cached: whether the system has the store in its cache when the pass begins, or nothing of it.
     """
     step = _step(_module("shipped"))
     first = simulated_frames(batch).to(_DEVICE)
     for _ in range(_WARM_UP):
         step(first)
     for shard in shards_folder(Path(store)).iterdir():
-        _drop_cache(shard)
+        if is_cached:
+            shard.read_bytes()
+        else:
+            _drop_cache(shard)
     frame_store = FrameStore(Path(store))
     size = min(len(frame_store), frames or sys.maxsize)
     batches: Iterable[Tensor]
