@@ -136,7 +136,7 @@ class Benchmark(Suite):
         results = measure(subjects, self.rounds, "epochs")
         frames = results[0].median("frames")
         note = (
-            f"Training steps on {frames:,.0f} simulated frames; the store is not in the cache, unless the name says so."
+            f"Training steps on {frames:,.0f} simulated frames; no cache holds the store, unless the name says so."
         )
         return [ratio_table("An epoch", note, results, "frames", frames)], results
 
