@@ -48,7 +48,7 @@ def test_any_trace_of_counts_gives_its_quantum_and_its_counts(seed: int) -> None
     found, fitted = fit_flux_per_count(flux)
     np.testing.assert_allclose(found[fitted], q[fitted], rtol=1e-6)
     np.testing.assert_array_equal(found[~fitted], FLUX_PER_COUNT[~fitted])
-    levels = [np.unique(row[:: max(1, samples // 20_000)]).size - 1 for row in np.nan_to_num(flux)]
+    levels = [np.unique(row[row > 0]).size for row in flux]
     np.testing.assert_array_equal(fitted, np.array(levels) >= 2)
     whole = np.rint(flux_to_counts(flux, found))
     sure = np.isfinite(flux) & (fitted[:, None] | (counts < 16))

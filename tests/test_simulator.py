@@ -18,7 +18,7 @@ from hydra.utils import instantiate
 
 from asim_cvae.archive.discover import discover
 from asim_cvae.archive.labels import read_labels
-from asim_cvae.archive.layout import FileName
+from asim_cvae.archive.layout import TRIGGER_VARIABLES, FileName
 from asim_cvae.archive.reader import read_observation
 from asim_cvae.base.errors import InputError
 from asim_cvae.cli import CONF
@@ -29,7 +29,7 @@ from asim_cvae.simulator import archive as archive_room
 from asim_cvae.simulator.archive import TABLE_NAME, Simulation, make_archive
 from asim_cvae.simulator.events import Cloud, Pulse, cloud_pulse, expected_light, particles, return_stroke
 from asim_cvae.simulator.labelling import LabelRule, frame_peaks
-from asim_cvae.simulator.observation import simulate_observation
+from asim_cvae.simulator.observation import _mxgs_trigger, simulate_observation
 from asim_cvae.simulator.orbit import ground_track, start_time, sun_elevation
 from asim_cvae.simulator.photometer import SKIES, background_counts, photon_counts
 from asim_cvae.simulator.pulses import SAMPLES_PER_MS, current_pulse, diffusion, streamer_pulse, through_cloud
@@ -172,8 +172,73 @@ def test_all_formats_and_levels_hold_the_same_light(tmp_path: Path) -> None:
         np.testing.assert_array_equal(b.flux, d.flux)
         np.testing.assert_array_equal(a.counts, c.counts)
         # The flux of Level 1 was made with the file's own q; fitted from the flux, it gives the counts of Level 0.
-        np.testing.assert_allclose(flux_to_counts(b.flux), a.counts, atol=0.02)
+        np.testing.assert_array_equal(b.counts, a.counts)
         assert a.start == b.start == c.start == d.start
+        assert [observation.level for observation in (a, b, c, d)] == [0, 1, 0, 1]
+        for name in (
+            "row_sample",
+            "row_start",
+            "latitude",
+            "longitude",
+            "mxgs_trigger",
+            "photometer_trigger",
+            "priority",
+        ):
+            first, *others = [getattr(observation, name) for observation in (a, b, c, d)]
+            for other in others:
+                np.testing.assert_array_equal(other, first)
+        assert a.notes == b.notes == c.notes == d.notes == ()
+
+
+def test_the_reader_finds_the_calibration_of_every_file(tmp_path: Path) -> None:
+    make_archive(tmp_path, _simulation(observations=20, labelled=0, seed=12), workers=1)
+    found = 0
+    for row in _rows(tmp_path / "truth_files.csv"):
+        seen = read_observation(tmp_path / row["file"])
+        truth = np.array([float(row[f"flux_per_count_PHOT{k}"]) for k in (1, 2, 3)])
+        np.testing.assert_allclose(seen.flux_per_count[seen.q_fitted], truth[seen.q_fitted], rtol=1e-4)
+        found += seen.q_fitted.sum()
+    assert found >= 58  # a dark trace may hold no sample of two counts
+
+
+def test_each_row_has_its_own_time_and_place(tmp_path: Path) -> None:
+    make_archive(tmp_path, _simulation(observations=6, labelled=0, seed=2, missing_rows=0.4), workers=1)
+    for row in _rows(tmp_path / "truth_files.csv"):
+        with fits.open(tmp_path / row["file"]) as hdus:
+            table = hdus[1].data
+            names = ("raw_datetime", "corrected_datetime_level1", "frame_time_phot")
+            raw, corrected, middle = (
+                np.array([time.removesuffix("+00:00") for time in table[name]], "datetime64[us]") for name in names
+            )
+            latitude, longitude = (
+                np.radians(table["latitude"].astype(float)),
+                np.radians(table["longitude"].astype(float)),
+            )
+            priority = table["priority"]
+            triggers = sum(table[name].astype(int) for name in (*TRIGGER_VARIABLES, "MXGSTrigger"))
+        # A missing row keeps its time, so that the next one is two rows later than the one before.
+        np.testing.assert_array_equal(np.diff(raw), np.timedelta64(83_250, "us"))
+        np.testing.assert_array_equal(corrected, raw)
+        np.testing.assert_array_equal(middle - raw, np.timedelta64(41_625, "us"))
+        assert raw[0].astype("datetime64[s]") == FileName.parse(row["file"]).start
+        assert np.degrees([latitude[0], longitude[0]]) == pytest.approx(
+            [float(row["latitude"]), float(row["longitude"])], abs=6e-4
+        )
+        # The point below the station moves at 7.2 km/s over a sphere of 6371 km, some 6 % slower as the Earth turns.
+        north, east = latitude[-1] - latitude[0], (longitude[-1] - longitude[0]) * np.cos(latitude[0])
+        speed = 6371 * np.hypot(north, east) / (83.25e-3 * (len(raw) - 1))
+        assert speed == pytest.approx(7.2, rel=0.08)
+        np.testing.assert_array_equal(priority, triggers)
+        assert sum(triggers) >= 1
+
+
+def test_gamma_rays_come_with_some_elves() -> None:
+    scene, rng = draw_scene(np.random.default_rng(4)), np.random.default_rng(0)
+    shape = np.ones(30)
+    elves = [Pulse("elve", 2 * 8325 + 100, (0.5, 5.0, 0.0), (shape, shape, shape)), _bump(4 * 8325, 50.0)]
+    seen = np.array([_mxgs_trigger(replace(scene, pulses=elves), 5, rng) for _ in range(400)])
+    np.testing.assert_allclose(seen.mean(axis=0), [0, 0, 0.5, 0, 0], atol=0.1)
+    assert not _mxgs_trigger(replace(scene, pulses=elves[1:]), 5, rng).any()
 
 
 def test_missing_rows_are_gaps_without_labels(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ Nothing here rejects a file: a value that is missing, fill or of no use is a mis
 """
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import numpy as np
@@ -41,16 +41,19 @@ def row_columns(variables: Mapping[str, Variable], rows: int) -> tuple[dict[str,
         if name in variables and not _copy(variables[name], column):
             notes.append(f"{name} is not one number a row")
     useful = (table >= _LOWEST) & (table <= _HIGHEST)
-    for name, given, possible in zip(COLUMNS, ~np.isnan(table).all(axis=1), useful.any(axis=1), strict=True):
-        if given and not possible:
-            notes.append(f"{name} holds no possible value")
+    odd = ~useful.any(axis=1) & ~np.isnan(table).all(axis=1)
+    notes += [f"{COLUMNS[row]} holds no possible value" for row in np.flatnonzero(odd)]
     values = dict(zip(COLUMNS, np.where(useful, table, np.nan), strict=True))
-    whole = dict(zip(COLUMNS, np.where(useful, table, -1), strict=True))
-    columns = {name: values[name] for name in ("latitude", "longitude", "altitude")}
-    columns["mxgs_trigger"] = whole["MXGSTrigger"].astype(np.int8)
-    columns["photometer_trigger"] = np.stack([whole[name] for name in TRIGGER_VARIABLES], 1).astype(np.int8)
-    columns["priority"] = whole["priority"].astype(np.int16)
-    return columns, notes
+    whole = dict(zip(COLUMNS, np.where(useful, table, -1).astype(np.int16), strict=True))
+    triggers = np.array([whole[name] for name in TRIGGER_VARIABLES], dtype=np.int8).T
+    return {
+        "latitude": values["latitude"],
+        "longitude": values["longitude"],
+        "altitude": values["altitude"],
+        "mxgs_trigger": whole["MXGSTrigger"].astype(np.int8),
+        "photometer_trigger": triggers,
+        "priority": whole["priority"],
+    }, notes
 
 
 def row_starts(variables: Mapping[str, Variable], rows: int) -> tuple[NDArray[np.datetime64], list[str]]:
@@ -90,7 +93,7 @@ def _times(variable: Variable, rows: int) -> NDArray[np.datetime64]:
     times = np.full(rows, "NaT", "datetime64[us]")
     array = np.asarray(variable.values)
     if array.dtype.kind in "SU" and array.size == len(array):
-        found = [_time(_text(value)) for value in array.reshape(-1)[:rows]]
+        found = [_utc(_text(value)) for value in array.reshape(-1)[:rows]]
         times[: len(found)] = np.array(found, "datetime64[us]")
     return times
 
@@ -99,11 +102,11 @@ def _text(value: Any) -> str:
     return (value.decode("ascii", "replace") if isinstance(value, bytes) else str(value)).strip()
 
 
-def _time(text: str) -> datetime | None:
-    """Return the UTC time that an ISO 8601 text gives; None for a text without a clock or outside the mission."""
+def _utc(text: str) -> str:
+    """Return an ISO 8601 time in UTC, without an offset; NaT for a text without a clock or outside the mission."""
     try:
         time = datetime.fromisoformat(text)
-        utc = time.astimezone(UTC).replace(tzinfo=None) if time.tzinfo else time
+        time -= time.utcoffset() or timedelta()
     except (OverflowError, ValueError):
-        return None
-    return utc if utc.year in _MISSION_YEARS and ":" in text else None
+        return "NaT"
+    return time.replace(tzinfo=None).isoformat() if time.year in _MISSION_YEARS and ":" in text else "NaT"

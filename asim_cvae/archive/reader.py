@@ -92,12 +92,12 @@ def _assemble(content: FileContent, path: Path) -> Observation:
     lengths = [int(row.size) for row in rows[2]]
     flux = _flux(_concatenate(rows), level)
     end = _end_of_data(flux, lengths[-1] if present[:, -1].any() else 0)
-    fake = _blank_fake_rows(flux, lengths)
+    row_sample = np.cumsum([0, *lengths[:-1]])
+    fake = _blank_fake_rows(flux, row_sample)
     flux = flux[:, :end].astype(np.float32, copy=False)
     if np.isnan(flux.max(axis=0)).all():
         raise _UnusableError("no photometer data: every sample is a gap in some photometer")
     q, q_fitted = fit_flux_per_count(flux) if level else (FLUX_PER_COUNT, np.zeros(len(PHOTOMETERS), dtype=bool))
-    row_sample = np.cumsum([0, *lengths[:-1]])
     row_sample = row_sample[row_sample < end]
     columns, column_notes = row_columns(variables, row_sample.size)
     row_start, time_notes = row_starts(variables, row_sample.size)
@@ -146,8 +146,8 @@ def _light_curve_names(variables: dict[str, Variable]) -> tuple[str, ...]:
 def _rows(variables: dict[str, Variable], names: Sequence[str]) -> list[list[NDArray[np.float32]]]:
     """Return the samples of each photometer and row, with NaN for fill."""
     rows = [_samples(variables[name]) for name in names]
-    if not rows[0] and not rows[1] and not rows[2]:
-        raise _UnusableError("no photometer data: the file has no rows")
+    if not any(row.size for photometer in rows for row in photometer):
+        raise _UnusableError("no photometer data: the file has no samples")
     if len({len(photometer) for photometer in rows}) > 1:
         raise _UnusableError("photometers of unequal length: they have different numbers of rows")
     while len(rows[0]) > 1 and not any(photometer[-1].size for photometer in rows):
@@ -236,13 +236,15 @@ def _fill_absent_rows(
     longest row.
     """
     lengths = np.array([[row.size for row in photometer] for photometer in rows])
-    present = present & (lengths > 0)
-    row_lengths = np.where(present, lengths, 0).max(axis=0)
-    row_lengths[row_lengths == 0] = lengths.max()
-    rows = [list(photometer) for photometer in rows]
-    for photometer, row in np.argwhere(~present):
-        rows[photometer][row] = np.full(row_lengths[row], np.nan, dtype=np.float32)
-    totals = [sum(row.size for row in photometer) for photometer in rows]
+    absent = ~present | (lengths == 0)
+    if absent.any():
+        row_lengths = np.where(absent, 0, lengths).max(axis=0)
+        row_lengths[row_lengths == 0] = lengths.max()
+        lengths = np.where(absent, row_lengths, lengths)
+        rows = [list(photometer) for photometer in rows]
+        for photometer, row in np.argwhere(absent):
+            rows[photometer][row] = np.full(row_lengths[row], np.nan, dtype=np.float32)
+    totals = lengths.sum(axis=1).tolist()
     if len(set(totals)) > 1:
         sizes = ", ".join(f"{p.name} {total}" for p, total in zip(PHOTOMETERS, totals, strict=True))
         raise _UnusableError(f"photometers of unequal length: {sizes} samples")
@@ -266,16 +268,15 @@ def _zero_negatives(values: NDArray[np.float32], one_count: NDArray[np.float64],
     return np.maximum(values, 0) if lowest.any() else values  # NaN stays NaN
 
 
-def _blank_fake_rows(flux: NDArray[np.floating[Any]], lengths: Sequence[int]) -> list[int]:
-    """Set fake rows to NaN in place and return their numbers; ``lengths`` are the rows' samples.
+def _blank_fake_rows(flux: NDArray[np.floating[Any]], row_sample: NDArray[np.int64]) -> list[int]:
+    """Set fake rows to NaN in place and return their numbers; ``row_sample`` (R,) are the first samples of all rows.
 
-    The 777.4 nm flux shows which are fake.
+    The 777.4 nm flux shows which are fake; a row without it is not.
     """
-    fake = []
-    for number, row in enumerate(np.split(flux, np.cumsum(lengths)[:-1], axis=1)):
-        if np.fmin.reduce(row[2], initial=np.inf) >= FAKE_ROW_FLUX and not np.isnan(row[2]).all():
-            row[:] = np.nan
-            fake.append(number)
+    fake = np.flatnonzero(np.fmin.reduceat(flux[2], row_sample) >= FAKE_ROW_FLUX).tolist()
+    ends = [*row_sample[1:], flux.shape[1]]
+    for row in fake:
+        flux[:, row_sample[row] : ends[row]] = np.nan
     return fake
 
 
@@ -284,6 +285,8 @@ def _end_of_data(flux: NDArray[np.floating[Any]], last_row: int) -> int:
 
     ``last_row`` is that row's length; 0 if the row is absent, which makes it a gap that is kept.
     """
+    if not np.isnan(flux[:, -1]).all():
+        return int(flux.shape[1])
     start = flux.shape[1] - last_row
     data = np.flatnonzero(~np.isnan(flux[:, start:]).all(axis=0))
     return int(start + (data[-1] + 1 if data.size else 0))

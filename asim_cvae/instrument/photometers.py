@@ -61,7 +61,7 @@ DEAD_TIME: NDArray[np.float64] = np.array([p.dead_time for p in PHOTOMETERS])
 _LARGEST_DRIFT = 0.03  # of q from nominal, relative; the largest seen so far is 1.4 %
 _SURE_COUNT = 16  # up to this count, the nominal q tells counts apart at the largest drift: 16 x 0.03 < 0.5
 _FIT_TOLERANCE = 0.05  # counts, root mean square; flux that is not quantised gives 0.29 (1 / sqrt(12))
-_MOST_SAMPLES = 20_000  # about so many are looked at to fit q; low counts, which settle it, are in any part of a trace
+_SAMPLES = 5000  # so many tell q of all but dark traces
 _MOST_LEVELS = 1000  # of flux that are looked at; quantised flux has fewer, as counts stay below 1 / tau
 
 
@@ -129,7 +129,9 @@ def _fit_quantum(flux: NDArray[Any], photometer: Photometer) -> float | None:
     Each round takes four times as large counts as the one before, which its q tells apart.
     """
     q, tau = photometer.flux_per_count, photometer.dead_time
-    levels = _levels(flux[:: max(1, flux.size // _MOST_SAMPLES)], 0.5 * q)
+    levels = _levels(flux[:: flux.size // _SAMPLES + 1], 0.5 * q)
+    if levels.size < 2:
+        levels = _levels(flux, 0.5 * q)
     if levels.size < 2:
         return None
     dead = tau * levels

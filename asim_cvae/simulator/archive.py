@@ -28,7 +28,7 @@ from asim_cvae.simulator.tables import csv_lines, write_label_table
 from asim_cvae.simulator.truth import FILE_COLUMNS, FRAME_COLUMNS, PULSE_COLUMNS, file_row, frame_rows, pulse_rows
 from asim_cvae.simulator.writer import WRITERS, observation_rows
 
-SIMULATOR = "asim_cvae 3"
+SIMULATOR = "asim_cvae 4"
 """Name and version of the simulator, written into every file. Another version may make other files from a seed."""
 
 BENCHMARKS = {
@@ -176,14 +176,7 @@ def _make_file(number: int, root: Path, simulation: Simulation) -> dict[str, Any
     fault = "" if labelled or rng.random() >= simulation.faults else str(rng.choice(FAULTS))
     days = _YEAR if labelled else _EVERY_SEVENTH_DAY
     name, position = _name_and_position(observation.scene, number, days, simulation, rng)
-    rows = observation_rows(
-        observation.counts,
-        observation.flux_per_count,
-        name,
-        position,
-        observation.missing,
-        observation.trigger,
-    )
+    rows = observation_rows(observation, name)
     path = root / name.format(simulation.format)
     WRITERS[simulation.format](path, spoil_rows(rows, fault), SIMULATOR)
     spoil_file(path, fault)

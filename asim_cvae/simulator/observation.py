@@ -24,6 +24,7 @@ class SimulatedObservation:
         missing: (rows,) whether a readout row is missing from the file.
         trigger: readout row and photometer, both from 0, of the largest peak in units of the background's deviation;
             MMIA is assumed to trigger on it.
+        mxgs_trigger: (rows,) whether MXGS, ASIM's gamma-ray instrument, triggers.
     """
 
     number: int
@@ -33,6 +34,7 @@ class SimulatedObservation:
     flux_per_count: NDArray[np.float64]
     missing: NDArray[np.bool_]
     trigger: tuple[int, int]
+    mxgs_trigger: NDArray[np.bool_]
 
     @property
     def whole_frames(self) -> list[int]:
@@ -52,9 +54,27 @@ def simulate_observation(seed: int, number: int, missing_rows: float = 0.0) -> S
     missing = rng.random(-(-scene.samples // READOUT_SAMPLES)) < missing_rows
     trigger = _trigger(counts, scene.background)
     missing[trigger[0]] = False
-    return SimulatedObservation(number, scene, light, counts, file_flux_per_count(rng), missing, trigger)
+    q = file_flux_per_count(rng)
+    mxgs_trigger = _mxgs_trigger(scene, missing.size, rng)
+    return SimulatedObservation(number, scene, light, counts, q, missing, trigger, mxgs_trigger)
 
 
 def _trigger(counts: NDArray[np.int64], background: NDArray[np.float64]) -> tuple[int, int]:
     photometer = int(((counts.max(axis=1) - background) / np.sqrt(background + 1)).argmax())
     return int(counts[photometer].argmax()) // READOUT_SAMPLES, photometer
+
+
+_GAMMA_SHARE = 0.5  # share of elves with a gamma-ray flash (assumed)
+
+
+def _mxgs_trigger(scene: Scene, rows: int, rng: np.random.Generator) -> NDArray[np.bool_]:
+    """Draw the rows in which MXGS triggers: on terrestrial gamma-ray flashes, assumed to come with some of the elves.
+
+    Neubert et al. 2020, Science 367:183, observed one with an elve. Particles are assumed not to trigger it.
+    """
+    flags = np.zeros(rows, dtype=bool)
+    for pulse in scene.pulses:
+        row = pulse.onset // READOUT_SAMPLES
+        if pulse.kind == "elve" and 0 <= row < rows and rng.random() < _GAMMA_SHARE:
+            flags[row] = True
+    return flags

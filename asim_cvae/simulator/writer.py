@@ -15,10 +15,13 @@ from asim_cvae.archive.layout import (
     FLUX_VARIABLES,
     PRESENCE_VARIABLES,
     SIMULATOR_KEYWORD,
+    TRIGGER_VARIABLES,
     FileName,
 )
 from asim_cvae.base.files import atomic_write
 from asim_cvae.instrument.photometers import PHOTOMETERS, READOUT_SAMPLES, SAMPLE_PERIOD_US, counts_to_flux
+from asim_cvae.simulator.observation import SimulatedObservation
+from asim_cvae.simulator.orbit import ground_track
 
 _COUNT_FILL = np.int32(-2147483648)
 _TIME_LENGTH = 32  # characters of a time such as "2019-01-03T14:08:00.000000+00:00"
@@ -27,56 +30,48 @@ Rows = Mapping[str, NDArray[Any]]
 """Variables by name; the first dimension of each is the readout row."""
 
 
-def observation_rows(
-    counts: NDArray[np.int64],
-    flux_per_count: NDArray[np.float64],
-    name: FileName,
-    position: tuple[float, float],
-    missing: NDArray[np.bool_],
-    trigger: tuple[int, int],
-) -> Rows:
+def observation_rows(observation: SimulatedObservation, name: FileName) -> Rows:
     """Arrange an observation as the variables of an MMIA file, in readout rows of 8325 samples.
 
-    Level 1 files hold flux, Level 0 files photon counts. The end of the last row is filled.
+    Level 1 files hold flux, Level 0 files photon counts. The end of the last row is filled; missing rows are flagged
+    absent and hold fill. Each row has its own start, and the station's position then. What MMIA's priorities say is not
+    known: here it is the number of triggers in the row.
 
     Args:
-        counts: photon counts, (3, T).
-        flux_per_count: q of each photometer, (3,), in uW/m^2 per count.
+        observation: what to write.
         name: gives the level, start time and observation id.
-        position: latitude and longitude, in degrees.
-        missing: (rows,) whether a row is missing; such rows are flagged absent and hold fill.
-        trigger: row and photometer, both from 0, that triggered the observation.
     """
-    start, level = name.start, name.level
-    rows = missing.size
-    numbers = np.arange(rows, dtype=np.int32)
+    missing, trigger, level = observation.missing, observation.trigger, name.level
+    numbers = np.arange(missing.size, dtype=np.int32)
     row_us = READOUT_SAMPLES * SAMPLE_PERIOD_US
-    time = _time_text(np.full(rows, start))
+    starts = name.start + (numbers * row_us).astype("m8[us]")
+    latitude, longitude = ground_track(starts)
+    triggers = np.zeros((len(PHOTOMETERS), missing.size), dtype=bool)
+    triggers[trigger[1], trigger[0]] = True
     variables: dict[str, NDArray[Any]] = {
-        "observation_id": np.full(rows, name.observation_id, dtype=np.int32),
-        "raw_datetime": time,
+        "observation_id": np.full(missing.size, name.observation_id, dtype=np.int32),
+        "raw_datetime": _time_text(starts),
         "frame_number": numbers,
-        "priority": np.zeros(rows, dtype=np.int32),
+        "priority": (triggers.sum(axis=0) + observation.mxgs_trigger).astype(np.int32),
         "dpu_counter_current": numbers * np.int32(row_us),
-        "dpu_timer_pre_reset": np.zeros(rows, dtype=np.int32),
-        "latitude": np.full(rows, position[0], dtype=np.float32),
-        "longitude": np.full(rows, position[1], dtype=np.float32),
+        "dpu_timer_pre_reset": np.zeros(missing.size, dtype=np.int32),
+        "latitude": latitude.astype(np.float32),
+        "longitude": longitude.astype(np.float32),
     }
     if level == 1:
-        variables["corrected_datetime_level1"] = time
-        middle = (numbers + 0.5) * row_us
-        variables["frame_time_phot"] = _time_text(start + middle.astype("timedelta64[us]"))
-        curves = [_readout_rows(values, missing, np.float32(np.nan)) for values in _flux(counts, flux_per_count)]
+        variables["corrected_datetime_level1"] = variables["raw_datetime"]
+        variables["frame_time_phot"] = _time_text(starts + np.timedelta64(row_us // 2, "us"))
+        flux = _flux(observation.counts, observation.flux_per_count)
+        curves = [_readout_rows(values, missing, np.float32(np.nan)) for values in flux]
     else:
-        curves = [_readout_rows(values, missing, _COUNT_FILL) for values in counts]
+        curves = [_readout_rows(values, missing, _COUNT_FILL) for values in observation.counts]
     names = FLUX_VARIABLES if level == 1 else COUNT_VARIABLES
-    for photometer, curve_name, exists, curve in zip(PHOTOMETERS, names, PRESENCE_VARIABLES, curves, strict=True):
-        variables[exists] = ~missing
-        variables[f"{photometer.name}DataTrigger"] = (numbers == trigger[0]) & (photometer == PHOTOMETERS[trigger[1]])
-        variables[curve_name] = curve
-    for camera in ("CHU1Meta_exists", "CHU1Data_exists", "CHU2Meta_exists", "CHU2Data_exists", "MXGSTrigger"):
-        variables[camera] = np.zeros(rows, dtype=bool)
-    return variables
+    variables |= dict(zip(TRIGGER_VARIABLES, triggers, strict=True))
+    variables |= dict.fromkeys(PRESENCE_VARIABLES, ~missing)
+    variables |= dict(zip(names, curves, strict=True))
+    cameras = ("CHU1Meta_exists", "CHU1Data_exists", "CHU2Meta_exists", "CHU2Data_exists")
+    variables |= dict.fromkeys(cameras, np.zeros(missing.size, dtype=bool))
+    return {**variables, "MXGSTrigger": observation.mxgs_trigger}
 
 
 def _flux(counts: NDArray[np.int64], flux_per_count: NDArray[np.float64]) -> Iterator[NDArray[np.float32]]:
