@@ -17,6 +17,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tensorboard.plugins.hparams.metadata import SESSION_START_INFO_TAG
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
+from asim_cvae.archive.layout import FileName
 from asim_cvae.base.errors import InputError
 from asim_cvae.figures.dashboard import thumbnail
 from asim_cvae.runs.export import load_model
@@ -110,6 +111,9 @@ def test_scores_are_of_all_labelled_frames(trained: Path, archive: Path) -> None
     np.testing.assert_array_equal(latents["description"], latents["mu"])
     places = list(zip(latents["file"].tolist(), latents["frame"].tolist(), strict=True))
     assert places == sorted(places)
+    starts = np.array([FileName.parse(file).start for file in latents["file"]])
+    after = (latents["time_utc"] - starts) / np.timedelta64(1, "s") - 0.05 * latents["frame"]
+    assert ((after >= 0) & (after < 1.1)).all()  # names give whole seconds
     for cluster in scores["clusters"]:
         members = latents["cluster"] == cluster["cluster"]
         assert cluster["size"] == members.sum()
@@ -363,6 +367,19 @@ def test_prepare_says_what_it_rejected_and_goes_on(run, tmp_path: Path) -> None:
     assert again.stdout.count("\n") == 1
     assert "0 files read now, 1 rejected" in again.stdout
     assert "Traceback" not in done.stderr
+    thorough = run(
+        *("prepare", "data=mmia", f"data.root={tmp_path}", f"data.store={tmp_path / 'store'}"),
+        *("check=true", "compact=true"),
+    )
+    assert thorough.stdout.splitlines()[-1] == again.stdout.strip()
+    alone = ("prepare", "data=mmia", f"data.store={tmp_path / 'store'}", "check=true")
+    run(*alone)
+    (shard,) = (tmp_path / "store" / "shards").iterdir()
+    shard.write_bytes(shard.read_bytes()[:100_000])
+    refused = run(*alone, check=False)
+    assert refused.returncode == 1
+    assert refused.stderr.startswith(f"prepare: {shard}: is damaged")
+    assert refused.stderr.count("\n") == 1
 
 
 @pytest.mark.parametrize(

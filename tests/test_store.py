@@ -192,7 +192,7 @@ def test_other_files_and_folders_are_not_written_over(folder: Path, tmp_path: Pa
     ):
         build_store(old, folder)
     assert old.read_bytes() == before
-    for name in ("notes.txt", "shards/precious.h5"):
+    for name in ("notes.txt", "index.h5", "shards/precious.h5"):
         other = tmp_path / name.replace("/", "-")
         (other / name).parent.mkdir(parents=True)
         (other / name).write_text("mine")
@@ -392,7 +392,7 @@ def test_a_store_that_cannot_be_written_is_used_while_it_is_up_to_date(
         monkeypatch.setattr(f"asim_cvae.frames.{module}.atomic_write", refuse)
     assert len(build_store(store, folder).table.frames) == 11
     write_fits(folder / f"{_name(8)}.fits", level1(light(2, seed=8)))
-    with pytest.raises(InputError, match=r"cannot be written \(Read-only file system\), and the store is out of date"):
+    with pytest.raises(InputError, match="Read-only file system, and the store is out of date; make it writable"):
         build_store(store, folder)
 
 

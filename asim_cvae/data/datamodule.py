@@ -144,6 +144,10 @@ class MMIADataModule(pl.LightningDataModule):
         if stage == "fit":
             self._split(self.table)
 
+    def teardown(self, stage: str) -> None:
+        """Close the store; whatever is read later opens it again."""
+        self.store.close()
+
     def _split(self, table: Tables) -> None:
         known = table.observations["key"].tolist()
         keys = {i: known[i] for i in np.unique(table.observation).tolist() if not table.ground_truth[i]}

@@ -28,7 +28,6 @@ from asim_cvae.frames.index import (
     Holding,
     Index,
     holding,
-    index_path,
     join,
     make_index,
     nothing_held,
@@ -50,7 +49,7 @@ from asim_cvae.frames.store import FrameStore
 
 _FILES_PER_WORKER = 300  # are read in the time that another worker process takes to start
 _ATTEMPTS = 3  # at reading a file into a shard that is there afterwards
-_SHARD = re.compile(r"[0-9a-f]{16}\.h5|\.partial-.*")
+_SHARD = re.compile(r"[0-9a-f]{16}\.h5")
 _READ_ONLY = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 log = logging.getLogger(__name__)
@@ -92,7 +91,7 @@ def build_store(
         if error.errno not in _READ_ONLY:
             raise
         raise InputError(
-            f"{error.filename or store}: cannot be written ({error.strerror}), and the store is out of date; "
+            f"{error.filename or store}: {error.strerror}, and the store is out of date; "
             "make it writable, or give data.store another folder"
         ) from error
 
@@ -113,16 +112,12 @@ def check_store(store: Path) -> None:
 
 def _refuse_other_content(store: Path) -> None:
     """Raise InputError if something else than a store, of whatever version, is at ``store``."""
-    if store.is_dir():
-        names = {path.name for path in store.iterdir() if not path.name.startswith(".partial-")}
-        folder = shards_folder(store)
-        shards = [path.name for path in folder.iterdir()] if folder.is_dir() else []
-        known = {index_path(store).name, folder.name, "rejected.csv", "excluded.csv"}
-        if names <= known and all(map(_SHARD.fullmatch, shards)):
-            return
-        raise InputError(f"{store}: holds something else than a frame store; give data.store another folder")
-    if store.exists():
+    if store.exists() and not store.is_dir():
         raise InputError(f"{store}: is a file, and a frame store is a folder; give data.store a folder")
+    folder = shards_folder(store)
+    others = (path.name for path in folder.glob("[!.]*") if not _SHARD.fullmatch(path.name))
+    if any(others) or (any(store.glob("[!.]*")) and not folder.is_dir()):
+        raise InputError(f"{store}: holds something else than a frame store; give data.store another folder")
 
 
 class _Build:
@@ -194,10 +189,9 @@ class _Build:
 
     def _read_shards(self) -> None:
         """Read the tables of shards that have come, and forget those that have gone. Damaged ones are removed."""
-        present = shard_names(self.store)
-        self.known = self.known.of(np.isin(self.known.shards["name"], list(present)))
-        self.shards = {name: shard for name, shard in self.shards.items() if name in present}
-        for name in sorted(present - {*self.shards, *self.known.shards["name"].tolist()}):
+        self.known = self.known.of(self.known.are_there(self.store))
+        self.shards = {name: shard for name, shard in self.shards.items() if shard.are_there(self.store).all()}
+        for name in sorted(shard_names(self.store) - {*self.shards, *self.known.shards["name"].tolist()}):
             try:
                 self.shards[name] = holding(read_shard(self.store, name, self.check))
             except FileNotFoundError:  # another program has just removed it

@@ -108,8 +108,10 @@ class FrameStore:
         """
         flux = self.frames(rows)
         q = self._flux_per_count[self.table.observation[rows]][:, :, None]
-        counts: NDArray[np.float32] = np.rint(flux / (q + _DEAD_TIME * flux))
-        return counts
+        per_count = _DEAD_TIME * flux
+        per_count += q
+        flux /= per_count
+        return np.rint(flux, out=flux)
 
     def prefetch(self, rows: NDArray[np.integer[Any]]) -> None:
         """Ask the operating system to read ``rows`` (n,) into its cache in the background, if it can."""
