@@ -392,7 +392,7 @@ def test_a_store_that_cannot_be_written_is_used_while_it_is_up_to_date(
         monkeypatch.setattr(f"asim_cvae.frames.{module}.atomic_write", refuse)
     assert len(build_store(store, folder).table.frames) == 11
     write_fits(folder / f"{_name(8)}.fits", level1(light(2, seed=8)))
-    with pytest.raises(InputError, match="Read-only file system, and the store is out of date; make it writable"):
+    with pytest.raises(InputError, match=r"is out of date and cannot be written \(Read-only file system\); make it"):
         build_store(store, folder)
 
 

@@ -91,7 +91,7 @@ def build_store(
         if error.errno not in _READ_ONLY:
             raise
         raise InputError(
-            f"{error.filename or store}: {error.strerror}, and the store is out of date; "
+            f"{store}: is out of date and cannot be written ({error.strerror}); "
             "make it writable, or give data.store another folder"
         ) from error
 
@@ -212,6 +212,8 @@ class _Build:
         return [(self.plan.files[name], wanted[name]) for name in names if name not in lost]
 
     def _read_files(self, files: Sequence[File]) -> None:
+        if not os.access(shards_folder(self.store), os.W_OK):  # before hours of reading
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
         self.files_read += len(files)
         workers = self.workers or min(os.cpu_count() or 1, 1 + len(files) // _FILES_PER_WORKER)
         work = partial(read_into_shard, store=self.store)

@@ -56,6 +56,7 @@ def write_hdf(path: Path, attributes: Mapping[str, Any]) -> Iterator[h5py.File]:
     """Open a new file of the store to write it; it appears when it is whole, whoever else writes the same one."""
     with (
         atomic_write(path, shared=True) as partial,
+        partial.open("xb"),  # what is wrong with the place is the system's to say, not HDF5's
         h5py.File(partial, "w", locking=False, libver=("v110", "v110")) as file,  # HDF5's checksums of its own data
     ):
         file.attrs.update({**_common_attributes(), **attributes})
