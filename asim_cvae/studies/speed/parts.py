@@ -135,9 +135,7 @@ class Benchmark(Suite):
         ]
         results = measure(subjects, self.rounds, "epochs")
         frames = results[0].median("frames")
-        note = (
-            f"Training steps on {frames:,.0f} simulated frames; no cache holds the store, unless the name says so."
-        )
+        note = f"Training steps on {frames:,.0f} simulated frames; no cache holds the store, unless the name says so."
         return [ratio_table("An epoch", note, results, "frames", frames)], results
 
     def startup(self) -> Report:
