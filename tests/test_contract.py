@@ -143,6 +143,16 @@ def test_trust_is_never_read_from_a_run(run, trained: Path, package: Path, tmp_p
     assert (strange / "scores.json").read_text() == (trained / "scores.json").read_text()
 
 
+def test_a_likelihood_in_progress_cannot_be_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
+    likelihood = _Unit()
+    likelihood.progress = 0.25
+    assert likelihood.progress == 0.25
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "is_current_stream_capturing", lambda: True)
+    with pytest.raises(InputError, match=r"give model\.cuda_graph=false"):
+        _ = likelihood.progress
+
+
 @pytest.mark.parametrize("place", sorted(PLACES))
 @pytest.mark.parametrize(
     "target", ["builtins.open", "os.system", "torch.load", "asim_cvae.base.files.Path", "torch.optim"]

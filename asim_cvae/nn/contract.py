@@ -12,6 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
+from asim_cvae.base.errors import InputError
+
 
 class Posterior(NamedTuple):
     """q(z|x) of B frames: independent normal distributions, of latents of any shape."""
@@ -86,11 +88,25 @@ class Network(_Configured, ABC):
 class Likelihood(_Configured, ABC):
     """Makes p(x|z) from a decoder's parameters; may hold weights of its own."""
 
-    progress: float = 1.0
-    """Share of the training that is done, for terms that are switched on in its course; 1 outside of training.
+    _progress = 1.0
 
-    A likelihood that looks at it cannot be recorded on a GPU: it needs ``model.cuda_graph=false``.
-    """
+    @property
+    def progress(self) -> float:
+        """Share of the training that is done, for terms that are switched on in its course; 1 outside of training.
+
+        Raises:
+            InputError: it is read while a training step is recorded on a GPU, which would freeze it.
+        """
+        if torch.cuda.is_available() and torch.cuda.is_current_stream_capturing():
+            raise InputError(
+                f"{type(self).__name__}: changes in the course of the training, which a recorded step cannot; "
+                "give model.cuda_graph=false"
+            )
+        return self._progress
+
+    @progress.setter
+    def progress(self, done: float) -> None:
+        self._progress = done
 
     @abstractmethod
     def forward(self, *parameters: Tensor) -> Distribution:
