@@ -65,7 +65,7 @@ def write_cdf(path: Path, variables: Mapping[str, Any]) -> Path:
             file.write_var(
                 {
                     "Variable": name,
-                    "Data_Type": types[kind],
+                    "Data_Type": CDF.CDF_REAL8 if array.dtype == np.float64 else types[kind],
                     "Num_Elements": 32 if kind == "U" else 1,
                     "Rec_Vary": True,
                     "Dim_Sizes": list(array.shape[1:]),

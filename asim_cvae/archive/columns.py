@@ -4,13 +4,13 @@ Nothing here rejects a file: a value that is missing, fill or of no use is a mis
 """
 
 from collections.abc import Mapping
-from datetime import datetime, timedelta
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from asim_cvae.archive.layout import COLUMNS, TIME_VARIABLES, TRIGGER_VARIABLES
+from asim_cvae.archive.times import from_text
 from asim_cvae.archive.variables import Variable
 
 _FLAG = (0, 1)
@@ -25,7 +25,6 @@ _RANGES = {
 """Lowest and highest value of each column; others are fill."""
 
 _LOWEST, _HIGHEST = np.array([_RANGES[name] for name in COLUMNS], dtype=np.float64).T[:, :, None]
-_MISSION_YEARS = range(2018, 2100)  # times in other years are fill
 _FLAG_LETTERS = {"T": 1, "TRUE": 1, "1": 1, "F": 0, "FALSE": 0, "0": 0}
 
 
@@ -81,32 +80,28 @@ def _copy(variable: Variable, column: NDArray[np.float64]) -> bool:
         values = np.array([_FLAG_LETTERS.get(_text(value).upper(), np.inf) for value in values])
     if values.dtype.kind not in "biuf":
         return False
-    if len(values) == 1:
-        column[:] = values
-    column[: len(values)] = values[: len(column)]
-    for fill in variable.fills:
-        column[column == fill] = np.nan
+    numbers = values.astype(np.float64)
+    numbers[np.isin(numbers, variable.fills)] = np.nan
+    if variable.unwritten is not None:
+        numbers[variable.unwritten] = np.nan
+    if len(numbers) == 1:
+        column[:] = numbers
+    column[: len(numbers)] = numbers[: len(column)]
     return True
 
 
 def _times(variable: Variable, rows: int) -> NDArray[np.datetime64]:
     times = np.full(rows, "NaT", "datetime64[us]")
     array = np.asarray(variable.values)
-    if array.dtype.kind in "SU" and array.size == len(array):
-        found = [_utc(_text(value)) for value in array.reshape(-1)[:rows]]
-        times[: len(found)] = np.array(found, "datetime64[us]")
+    if array.size != len(array) or array.dtype.kind not in "SUM":
+        return times
+    found = array.reshape(-1)[:rows]
+    found = found.copy() if found.dtype.kind == "M" else from_text(found)
+    if variable.unwritten is not None:
+        found[variable.unwritten[:rows]] = np.datetime64("NaT")
+    times[: len(found)] = found
     return times
 
 
 def _text(value: Any) -> str:
     return (value.decode("ascii", "replace") if isinstance(value, bytes) else str(value)).strip()
-
-
-def _utc(text: str) -> str:
-    """Return an ISO 8601 time in UTC, without an offset; NaT for a text without a clock or outside the mission."""
-    try:
-        time = datetime.fromisoformat(text)
-        time -= time.utcoffset() or timedelta()
-    except (OverflowError, ValueError):
-        return "NaT"
-    return time.replace(tzinfo=None).isoformat() if time.year in _MISSION_YEARS and ":" in text else "NaT"

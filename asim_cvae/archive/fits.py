@@ -1,143 +1,389 @@
-"""Read the variables of an MMIA FITS file: HDU 1 is a binary table with a column per variable, a row per readout frame.
+"""Read the variables of an MMIA FITS file: a binary table with a column per variable, a row per readout frame.
 
-Most files go through a reader of our own, as astropy's work on each file would take most of the reading time.
+The layout is that of the FITS Standard, version 4.0 (https://fits.gsfc.nasa.gov/fits_standard.html); sections are
+quoted where they apply. astropy is not used, as it takes most of the reading time, scales only the first row of columns
+of variable length, and checks neither that a table ends where the next begins nor how much memory a header asks for.
 """
 
-import warnings
-from collections.abc import Mapping
+import math
+import re
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
-from astropy.io import fits
+from numpy.typing import NDArray
 
-from asim_cvae.archive.layout import SIMULATOR_KEYWORD, WANTED_VARIABLES, wanted
-from asim_cvae.archive.variables import FileContent, Variable, read_variables
+from asim_cvae.archive.layout import LIGHT_CURVES, SIMULATOR_KEYWORD, WANTED_VARIABLES
+from asim_cvae.archive.source import Source
+from asim_cvae.archive.variables import FileContent, UnusableError, Variable, check_size, read_variables
+
+_BLOCK, _CARD = 2880, 80  # bytes
+_MOST_BLOCKS = 500  # of one header; the largest table, of 999 columns, needs a few hundred
+_CHUNK = _BLOCK * 4096  # bytes that are summed at a time
+_AT_ONCE = 32 * 2**20  # bytes of a table that are read in one go, with its cameras' images
+
+_ELEMENTS = {
+    **{"L": "S1", "X": "u1", "B": "u1", "I": ">i2", "J": ">i4", "K": ">i8", "A": "S1"},
+    **{"E": ">f4", "D": ">f8", "C": ">c8", "M": ">c16", "P": ">i4", "Q": ">i8"},
+}
+"""Type of one element by the letter of TFORM (section 7.3.1); of descriptors P and Q, which are pairs, of one half."""
+
+_FORMAT = re.compile(r"(\d{0,9})([LXBIJKAEDCM]).*|[01]?([PQ])([LXBIJKAEDCM]).*")
+_VALUE = re.compile(rb"= *(?:'((?:[^']|'')*)'|([TF])|([+-]?(?:\d+\.?\d*|\.\d+)(?:[EDed][+-]?\d+)?)|) *(?:/.*)?")
 
 
-def read_fits(path: Path) -> FileContent:
-    """Read the variables of a FITS file that are :func:`wanted`; none if HDU 1 is not a binary table.
+def read_fits(source: Source) -> FileContent:
+    """Read the wanted variables of a FITS file: of the first binary table that has a photometer's light curve.
 
     Raises:
-        EOFError: the file ends before its table does.
-        Exception: whatever astropy raises on a damaged file; :func:`read_observation` turns it into a rejection.
+        UnusableError: the file is damaged, or no FITS file by the standard.
     """
-    return _read_plain_table(path) or _read_with_astropy(path)
+    primary = None
+    for header in _headers(source):
+        primary = primary or header
+        if header.names & _PHOTOMETER_NAMES:
+            _check_end(source, header)
+            _check_sums(source, header)
+            table = _table(header.layout_cards)
+            rows = _Rows(source, header, table)
+            variables, notes = read_variables(table.columns, rows.variable)
+            return FileContent(variables, str(primary.value(SIMULATOR_KEYWORD, "")), notes)
+    return FileContent()
 
 
-def _read_with_astropy(path: Path) -> FileContent:
-    with warnings.catch_warnings(), path.open("rb") as stream:
-        warnings.simplefilter("ignore")  # astropy's warnings are checked below or have no consequence here
-        with fits.open(stream, memmap=False, lazy_load_hdus=True) as hdus:
-            if len(hdus) < 2 or not isinstance(hdus[1], fits.BinTableHDU):
-                return FileContent()
-            table = hdus[1]
-            _check_size(path, table.fileinfo()["datLoc"] + table.size)
-            columns = {column.name: column for column in table.columns}
-            variables, notes = read_variables(columns, lambda name: Variable(table.data[name], _fills(columns[name])))
-            return FileContent(variables, str(hdus[0].header.get(SIMULATOR_KEYWORD, "")), notes)
-
-
-def _check_size(path: Path, end: int) -> None:
-    missing = end - path.stat().st_size
-    if missing > 0:
-        raise EOFError(f"truncated, the last {missing} bytes of its table are missing")
-
-
-def _fills(column: fits.Column) -> tuple[float, ...]:
-    """Return the column's TNULL value, if any, as it appears after astropy has applied TSCAL and TZERO."""
-    if not isinstance(column.null, int | float):
-        return ()
-    scale, zero = (1.0 if column.bscale in ("", None) else column.bscale), column.bzero or 0.0
-    return (float(column.null) * scale + zero,)
+_PHOTOMETER_NAMES = frozenset(name.lower() for name in LIGHT_CURVES)
 
 
 @dataclass(frozen=True)
-class _Layout:
-    """Binary layout of a table.
+class _Header:
+    """A header, and the place of the data that belong to it.
 
     Attributes:
-        row: structured type of one row.
-        fills: fill values of each wanted column, by column name.
-        logical: names of the wanted columns that hold flags, stored as the letters T and F.
+        cards: the first card of each keyword.
+        repeated: keywords of more than one card.
+        start: first byte of the header.
+        data: first byte of the data.
+        size: bytes of the data, without what pads them to blocks.
     """
 
-    row: np.dtype[Any]
-    fills: Mapping[str, tuple[float, ...]]
-    logical: frozenset[str]
+    cards: Mapping[bytes, bytes]
+    repeated: frozenset[bytes]
+    start: int
+    data: int
+    size: int
+
+    @property
+    def end(self) -> int:
+        """First byte after the data and what pads them."""
+        return self.data + self.size + -self.size % _BLOCK
+
+    @property
+    def names(self) -> frozenset[str]:
+        """The names of a binary table's columns in lower case; none of another HDU."""
+        if _string(self.cards, b"XTENSION") != "BINTABLE":
+            return frozenset()
+        return frozenset(
+            str(_value(self.cards, keyword)).strip().lower() for keyword in self.cards if keyword.startswith(b"TTYPE")
+        )
+
+    @property
+    def layout_cards(self) -> tuple[bytes, ...]:
+        """The cards from which a table's layout follows."""
+        if repeated := sorted(key for key in self.repeated if key.startswith(_LAYOUT_KEYWORDS)):
+            raise UnusableError(f"damaged: two values of {repeated[0].decode()} in its table's header")
+        return tuple(card for key, card in self.cards.items() if key.startswith(_LAYOUT_KEYWORDS))
+
+    def value(self, keyword: str, default: object) -> object:
+        """The value of a keyword."""
+        return _value(self.cards, keyword.encode(), default)
 
 
-def _read_plain_table(path: Path) -> FileContent | None:
-    """Read a table of plain columns by its binary layout; astropy works out each layout once.
-
-    Returns:
-        The variables, or None for a file that is left to astropy: its primary HDU holds data, its HDU 1 is not a binary
-        table, or a wanted column is not plain.
-    """
-    with path.open("rb") as stream:
-        primary, table = _read_cards(stream), _read_cards(stream)
-        if b"CONTINUE" in primary or _integer(primary, b"NAXIS") != 0:
-            return None
-        if table.get(b"XTENSION", b"")[10:20] != b"'BINTABLE'":
-            return None
-        layout = _layout(b"".join(card for name, card in table.items() if name.startswith(_LAYOUT_KEYWORDS)))
-        rows = _integer(table, b"NAXIS2")
-        if layout is None or rows is None or _integer(table, b"NAXIS1") != layout.row.itemsize:
-            return None
-        _check_size(path, stream.tell() + rows * layout.row.itemsize)
-        content = np.fromfile(stream, layout.row, rows)
-    variables = {
-        name: Variable(content[name] == ord("T") if name in layout.logical else content[name], layout.fills[name])
-        for name in wanted(layout.fills)
-    }
-    simulator = primary.get(SIMULATOR_KEYWORD.encode())
-    return FileContent(variables, str(fits.Card.fromstring(simulator).value) if simulator else "")
-
-
-_CARD, _BLOCK = 80, 2880  # bytes
 _LAYOUT_KEYWORDS = (
     *(b"XTENSION", b"BITPIX", b"NAXIS", b"PCOUNT", b"GCOUNT", b"TFIELDS", b"THEAP"),
-    *(b"TTYPE", b"TFORM", b"TUNIT", b"TNULL", b"TSCAL", b"TZERO", b"TDIM", b"TDISP"),
+    *(b"TTYPE", b"TFORM", b"TUNIT", b"TNULL", b"TSCAL", b"TZERO"),
 )
 
 
-def _read_cards(stream: BinaryIO) -> dict[bytes, bytes]:
-    """Read a header's cards, by keyword, up to the start of its data; none if the file ends within the header."""
+def _headers(source: Source) -> Iterator[_Header]:
+    """Yield the headers of a file, from the primary one on, whose data the file holds."""
+    if source.size % _BLOCK:
+        raise UnusableError(f"damaged: its {source.size} bytes are no whole number of FITS blocks of {_BLOCK}")
+    start = 0
+    while start < source.size:
+        header = _read_header(source, start)
+        if header.end > source.size:
+            missing = header.end - source.size
+            raise UnusableError(f"truncated: the last {missing} bytes of its table or image are missing")
+        yield header
+        start = header.end
+
+
+def _read_header(source: Source, start: int) -> _Header:
     cards: dict[bytes, bytes] = {}
-    while len(block := stream.read(_BLOCK)) == _BLOCK:
-        for start in range(0, _BLOCK, _CARD):
-            card = block[start : start + _CARD]
-            if card == b"END".ljust(_CARD):
-                return cards
-            cards.setdefault(card[:8].rstrip(), card)
-    return {}
+    repeated: set[bytes] = set()
+    if source.read(start, 9) != (b"XTENSION=" if start else b"SIMPLE  ="):
+        raise UnusableError(f"damaged: no FITS header at byte {start}, where the data before it end")
+    for place in range(start, min(start + _MOST_BLOCKS * _BLOCK, source.size), _BLOCK):
+        block = source.read(place, _BLOCK)
+        for first in range(0, _BLOCK, _CARD):
+            card = block[first : first + _CARD]
+            key = card[:8].rstrip()
+            if key == b"END" and not card[8:].strip():
+                return _Header(cards, frozenset(repeated), start, place + _BLOCK, _data_size(cards))
+            if cards.setdefault(key, card) is not card:
+                repeated.add(key)
+    raise UnusableError("damaged: a header without an end")
 
 
-def _integer(cards: Mapping[bytes, bytes], keyword: bytes) -> int | None:
-    value = cards.get(keyword, b"")[10:].split(b"/")[0].strip()
-    return int(value) if value.isdigit() else None
+def _data_size(cards: Mapping[bytes, bytes]) -> int:
+    """Return the bytes of an HDU's data (section 4.4.1)."""
+    axes = [_integer(cards, b"NAXIS%d" % (axis + 1)) for axis in range(_integer(cards, b"NAXIS", highest=999))]
+    elements = math.prod(axes) if axes else 0
+    bits = abs(_integer(cards, b"BITPIX", lowest=-64, highest=64))
+    return bits // 8 * _integer(cards, b"GCOUNT", 1) * (_integer(cards, b"PCOUNT", 0) + elements)
+
+
+def _value(cards: Mapping[bytes, bytes], keyword: bytes, default: object = None) -> object:
+    """Return the value of a keyword: text, True, False or a number; ``default`` where it has none (section 4.2)."""
+    if keyword not in cards:
+        return default
+    match = _VALUE.fullmatch(cards[keyword][8:])
+    if match is None:
+        raise UnusableError(f"damaged: the value of {keyword.decode('ascii', 'replace')} cannot be read")
+    text, logical, number = match.groups()
+    if text is not None:
+        return text.replace(b"''", b"'").rstrip().decode("latin-1")
+    if logical is not None:
+        return bool(logical == b"T")
+    if number is None:
+        return default
+    return int(number) if number.lstrip(b"+-").isdigit() else float(number.upper().replace(b"D", b"E"))
+
+
+def _string(cards: Mapping[bytes, bytes], keyword: bytes) -> str:
+    value = _value(cards, keyword, "")
+    if not isinstance(value, str):
+        raise UnusableError(f"damaged: {keyword.decode()} is no text")
+    return value.strip()
+
+
+def _integer(
+    cards: Mapping[bytes, bytes], keyword: bytes, default: int | None = None, lowest: int = 0, highest: int = 2**62
+) -> int:
+    value = _value(cards, keyword, default)
+    if not isinstance(value, int) or isinstance(value, bool) or not lowest <= value <= highest:
+        raise UnusableError(f"damaged: {keyword.decode()} in a header is {value}")
+    return value
+
+
+def _check_end(source: Source, header: _Header) -> None:
+    """Make sure that the table ends where its header says: zeros fill its last block, and a header or nothing follows.
+
+    A table that is longer than its header says would lose rows.
+    """
+    padding = source.read(header.data + header.size, -header.size % _BLOCK)
+    if padding.strip(b"\0"):
+        raise UnusableError("damaged: after the end of its table, by its header, there are more data")
+    if header.end < source.size and not source.read(header.end, _CARD).startswith(b"XTENSION="):
+        raise UnusableError(f"damaged: {source.size - header.end} bytes after its table belong to nothing")
+
+
+def _check_sums(source: Source, header: _Header) -> None:
+    """Compare the table with its DATASUM and CHECKSUM where it has them (section 4.4.2.7 and appendix J)."""
+    expected, whole = header.value("DATASUM", ""), header.value("CHECKSUM", "")
+    if not (expected or whole):
+        return
+    data = _ones_complement_sum(source, header.data, header.end)
+    if expected and str(expected).strip() not in ("", str(data)):
+        raise UnusableError(f"damaged: the sum of its table is {data} and not {expected}, as DATASUM says")
+    if str(whole).strip("0 "):
+        total = data + _ones_complement_sum(source, header.start, header.data)
+        if total % 0xFFFFFFFF:
+            raise UnusableError("damaged: its table's header is not that of which CHECKSUM is the sum")
+
+
+def _ones_complement_sum(source: Source, start: int, end: int) -> int:
+    total = 0
+    for place in range(start, end, _CHUNK):
+        chunk = np.frombuffer(source.read(place, min(_CHUNK, end - place)), ">u4")
+        total += int(chunk.sum(dtype=np.uint64))
+    return (total % 0xFFFFFFFF or 0xFFFFFFFF) if total else 0
+
+
+@dataclass(frozen=True)
+class _Column:
+    """A column of a table.
+
+    Attributes:
+        letter: type of its elements; of a column of variable length, of the elements in the heap.
+        count: elements in a row; 2 for the descriptors of variable length.
+        start: first byte in a row.
+        descriptor: P or Q for a column of variable length, else ''.
+        scale: TSCAL.
+        zero: TZERO.
+        null: TNULL.
+        unit: TUNIT.
+    """
+
+    letter: str
+    count: int
+    start: int
+    descriptor: str
+    scale: float
+    zero: float
+    null: int | None
+    unit: str
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of what a row of the table holds: all of the text, of other types one of ``count`` elements."""
+        if self.letter == "A" and not self.descriptor:
+            return np.dtype(f"S{max(self.count, 1)}")
+        return np.dtype(_ELEMENTS[self.descriptor or self.letter])
+
+    @property
+    def width(self) -> int:
+        """Bytes in a row."""
+        size = np.dtype(_ELEMENTS[self.descriptor or self.letter]).itemsize
+        return -(-self.count // 8) if self.letter == "X" and not self.descriptor else self.count * size
+
+
+@dataclass(frozen=True)
+class _Table:
+    """Layout of a table: its wanted columns by name, its rows and the bytes of each, the heap within its data."""
+
+    columns: Mapping[str, _Column]
+    rows: int
+    width: int
+    heap: int
 
 
 @lru_cache(maxsize=64)
-def _layout(cards: bytes) -> _Layout | None:
-    """Work out the layout from a table's header cards; None if a wanted column is not plain."""
-    end = b"END".ljust(-len(cards) % _BLOCK or _BLOCK)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        table = fits.BinTableHDU.fromstring(cards + end)
-        wanted = [column for column in table.columns if column.name in WANTED_VARIABLES]
-        if table.header["PCOUNT"] or not all(_is_plain(column) for column in wanted):
-            return None
-        return _Layout(
-            table.columns.dtype.newbyteorder(">"),
-            {column.name: _fills(column) for column in wanted},
-            frozenset(column.name for column in wanted if column.format.format == "L"),
-        )
+def _table(layout: tuple[bytes, ...]) -> _Table:
+    """Work out a table's layout from its cards; files of an archive have few different ones."""
+    cards = {card[:8].rstrip(): card for card in layout}
+    if _integer(cards, b"NAXIS") != 2 or _integer(cards, b"BITPIX") != 8 or _integer(cards, b"GCOUNT", 1) != 1:
+        raise UnusableError("damaged: the header of its binary table is not one of a binary table")
+    columns: dict[str, _Column] = {}
+    start = 0
+    for number in range(1, _integer(cards, b"TFIELDS", highest=999) + 1):
+        column = _column(cards, number, start)
+        name = _string(cards, b"TTYPE%d" % number)
+        if columns.setdefault(name, column) is not column and name.lower() in _WANTED_NAMES:
+            raise UnusableError(f"damaged: two columns are named {name}")
+        start += column.width
+    width, rows = _integer(cards, b"NAXIS1"), _integer(cards, b"NAXIS2")
+    if start != width:
+        raise UnusableError(f"damaged: a row of its table has {width} bytes, its columns {start}")
+    wanted = {name: column for name, column in columns.items() if name.lower() in _WANTED_NAMES}
+    return _Table(wanted, rows, width, _integer(cards, b"THEAP", width * rows, width * rows))
 
 
-def _is_plain(column: fits.Column) -> bool:
-    """Return whether a column holds numbers, text or flags of fixed length, without scaling (TSCAL, TZERO) or TDIM."""
-    scaled = column.bscale not in ("", None, 1) or column.bzero not in ("", None, 0)
-    return column.format.format in "LBIJKEDA" and not scaled and column.dim is None
+_WANTED_NAMES = frozenset(name.lower() for name in WANTED_VARIABLES)
+
+
+def _column(cards: Mapping[bytes, bytes], number: int, start: int) -> _Column:
+    form = _string(cards, b"TFORM%d" % number)
+    match = _FORMAT.fullmatch(form)
+    if match is None:
+        raise UnusableError(f"damaged: TFORM{number} is {form!r}, no format of a column")
+    count, letter, descriptor, element = match.groups()
+    scale, zero = (_value(cards, b"%s%d" % (key, number), default) for key, default in ((b"TSCAL", 1), (b"TZERO", 0)))
+    if not _is_number(scale) or not _is_number(zero) or not scale:
+        raise UnusableError(f"damaged: TSCAL{number} is {scale} and TZERO{number} {zero}")
+    null = _value(cards, b"TNULL%d" % number)
+    return _Column(
+        letter or element,
+        2 if descriptor and form[0] != "0" else 0 if descriptor else int(count or 1),
+        start,
+        descriptor or "",
+        scale,  # type: ignore[arg-type]
+        zero,  # type: ignore[arg-type]
+        null if isinstance(null, int) else None,
+        _string(cards, b"TUNIT%d" % number),
+    )
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+class _Rows:
+    """The rows of a table, column by column."""
+
+    def __init__(self, source: Source, header: _Header, table: _Table) -> None:
+        self._source = source
+        self._start = header.data
+        self._table = table
+        self._heap = (header.data + table.heap, header.data + header.size)
+        size = table.rows * table.width
+        self._content = source.read(header.data, size) if size <= _AT_ONCE else None
+
+    def variable(self, column: _Column) -> Variable:
+        """Read a column."""
+        check_size(self._table.rows, column.count)
+        cells = self._cells(column)
+        if column.descriptor:
+            rows = np.empty(len(cells), dtype=object)
+            rows[:] = [_values(row, column) for row in self._from_heap(cells, column)]
+            return Variable(rows, _fills(column), column.unit)
+        return Variable(_values(cells, column), _fills(column), column.unit)
+
+    def _cells(self, column: _Column) -> NDArray[Any]:
+        """Return what the table itself holds of a column: (rows,) for one element or text, else (rows, elements)."""
+        rows, width = self._table.rows, self._table.width
+        per_row = column.width // column.dtype.itemsize
+        if self._content is None:
+            places = (self._start + row * width + column.start for row in range(rows))
+            content = b"".join(self._source.read(place, column.width) for place in places)
+            cells = np.frombuffer(content, column.dtype).reshape(rows, per_row)
+        elif rows and per_row:
+            cells = np.ndarray(
+                (rows, per_row), column.dtype, self._content, column.start, (width, column.dtype.itemsize)
+            )
+        else:
+            cells = np.empty((rows, per_row), column.dtype)
+        return cells[:, 0] if per_row == 1 else cells
+
+    def _from_heap(self, descriptors: NDArray[Any], column: _Column) -> Iterator[NDArray[Any]]:
+        """Yield each row of a column of variable length (section 7.3.5)."""
+        pairs = descriptors.reshape(len(descriptors), -1).tolist() if descriptors.size else [(0, 0)] * len(descriptors)
+        element = np.dtype(_ELEMENTS[column.letter])
+        first, end = self._heap
+        if any(count < 0 or offset < 0 for count, offset in pairs):
+            raise UnusableError("damaged: a row of negative length, or before the heap")
+        check_size(len(pairs), [count for count, _ in pairs])
+        for count, offset in pairs:
+            size = -(-count // 8) if column.letter == "X" else count * element.itemsize
+            if first + offset + size > end:
+                raise UnusableError(f"damaged: a row of {count} elements ends beyond the heap")
+            yield np.frombuffer(self._source.read(first + offset, size), element)
+
+
+def _values(stored: NDArray[Any], column: _Column) -> NDArray[Any]:
+    """Return the values of what is stored: flags as such, numbers scaled by TSCAL and TZERO (section 7.3.2)."""
+    if column.letter == "L":
+        if not np.isin(stored, (b"T", b"F", b"")).all():
+            raise UnusableError("damaged: a flag that is neither T nor F")
+        return np.asarray(stored == b"T")
+    if column.letter == "X":
+        return stored.astype(bool)
+    if column.letter in "CM":
+        raise UnusableError("complex numbers")
+    if column.letter == "A" or (column.scale == 1 and column.zero == 0):
+        return stored
+    size = stored.dtype.itemsize
+    if column.scale == 1 and column.letter in "IJK" and column.zero == 2 ** (8 * size - 1):  # unsigned, table 11
+        unsigned: NDArray[Any] = stored.astype(f"i{size}").view(f"u{size}") + np.array(column.zero, f"u{size}")
+        return unsigned
+    scaled = stored * float(column.scale) + float(column.zero)
+    return np.asarray(np.where((stored == column.null) & (column.letter in "BIJK"), np.nan, scaled))
+
+
+def _fills(column: _Column) -> tuple[float, ...]:
+    """Return the column's TNULL as it appears among the values, if it has one."""
+    if column.null is None or column.letter not in "BIJK":
+        return ()
+    return (column.null * column.scale + column.zero,)

@@ -1,7 +1,6 @@
 """Signatures, file names and variable names of MMIA files; FITS and CDF files use the same variable names."""
 
 import re
-from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,8 +10,11 @@ from asim_cvae.instrument.photometers import PHOTOMETERS
 FITS_SIGNATURE = b"SIMPLE  ="
 """First bytes of a FITS file."""
 
-CDF_SIGNATURES = (b"\xcd\xf3\x00\x01", b"\xcd\xf2\x60\x02", b"\x00\x00\xff\xff")
-"""First bytes of a CDF file: version 3, version 2.6, and earlier versions."""
+CDF_SIGNATURE = b"\xcd\xf3\x00\x01"
+"""First bytes of a CDF file of version 3."""
+
+OLD_CDF_SIGNATURES = (b"\xcd\xf2\x60\x02", b"\x00\x00\xff\xff")
+"""First bytes of CDF files of earlier versions, which are not read."""
 
 FLUX_VARIABLES = tuple(f"{p.name}_photon_flux" for p in PHOTOMETERS)
 """Variables of the Level 1 light curves: flux in uW/m^2."""
@@ -36,13 +38,6 @@ COLUMNS = (*TRIGGER_VARIABLES, "MXGSTrigger", "priority", "latitude", "longitude
 
 WANTED_VARIABLES = (*LIGHT_CURVES, *PRESENCE_VARIABLES, *TIME_VARIABLES, "observation_id", *COLUMNS)
 """The variables that are read; files hold many more."""
-
-
-def wanted(present: Collection[str]) -> list[str]:
-    """Return which of the variables ``present`` in a file are read: counts only where the file has no flux."""
-    has_flux = all(name in present for name in FLUX_VARIABLES)
-    return [name for name in WANTED_VARIABLES if name in present and not (has_flux and name in COUNT_VARIABLES)]
-
 
 SIMULATOR_KEYWORD = "SIMULATR"
 """FITS keyword, or CDF global attribute, that names the simulator in a simulated file."""

@@ -7,16 +7,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from asim_cvae.archive.cdf import read_cdf
 from asim_cvae.archive.columns import row_columns, row_starts
+from asim_cvae.archive.fits import read_fits
 from asim_cvae.archive.layout import (
-    CDF_SIGNATURES,
+    CDF_SIGNATURE,
     COUNT_VARIABLES,
     FITS_SIGNATURE,
     FLUX_VARIABLES,
+    OLD_CDF_SIGNATURES,
     PRESENCE_VARIABLES,
     FileName,
 )
-from asim_cvae.archive.variables import FileContent, Variable
+from asim_cvae.archive.source import open_source
+from asim_cvae.archive.units import check_counts, flux_factor
+from asim_cvae.archive.variables import FileContent, UnusableError, Variable
 from asim_cvae.base.errors import first_line
 from asim_cvae.instrument.observation import Observation, RejectedFileError
 from asim_cvae.instrument.photometers import (
@@ -30,7 +35,10 @@ from asim_cvae.instrument.photometers import (
 FAKE_ROW_FLUX = 100.0
 """Limit in uW/m^2: a row whose 777.4 nm flux never falls below it is a fake row, not a light curve."""
 
-_FILL_FLUX = 1e6  # values this large, of either sign, are fill (-1e31, -1e30, 9.97e36), whatever the file declares
+IMPOSSIBLE_FLUX = 1e6
+"""Limit in uW/m^2: a file whose flux reaches it is damaged; the brightest flashes reach some hundreds."""
+
+_FILL = 1e20  # values this large, of either sign, are fill (-1e31, -1e30, 9.97e36), whatever the file declares
 _FILL_ID = 2**31 - 1  # observation ids this large are fill
 _SAMPLE_PERIOD = np.timedelta64(SAMPLE_PERIOD_US, "us")
 _NAME_PERIOD = np.timedelta64(2, "s")  # a file's name gives its start in whole seconds
@@ -38,12 +46,8 @@ _ROW_TOLERANCE = np.timedelta64(1, "ms")
 _ROUNDING = 0.01  # negative values down to this share of a count are rounding errors
 
 
-class _UnusableError(ValueError):
-    """File content that gives no observation; the message says why."""
-
-
 def read_observation(path: str | Path) -> Observation:
-    """Read the observation in an MMIA file of Level 0 or 1, FITS or CDF (recognised by content, not by suffix).
+    """Read the observation in an MMIA file of Level 0 or 1, FITS or CDF, compressed by gzip or not (its content tells).
 
     Level 0 counts are converted with :func:`counts_to_flux`. Rows are concatenated. Rows that are flagged absent, fake
     rows, and samples that are NaN, infinite or fill become gaps (NaN), so that all other samples keep their time. Fill
@@ -55,31 +59,24 @@ def read_observation(path: str | Path) -> Observation:
     path = Path(path)
     try:
         return _assemble(_read_content(path), path)
-    except ImportError:  # a broken installation, not a broken file
-        raise
-    except Exception as error:  # on a damaged file astropy and cdflib may raise any exception
-        detail = str(error) if isinstance(error, _UnusableError | EOFError) else f"cannot be read ({first_line(error)})"
-        transient = isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno is not None)
-        raise RejectedFileError(path.name, detail, transient) from error
+    except UnusableError as error:
+        raise RejectedFileError(path.name, str(error)) from error
+    except (OSError, MemoryError) as error:
+        raise RejectedFileError(path.name, f"cannot be read ({first_line(error)})", transient=True) from error
 
 
 def _read_content(path: Path) -> FileContent:
-    if path.exists() and not path.is_file():
-        raise _UnusableError("not a regular file")
-    with path.open("rb") as stream:
-        head = stream.read(16)
-    if not head:
-        raise _UnusableError("empty file")
-    # Imported here, as astropy and cdflib take half of a worker process's start-up time.
-    if head.startswith(FITS_SIGNATURE):
-        from asim_cvae.archive.fits import read_fits
-
-        return read_fits(path)
-    if head.startswith(CDF_SIGNATURES):
-        from asim_cvae.archive.cdf import read_cdf
-
-        return read_cdf(path)
-    raise _UnusableError("neither FITS nor CDF by its content")
+    with open_source(path) as source:
+        head = source.head(len(FITS_SIGNATURE))
+        if not head:
+            raise UnusableError("empty file")
+        if head == FITS_SIGNATURE:
+            return read_fits(source)
+        if head.startswith(CDF_SIGNATURE):
+            return read_cdf(source)
+        if head.startswith(OLD_CDF_SIGNATURES):
+            raise UnusableError("a CDF of a version before 3; make one of version 3 with cdfconvert")
+        raise UnusableError("neither FITS nor CDF by its content")
 
 
 def _assemble(content: FileContent, path: Path) -> Observation:
@@ -96,7 +93,7 @@ def _assemble(content: FileContent, path: Path) -> Observation:
     fake = _blank_fake_rows(flux, row_sample)
     flux = flux[:, :end].astype(np.float32, copy=False)
     if np.isnan(flux.max(axis=0)).all():
-        raise _UnusableError("no photometer data: every sample is a gap in some photometer")
+        raise UnusableError("no photometer data: every sample is a gap in some photometer")
     q, q_fitted = fit_flux_per_count(flux) if level else (FLUX_PER_COUNT, np.zeros(len(PHOTOMETERS), dtype=bool))
     row_sample = row_sample[row_sample < end]
     columns, column_notes = row_columns(variables, row_sample.size)
@@ -125,11 +122,12 @@ def _assemble(content: FileContent, path: Path) -> Observation:
 def _flux(values: NDArray[np.float32], level: int) -> NDArray[np.floating[Any]]:
     """Return flux (3, T) from the light curves of a file of ``level``."""
     if level == 1:
+        _check_possible(values)
         return _zero_negatives(values, FLUX_PER_COUNT, "flux")
     try:
         return counts_to_flux(_zero_negatives(values, np.ones(len(PHOTOMETERS)), "counts"))
     except ValueError as error:
-        raise _UnusableError(str(error)) from error
+        raise UnusableError(str(error)) from error
 
 
 def _light_curve_names(variables: dict[str, Variable]) -> tuple[str, ...]:
@@ -139,53 +137,67 @@ def _light_curve_names(variables: dict[str, Variable]) -> tuple[str, ...]:
         if not missing:
             return names
         if len(missing) < len(names):
-            raise _UnusableError(f"photometer missing: no {', no '.join(missing)}")
-    raise _UnusableError("no photometer columns of Level 1 or Level 0")
+            raise UnusableError(f"photometer missing: no {', no '.join(missing)}")
+    raise UnusableError("no photometer columns of Level 1 or Level 0")
 
 
 def _rows(variables: dict[str, Variable], names: Sequence[str]) -> list[list[NDArray[np.float32]]]:
     """Return the samples of each photometer and row, with NaN for fill."""
-    rows = [_samples(variables[name]) for name in names]
+    factors = [_factor(name, variables[name]) for name in names]
+    rows = [_samples(variables[name], factor) for name, factor in zip(names, factors, strict=True)]
     if not any(row.size for photometer in rows for row in photometer):
-        raise _UnusableError("no photometer data: the file has no samples")
+        raise UnusableError("no photometer data: the file has no samples")
     if len({len(photometer) for photometer in rows}) > 1:
-        raise _UnusableError("photometers of unequal length: they have different numbers of rows")
+        raise UnusableError("photometers of unequal length: they have different numbers of rows")
     while len(rows[0]) > 1 and not any(photometer[-1].size for photometer in rows):
         rows = [photometer[:-1] for photometer in rows]  # empty rows at the end leave no gap
     return rows
 
 
-def _samples(variable: Variable) -> list[NDArray[np.float32]]:
-    """Return a variable's rows with NaN for fill: rows of one length in one go where none can hold fill."""
+def _factor(name: str, variable: Variable) -> float:
+    """Return the factor to uW/m^2 of a variable of flux; 1 for counts."""
+    try:
+        if name in FLUX_VARIABLES:
+            return flux_factor(variable.unit)
+        check_counts(variable.unit)
+    except UnusableError as error:
+        raise UnusableError(f"{name}: {error}") from error
+    return 1.0
+
+
+def _samples(variable: Variable, factor: float) -> list[NDArray[np.float32]]:
+    """Return a variable's rows times ``factor`` with NaN for fill: in one go where they have one length and no fill."""
     values = variable.values
-    if isinstance(values, np.ndarray) and values.ndim == 2 and values.dtype.kind == "f":
+    if isinstance(values, np.ndarray) and values.ndim == 2 and values.dtype.kind == "f" and factor == 1:
         samples = _native(values)
-        if _has_no_fill(samples, variable.fills):
+        if variable.unwritten is None and _has_no_fill(samples, variable.fills):
             return list(samples.astype(np.float32, copy=False))
-    return [_blank_fill(row, variable) for row in variable.rows]
+    rows = [_blank_fill(row, variable, factor) for row in variable.rows]
+    for row in np.flatnonzero(variable.unwritten if variable.unwritten is not None else []):
+        rows[row] = np.full(rows[row].size, np.nan, dtype=np.float32)
+    return rows
 
 
 def _native(values: NDArray[Any]) -> NDArray[Any]:
     return values.astype(values.dtype.newbyteorder("="), copy=False)
 
 
-def _blank_fill(row: NDArray[Any], variable: Variable) -> NDArray[np.float32]:
+def _blank_fill(row: NDArray[Any], variable: Variable, factor: float) -> NDArray[np.float32]:
     values = np.ravel(row)
     if values.dtype.kind not in "iuf":
-        raise _UnusableError("photometer columns that hold no numbers")
+        raise UnusableError("photometer columns that hold no numbers")
     values = _native(values)
-    if values.dtype.kind == "f" and _has_no_fill(values, variable.fills):
-        return values.astype(np.float32, copy=False)
-    samples = values.astype(np.float32)
     if values.dtype.kind == "f":
-        blank = ~np.isfinite(samples) | (np.abs(samples) >= _FILL_FLUX)
+        if factor == 1 and _has_no_fill(values, variable.fills):
+            return values.astype(np.float32, copy=False)
+        blank = ~np.isfinite(values) | (np.abs(values) >= _FILL)
     else:  # fill values of the ISTP guidelines and default pad values of CDF
         limits = np.iinfo(values.dtype)
         blank = values <= limits.min + 1 if limits.min < 0 else values == limits.max
     for fill in variable.fills:
         blank |= values == fill
-    samples[blank] = np.nan
-    return samples
+    samples = np.where(blank, np.nan, values * factor if factor != 1 else values)
+    return samples.astype(np.float32)
 
 
 def _has_no_fill(values: NDArray[np.floating[Any]], fills: Sequence[float]) -> bool:
@@ -194,7 +206,7 @@ def _has_no_fill(values: NDArray[np.floating[Any]], fills: Sequence[float]) -> b
     This is true of most rows and much faster than testing each sample. Both extremes are NaN if any sample is.
     """
     lowest, highest = (values.min(), values.max()) if values.size else (0.0, 0.0)
-    beyond = lowest <= -_FILL_FLUX or highest >= _FILL_FLUX or np.isnan(lowest)
+    beyond = lowest <= -_FILL or highest >= _FILL or np.isnan(lowest)
     return not beyond and not any(lowest <= fill <= highest for fill in fills)
 
 
@@ -203,21 +215,24 @@ def _presence(variables: dict[str, Variable], rows: int) -> NDArray[np.bool_]:
     present = np.ones((len(PHOTOMETERS), rows), dtype=bool)
     for flags, name in zip(present, PRESENCE_VARIABLES, strict=True):
         if name in variables:
-            stored = _flags(variables[name])[:rows]
-            flags[: len(stored)] = stored
+            stored = _flags(variables[name])
             if len(stored) == 1:  # a CDF variable with one record for all rows
                 flags[:] = stored[0]
+            flags[: len(stored)] = stored[:rows]
     absent = [p.name for p, flags in zip(PHOTOMETERS, present, strict=True) if not flags.any()]
     if absent:
-        raise _UnusableError(f"no photometer data: {', '.join(absent)} flagged absent in every row")
+        raise UnusableError(f"no photometer data: {', '.join(absent)} flagged absent in every row")
     return present
 
 
-def _flags(variable: Variable) -> Sequence[bool] | NDArray[np.bool_]:
+def _flags(variable: Variable) -> NDArray[np.bool_]:
+    """Return the flag of each row, (rows,); one that was not written does not say that a row is absent."""
     values = variable.values
     if isinstance(values, np.ndarray) and values.ndim == 1 and values.dtype.kind in "biuf":
-        return values.astype(bool)
-    return [_is_true(row) for row in variable.rows]
+        flags = values.astype(bool)
+    else:
+        flags = np.array([_is_true(row) for row in variable.rows], dtype=bool)
+    return flags if variable.unwritten is None else flags | variable.unwritten
 
 
 def _is_true(flag: NDArray[Any]) -> bool:
@@ -247,7 +262,7 @@ def _fill_absent_rows(
     totals = lengths.sum(axis=1).tolist()
     if len(set(totals)) > 1:
         sizes = ", ".join(f"{p.name} {total}" for p, total in zip(PHOTOMETERS, totals, strict=True))
-        raise _UnusableError(f"photometers of unequal length: {sizes} samples")
+        raise UnusableError(f"photometers of unequal length: {sizes} samples")
     return rows
 
 
@@ -259,12 +274,19 @@ def _concatenate(rows: list[list[NDArray[np.float32]]]) -> NDArray[np.float32]:
     return values
 
 
+def _check_possible(flux: NDArray[np.float32]) -> None:
+    highest = np.fmax.reduce(flux, axis=1, initial=0.0)  # fmax ignores NaN
+    for photometer, high in zip(PHOTOMETERS, highest, strict=True):
+        if high >= IMPOSSIBLE_FLUX:
+            raise UnusableError(f"impossible flux: {photometer.name} goes up to {high:.6g} uW/m^2")
+
+
 def _zero_negatives(values: NDArray[np.float32], one_count: NDArray[np.float64], quantity: str) -> NDArray[np.float32]:
     """Set negative rounding errors to 0; ``one_count`` (3,) is the value of one count in each photometer."""
     lowest = np.fmin.reduce(values, axis=1, initial=0.0)  # fmin ignores NaN
     for photometer, low, unit in zip(PHOTOMETERS, lowest, one_count, strict=True):
         if low < -_ROUNDING * unit:
-            raise _UnusableError(f"negative {quantity}: {photometer.name} goes down to {low:.6g}")
+            raise UnusableError(f"negative {quantity}: {photometer.name} goes down to {low:.6g}")
     return np.maximum(values, 0) if lowest.any() else values  # NaN stays NaN
 
 
@@ -300,7 +322,7 @@ def _start(name: FileName | None, starts: NDArray[np.datetime64]) -> tuple[np.da
     known = np.flatnonzero(~np.isnat(starts))
     if not known.size:
         if name is None:
-            raise _UnusableError("no time of observation in its variables or its name")
+            raise UnusableError("no time of observation in its variables or its name")
         return name.start, ["its start is its name's, to the second"]
     start, notes = starts[known[0]], []
     if name and abs(start - name.start) > _NAME_PERIOD:
