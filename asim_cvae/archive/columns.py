@@ -81,7 +81,8 @@ def _copy(variable: Variable, column: NDArray[np.float64]) -> bool:
     if values.dtype.kind not in "biuf":
         return False
     numbers = values.astype(np.float64)
-    numbers[np.isin(numbers, variable.fills)] = np.nan
+    for fill in variable.fills:
+        numbers[numbers == fill] = np.nan
     if variable.unwritten is not None:
         numbers[variable.unwritten] = np.nan
     if len(numbers) == 1:

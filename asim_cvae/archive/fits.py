@@ -365,9 +365,10 @@ class _Rows:
 def _values(stored: NDArray[Any], column: _Column) -> NDArray[Any]:
     """Return the values of what is stored: flags as such, numbers scaled by TSCAL and TZERO (section 7.3.2)."""
     if column.letter == "L":
-        if not np.isin(stored, (b"T", b"F", b"")).all():
+        true = np.asarray(stored == b"T")
+        if not (true | (stored == b"F") | (stored == b"")).all():
             raise UnusableError("damaged: a flag that is neither T nor F")
-        return np.asarray(stored == b"T")
+        return true
     if column.letter == "X":
         return stored.astype(bool)
     if column.letter in "CM":
