@@ -196,8 +196,8 @@ def _insert(content: bytearray) -> None:
 
 
 DAMAGE: list[tuple[str, Callable[[bytearray], None]]] = [
-    ("damaged or truncated: it has", _cut),
-    ("damaged or truncated: it has", _insert),
+    ("truncated: the last 4 of", _cut),
+    ("damaged: 4 bytes more than", _insert),
     ("an index of 7 entries, 16777217 of them used", _in_index(24, ">i", 16777217)),
     ("an index of 33554432 entries", _in_index(20, ">i", 33554432)),
     ("an index of 7 entries, -1 of them used", _in_index(24, ">i", -1)),

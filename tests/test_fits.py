@@ -201,7 +201,8 @@ def _keyword(keyword: str, value: object) -> object:
 
 
 DAMAGE = {
-    "no whole number of FITS blocks": _deleted,
+    "truncated: the last 4 bytes": _deleted,
+    "no whole number of FITS blocks": lambda content: content[:-500] + b"more" + content[-500:],
     "after the end of its table, by its header, there are more data": _one_row_less,
     "2880 bytes after its table belong to nothing": lambda content: content + b"x" * BLOCK,
     "no FITS header at byte 2880": lambda content: content.replace(b"XTENSION", b"YTENSION"),

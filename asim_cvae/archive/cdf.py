@@ -172,8 +172,11 @@ class _CDF:
         if checksum:
             _check_sum(file, flags)
         (end,) = self._global.numbers("q", 24)
-        if end != source.size - (checksum if source is file else 0):
-            raise UnusableError(f"damaged or truncated: it has {source.size} bytes, and should have {end}")
+        there = source.size - (checksum if source is file else 0)
+        if there < end:
+            raise UnusableError(f"truncated: the last {end - there} of {end} bytes are missing")
+        if there > end:
+            raise UnusableError(f"damaged: {there - end} bytes more than the {end} that it says it has")
 
     def variables(self) -> dict[str, _Variable]:
         """Return all variables by name."""

@@ -108,14 +108,14 @@ _LAYOUT_KEYWORDS = (
 
 def _headers(source: Source) -> Iterator[_Header]:
     """Yield the headers of a file, from the primary one on, whose data the file holds."""
-    if source.size % _BLOCK:
-        raise UnusableError(f"damaged: its {source.size} bytes are no whole number of FITS blocks of {_BLOCK}")
     start = 0
     while start < source.size:
         header = _read_header(source, start)
         if header.end > source.size:
             missing = header.end - source.size
             raise UnusableError(f"truncated: the last {missing} bytes of its table or image are missing")
+        if source.size % _BLOCK:
+            raise UnusableError(f"damaged: its {source.size} bytes are no whole number of FITS blocks of {_BLOCK}")
         yield header
         start = header.end
 
