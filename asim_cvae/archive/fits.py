@@ -114,8 +114,6 @@ def _headers(source: Source) -> Iterator[_Header]:
         if header.end > source.size:
             missing = header.end - source.size
             raise UnusableError(f"truncated: the last {missing} bytes of its table or image are missing")
-        if source.size % _BLOCK:
-            raise UnusableError(f"damaged: its {source.size} bytes are no whole number of FITS blocks of {_BLOCK}")
         yield header
         start = header.end
 
@@ -183,6 +181,8 @@ def _check_end(source: Source, header: _Header) -> None:
 
     A table that is longer than its header says would lose rows.
     """
+    if source.size % _BLOCK:
+        raise UnusableError(f"damaged: its {source.size} bytes are no whole number of FITS blocks of {_BLOCK}")
     padding = source.read(header.data + header.size, -header.size % _BLOCK)
     if padding.strip(b"\0"):
         raise UnusableError("damaged: after the end of its table, by its header, there are more data")
