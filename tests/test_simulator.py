@@ -279,7 +279,7 @@ def test_labels_are_in_the_published_proportions() -> None:
     same = pairs = 0
     for number in range(150):
         made = simulate_observation(2, number)
-        classes, _ = rule.label_frames(frame_peaks(made.light, made.scene.background))
+        classes, _ = rule.label_frames(frame_peaks(made.light, made.scene.background.rate))
         labels = classes[made.whole_frames].tolist()
         counts.update(labels)
         same += sum(a == b for a, b in pairwise(labels))
@@ -367,15 +367,16 @@ def test_clouds_delay_and_broaden() -> None:
 def test_photons_are_poisson_with_dead_time() -> None:
     rng = np.random.default_rng(0)
     background = np.array([0.2, 3.0, 0.5])
-    light = np.repeat(background[:, None], 200_000, axis=1)
+    dark = np.repeat(background[:, None], 200_000, axis=1)
+    light = dark.copy()
     light[:, 100_000:] += 40.0
-    counts = photon_counts(light, background, rng)
+    counts = photon_counts(light, dark, rng)
     for part, mean in ((slice(0, 100_000), background), (slice(100_000, None), background + 40)):
         seen = counts[:, part]
         expected = mean / (1 + np.array([1.72e-3, 1.76e-3, 1.11e-3]) * mean)
         np.testing.assert_allclose(seen.mean(axis=1), expected, rtol=0.02)
         np.testing.assert_allclose(seen.var(axis=1) / seen.mean(axis=1), 1, atol=0.03)
-    assert photon_counts(np.full((3, 10), 1e5), background, rng).max() == 255
+    assert photon_counts(np.full((3, 10), 1e5), dark[:, :10], rng).max() == 255
 
 
 def test_particles_fall_as_one_over_height() -> None:
@@ -398,7 +399,8 @@ def test_skies_hold_what_was_measured() -> None:
 
 
 def _class_of(pulses: list[Pulse], rule: LabelRule | None = None) -> tuple[str, bool]:
-    peaks = frame_peaks(expected_light(pulses, QUIET, FRAME_SAMPLES), QUIET)
+    background = np.repeat(QUIET[:, None], FRAME_SAMPLES, axis=1)
+    peaks = frame_peaks(expected_light(pulses, background), background)
     label, ambiguous = (rule or RULE).label_frames(peaks)
     return label.item(), ambiguous.item()
 

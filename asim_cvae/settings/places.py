@@ -15,6 +15,8 @@ PLACES = {
     "data": "asim_cvae.data.datamodule.MMIADataModule",
     "data.simulation": "asim_cvae.simulator.archive.Simulation",
     "data.simulation.rule": "asim_cvae.simulator.labelling.LabelRule",
+    "data.simulation.rare": "asim_cvae.simulator.scenes.Rare",
+    "data.simulation.variation": "asim_cvae.simulator.variation.Variation",
     "representation": "asim_cvae.frames.representation.Representation",
     "model": "asim_cvae.model.module.CVAEModule",
     "model.network": "asim_cvae.nn.contract.Network",
@@ -30,9 +32,13 @@ PLACES = {
     "callbacks.*": "pytorch_lightning.Callback",
     "scoring": "asim_cvae.scoring.clusters.ClusteringProtocol",
     "rule": "asim_cvae.simulator.labelling.LabelRule",
+    "rare": "asim_cvae.simulator.scenes.Rare",
+    "variation": "asim_cvae.simulator.variation.Variation",
     "suite": "asim_cvae.studies.speed.suite.Suite",
     "suite.archive": "asim_cvae.simulator.archive.Simulation",
     "suite.archive.rule": "asim_cvae.simulator.labelling.LabelRule",
+    "suite.archive.rare": "asim_cvae.simulator.scenes.Rare",
+    "suite.archive.variation": "asim_cvae.simulator.variation.Variation",
     "suite.growth": "asim_cvae.studies.speed.parts.Growth",
 }
 """Base class of the classes that each place may name. '' is the top of a configuration, ``*`` any name or index."""

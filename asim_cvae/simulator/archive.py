@@ -6,7 +6,7 @@ import json
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, fields
 from functools import partial
 from pathlib import Path
 from typing import Any, TextIO
@@ -19,16 +19,20 @@ from asim_cvae.base.errors import InputError
 from asim_cvae.base.files import atomic_write, write_json
 from asim_cvae.base.locks import held_lock
 from asim_cvae.base.parallel import map_batches
+from asim_cvae.instrument.photometers import DEAD_TIME
 from asim_cvae.simulator.faults import FAULTS, remaining_frames, spoil_file, spoil_rows
 from asim_cvae.simulator.labelling import LabelRule
-from asim_cvae.simulator.observation import simulate_observation
+from asim_cvae.simulator.observation import SimulatedObservation, simulate_observation
 from asim_cvae.simulator.orbit import start_time
-from asim_cvae.simulator.scenes import Scene
+from asim_cvae.simulator.photometer import recorded_light
+from asim_cvae.simulator.pulse_truth import PULSE_COLUMNS, pulse_rows
+from asim_cvae.simulator.scenes import Rare, Scene
 from asim_cvae.simulator.tables import csv_lines, write_label_table
-from asim_cvae.simulator.truth import FILE_COLUMNS, FRAME_COLUMNS, PULSE_COLUMNS, file_row, frame_rows, pulse_rows
+from asim_cvae.simulator.truth import FILE_COLUMNS, FRAME_COLUMNS, file_row, frame_rows
+from asim_cvae.simulator.variation import Variation
 from asim_cvae.simulator.writer import WRITERS, observation_rows
 
-SIMULATOR = "asim_cvae 4"
+SIMULATOR = "asim_cvae 5"
 """Name and version of the simulator, written into every file. Another version may make other files from a seed."""
 
 BENCHMARKS = {
@@ -65,6 +69,9 @@ class Simulation:
         level: 1 for files of flux, 0 for files of photon counts.
         missing_rows: probability that a readout row is missing, which leaves a gap.
         faults: share of the files without labels that have one of ``faults.FAULTS``.
+        drift: largest drift of the background of 337 nm, in Poisson standard deviations of its counts in 10 ms.
+        rare: numbers of files without labels that surely hold an event of a kind; they are the last ones.
+        variation: ranges of the factors by which light and calibration differ from the default ones.
 
     Raises:
         InputError: a number, the format or the level is out of range.
@@ -78,6 +85,9 @@ class Simulation:
     level: int = 1
     missing_rows: float = 0.0
     faults: float = 0.0
+    drift: float = 0.0
+    rare: Rare = field(default_factory=Rare)
+    variation: Variation = field(default_factory=Variation)
 
     def __post_init__(self) -> None:
         if self.format not in WRITERS:
@@ -88,8 +98,24 @@ class Simulation:
             raise InputError(
                 "observations, labelled and seed must be 0 or more, and observations or labelled at least 1"
             )
-        if not (0 <= self.missing_rows < 1 and 0 <= self.faults <= 1):
-            raise InputError("missing_rows must be at least 0 and below 1, faults from 0 to 1")
+        if not (0 <= self.missing_rows < 1 and 0 <= self.faults <= 1 and self.drift >= 0):
+            raise InputError("missing_rows must be at least 0 and below 1, faults from 0 to 1, drift 0 or more")
+        if min(asdict(self.rare).values()) < 0 or len(self.rare.kinds) > self.observations:
+            raise InputError(
+                f"rare: {len(self.rare.kinds)} observations in all; numbers must be 0 or more, and their sum at most "
+                f"observations={self.observations}"
+            )
+
+    @property
+    def files(self) -> int:
+        """Number of files; those with labels come first."""
+        return self.labelled + self.observations
+
+    def observation(self, number: int) -> SimulatedObservation:
+        """Simulate the observation of file ``number``, from 0, without writing it."""
+        first_rare = self.files - len(self.rare.kinds)
+        rare = self.rare.kinds[number - first_rare] if number >= first_rare else ""
+        return simulate_observation(self.seed, number, self.missing_rows, self.drift, self.variation, rare)
 
 
 def make_archive(root: Path, simulation: Simulation, workers: int | None = None) -> bool:
@@ -117,14 +143,53 @@ def make_archive(root: Path, simulation: Simulation, workers: int | None = None)
             shutil.rmtree(root / _PARTS, ignore_errors=True)  # left by a run that was killed just before it ended
             return False
         write_json(root / SETTINGS_NAME, {**settings, "complete": False})
-        numbers = range(simulation.labelled + simulation.observations)
         work = partial(_make_part, root=root, simulation=simulation)
-        parts = sorted(map_batches(work, numbers, _BATCH, workers, "simulating"))
+        parts = sorted(map_batches(work, range(simulation.files), _BATCH, workers, "simulating"))
         digest = _write_tables(root, parts, simulation.labelled)
         identity = {"benchmark": BENCHMARKS.get(digest), "sha256": digest}
         write_json(root / SETTINGS_NAME, {**settings, **identity, "complete": True})
         shutil.rmtree(root / _PARTS)
     return True
+
+
+def noise_free_light(root: Path, file: str | int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Simulate a file's noise-free light again, particle hits included.
+
+    Args:
+        root: folder of a simulated archive of this version of the simulator.
+        file: the file's name, or its number in the archive, from 0; those with labels come first.
+
+    Returns:
+        Expected counts per sample without dead time, (3, T), and as recorded, (3, T): the mean of the counts in the
+        file, but for the counter's limit, missing rows and faults.
+
+    Raises:
+        InputError: the folder holds no archive of this version, or the archive has no such file.
+    """
+    simulation = read_simulation(root)
+    name = FileName.parse(file) if isinstance(file, str) else None
+    number = name.observation_id - _FIRST_ID if name else file
+    if not (isinstance(number, int) and 0 <= number < simulation.files):
+        raise InputError(f"{root}: its simulated archive has no file {file}")
+    light = simulation.observation(number).light
+    return light, recorded_light(light, DEAD_TIME[:, None])
+
+
+def read_simulation(root: Path) -> Simulation:
+    """Read the settings of the simulated archive in ``root``.
+
+    Raises:
+        InputError: the folder holds no archive of this version of the simulator.
+    """
+    path = root / SETTINGS_NAME
+    if not path.is_file():
+        raise InputError(f"{path}: no such file, so that this is no simulated archive")
+    stored = json.loads(path.read_text(encoding="utf-8"))
+    if stored.get("simulator") != SIMULATOR:
+        raise InputError(f"{path}: made by {stored.get('simulator')}, this is {SIMULATOR}; simulate the archive again")
+    settings = {field.name: stored[field.name] for field in fields(Simulation)}
+    groups = {"rule": LabelRule, "rare": Rare, "variation": Variation}
+    return Simulation(**settings | {name: make(**settings[name]) for name, make in groups.items()})
 
 
 def _is_complete(root: Path, settings: dict[str, Any]) -> bool:
@@ -169,7 +234,7 @@ def _read_part(part: Path) -> list[dict[str, Any]]:
 
 def _make_file(number: int, root: Path, simulation: Simulation) -> dict[str, Any]:
     """Simulate and write one observation; returns its rows of the tables. Labelled observations come first."""
-    observation = simulate_observation(simulation.seed, number, simulation.missing_rows)
+    observation = simulation.observation(number)
     # A generator of its own for file names and faults, so that these settings do not change the light.
     rng = np.random.default_rng((simulation.seed, number, 1))
     labelled = number < simulation.labelled
@@ -188,7 +253,7 @@ def _make_file(number: int, root: Path, simulation: Simulation) -> dict[str, Any
         "counts_sha256": hashlib.sha256(observation.counts.astype(np.uint8).data).hexdigest(),
         "labels": [(path.name, int(frame), label) for _, frame, label, *_ in frames],
         "truth": {
-            PULSES_NAME: csv_lines(pulse_rows(path.name, observation.scene)),
+            PULSES_NAME: csv_lines(pulse_rows(path.name, observation)),
             FRAMES_NAME: csv_lines(frames),
             FILES_NAME: csv_lines([file_row(path.name, observation, position, fault)]),
         },

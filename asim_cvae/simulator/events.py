@@ -11,12 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asim_cvae.simulator.pulses import (
-    SAMPLES_PER_MS,
     Shape,
     current_pulse,
     glow,
     hit,
     streamer_pulse,
+    stretched,
     through_cloud,
 )
 
@@ -42,6 +42,17 @@ class Pulse:
         """Index of the photometer with the highest peak."""
         return self.peak.index(max(self.peak))
 
+    def scaled(self, width: float, brightness: float) -> "Pulse":
+        """Return the pulse with all its times multiplied by ``width`` and its peaks by ``brightness``."""
+        shapes = {id(shape): stretched(shape, width) for shape in self.shapes}  # photometers may share one
+        blue, ultraviolet, oxygen = self.shapes
+        return Pulse(
+            self.kind,
+            self.onset,
+            (brightness * self.peak[0], brightness * self.peak[1], brightness * self.peak[2]),
+            (shapes[id(blue)], shapes[id(ultraviolet)], shapes[id(oxygen)]),
+        )
+
     @property
     def peak_sample(self) -> int:
         """Number of the sample at the peak, in the brightest photometer."""
@@ -51,11 +62,6 @@ class Pulse:
     def end(self) -> int:
         """Number of the sample after its last."""
         return self.onset + max(map(len, self.shapes))
-
-    @property
-    def width_ms(self) -> float:
-        """Time above half of the peak in the brightest photometer, in ms."""
-        return np.count_nonzero(self.shapes[self.brightest] >= 0.5) / SAMPLES_PER_MS
 
     def light(self, photometer: int, first: int, samples: int) -> tuple[slice, Shape]:
         """Return the pulse's light within a window of ``samples`` samples that begins at sample ``first``.
@@ -70,13 +76,13 @@ class Pulse:
         return slice(start - first, stop - first), self.peak[photometer] * shape[start - self.onset : stop - self.onset]
 
 
-def expected_light(pulses: Iterable[Pulse], background: NDArray[np.float64], samples: int) -> NDArray[np.float64]:
-    """Add up pulses and background rate (3,); returns (3, T) expected counts per sample without dead time."""
-    light = np.repeat(background[:, None], samples, axis=1)
+def expected_light(pulses: Iterable[Pulse], background: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Add up pulses and background rate (3, T); returns (3, T) expected counts per sample without dead time."""
+    light = background.copy()
     for pulse in pulses:
         for photometer, peak in enumerate(pulse.peak):
             if peak:
-                window, values = pulse.light(photometer, 0, samples)
+                window, values = pulse.light(photometer, 0, light.shape[1])
                 light[photometer, window] += values
     return light
 
@@ -207,8 +213,10 @@ _HIT_LOWEST, _HIT_HIGHEST = 2.0, 200.0  # counts
 _LONGEST = 6  # samples
 
 
-_HITS = np.array([np.pad(hit(length), (0, _LONGEST - length)) for length in range(1, _LONGEST + 1)])
-_HIT_WIDTHS_MS = np.count_nonzero(_HITS >= 0.5, axis=1) / SAMPLES_PER_MS
+HIT_SHAPES = tuple(hit(length) for length in range(1, _LONGEST + 1))
+"""Shapes of particle hits, by their number of samples less one."""
+
+_HITS = np.array([np.pad(shape, (0, _LONGEST - shape.size)) for shape in HIT_SHAPES])
 
 
 @dataclass(frozen=True)
@@ -232,12 +240,6 @@ class Particles:
         """Peak in each photometer, (n, 3), in expected counts per sample."""
         peak: NDArray[np.float64] = self.height[:, None] * (self.photometer[:, None] == np.arange(3))
         return peak
-
-    @property
-    def width_ms(self) -> NDArray[np.float64]:
-        """Time above half of the peak, (n,), in ms."""
-        width: NDArray[np.float64] = _HIT_WIDTHS_MS[self.length - 1]
-        return width
 
     def light(self, samples: int) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
         """Return the light in the first ``samples`` samples, one entry for each sample that a particle lights.

@@ -1,4 +1,4 @@
-"""Label simulated frames by a rule on the peaks of their noise-free light."""
+"""Find the peaks of noise-free light, and label simulated frames by a rule on them."""
 
 from dataclasses import dataclass, replace
 from functools import cache
@@ -8,24 +8,27 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.signal import find_peaks
 
-from asim_cvae.frames.slicing import FRAME_SAMPLES, slice_frames
+from asim_cvae.frames.slicing import slice_frames
 from asim_cvae.instrument.classes import NOISE
 
-_MIN_PROMINENCE = 0.2  # counts per sample; lower peaks are never detectable
+_MIN_PROMINENCE = 0.2  # counts per sample; lower peaks in a frame are never detectable
 
 
 @dataclass(frozen=True)
 class Peaks:
-    """The n peaks of the noise-free light in some frames, ordered by photometer, then by frame.
+    """The n peaks of the noise-free light in some frames, ordered by photometer, then by frame, then by position.
+
+    They are peaks of the light over the background, so that a background that drifts has none.
 
     Attributes:
         frames: number of frames.
         photometer: (n,) index of the photometer.
         frame: (n,) frame number.
         position: (n,) sample of the peak, from the frame's start.
-        width: (n,) width at half of the prominence, in samples, at least 1.
+        width: (n,) width at half of the prominence (height over the higher saddle), in samples, at least 1.
         counts: (n,) prominence times width.
-        significance: (n,) counts in units of the Poisson standard deviation of all light within the width.
+        significance: (n,) counts in units of the Poisson standard deviation of all light within the width, taken to be
+            as bright as at the peak: prominence times the root of width / light at the peak.
     """
 
     frames: int
@@ -69,27 +72,41 @@ def frame_peaks(light: NDArray[np.float64], background: NDArray[np.float64]) -> 
 
     Args:
         light: (3, T) noise-free light in expected counts per sample.
-        background: (3,) background rates; the light is taken to fall to them at both ends of a frame, so that a pulse
+        background: (3, T) background rate; the light is taken to fall to it at both ends of a frame, so that a pulse
             cut by the end has its peak there.
     """
-    frames = slice_frames(light)
-    columns = [_peaks(frames[:, photometer], photometer, level) for photometer, level in enumerate(background)]
-    return Peaks(len(frames), *map(np.concatenate, zip(*columns, strict=True)))
+    return find_light_peaks(slice_frames(light), slice_frames(background), _MIN_PROMINENCE)
 
 
-def _peaks(frames: NDArray[np.float64], photometer: int, level: float) -> tuple[NDArray[Any], ...]:
-    """Return the columns of :class:`Peaks` for one photometer's light (frames, 5000)."""
+def find_light_peaks(light: NDArray[np.float64], background: NDArray[np.float64], min_prominence: float) -> Peaks:
+    """Find the peaks in frames of any length.
+
+    Args:
+        light: (frames, 3, T) noise-free light in expected counts per sample.
+        background: (frames, 3, T) background rate.
+        min_prominence: smallest prominence of a peak, in counts per sample.
+    """
+    by_photometer = enumerate(zip(light.swapaxes(0, 1), background.swapaxes(0, 1), strict=True))
+    columns = [_peaks(lit, dark, photometer, min_prominence) for photometer, (lit, dark) in by_photometer]
+    return Peaks(len(light), *map(np.concatenate, zip(*columns, strict=True)))
+
+
+def _peaks(
+    light: NDArray[np.float64], background: NDArray[np.float64], photometer: int, min_prominence: float
+) -> tuple[NDArray[Any], ...]:
+    """Return the columns of :class:`Peaks` for one photometer's light and background, (frames, T) each."""
     # All frames are searched in one call. A sample of infinite height between them separates their prominences.
-    padded = np.full((len(frames), FRAME_SAMPLES + 3), np.inf)
-    padded[:, 1:-2] = frames
-    padded[:, [0, -2]] = level
+    padded = np.full((len(light), light.shape[1] + 3), np.inf)
+    padded[:, 1:-2] = light - background
+    padded[:, [0, -2]] = 0.0
     index, properties = find_peaks(
-        padded.ravel(), height=(None, _FINITE), prominence=_MIN_PROMINENCE, width=0, rel_height=0.5
+        padded.ravel(), height=(None, _FINITE), prominence=min_prominence, width=0, rel_height=0.5
     )
     frame, position = np.divmod(index, padded.shape[1])
+    position -= 1
     prominence, width = properties["prominences"], np.maximum(properties["widths"], 1.0)
-    significance = prominence * np.sqrt(width / properties["peak_heights"])
-    return np.full(index.size, photometer), frame, position - 1, width, prominence * width, significance
+    significance = prominence * np.sqrt(width / light[frame, position])
+    return np.full(index.size, photometer), frame, position, width, prominence * width, significance
 
 
 @dataclass(frozen=True)

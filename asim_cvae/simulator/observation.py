@@ -9,6 +9,9 @@ from asim_cvae.frames.slicing import FRAME_SAMPLES
 from asim_cvae.instrument.photometers import READOUT_SAMPLES
 from asim_cvae.simulator.photometer import file_flux_per_count, photon_counts
 from asim_cvae.simulator.scenes import Scene, draw_scene
+from asim_cvae.simulator.variation import Variation
+
+_NO_VARIATION = Variation()
 
 
 @dataclass(frozen=True)
@@ -45,16 +48,32 @@ class SimulatedObservation:
         return np.flatnonzero(~touched).tolist()
 
 
-def simulate_observation(seed: int, number: int, missing_rows: float = 0.0) -> SimulatedObservation:
-    """Simulate observation ``number`` of the archive with this seed; the result depends on the arguments alone."""
+def simulate_observation(
+    seed: int,
+    number: int,
+    missing_rows: float = 0.0,
+    drift: float = 0.0,
+    variation: Variation = _NO_VARIATION,
+    rare: str = "",
+) -> SimulatedObservation:
+    """Simulate observation ``number`` of the archive with this seed; the result depends on the arguments alone.
+
+    Args:
+        seed: seed of the archive.
+        number: number of the observation.
+        missing_rows: probability that a readout row is missing.
+        drift: largest drift of the background, see :class:`~asim_cvae.simulator.photometer.Background`.
+        variation: ranges of the factors by which light and calibration differ from the default ones.
+        rare: kind of event that it surely holds, see :class:`~asim_cvae.simulator.scenes.Rare`; '' for any.
+    """
     rng = np.random.default_rng((seed, number))
-    scene = draw_scene(rng)
+    scene = draw_scene(rng, variation.draw(rng), drift, rare)
     light = scene.light()
-    counts = photon_counts(light, scene.background, rng)
+    counts = photon_counts(light, scene.background.rate, rng)
     missing = rng.random(-(-scene.samples // READOUT_SAMPLES)) < missing_rows
-    trigger = _trigger(counts, scene.background)
+    trigger = _trigger(counts, scene.background.level)
     missing[trigger[0]] = False
-    q = file_flux_per_count(rng)
+    q = scene.factors.gain * file_flux_per_count(rng)
     mxgs_trigger = _mxgs_trigger(scene, missing.size, rng)
     return SimulatedObservation(number, scene, light, counts, q, missing, trigger, mxgs_trigger)
 

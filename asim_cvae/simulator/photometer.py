@@ -1,4 +1,4 @@
-"""Simulate the photometers: background rates, photon counting with dead time, and the drift of q."""
+"""Simulate the photometers: background light that drifts, photon counting with dead time, and the drift of q."""
 
 from dataclasses import dataclass
 
@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asim_cvae.instrument.photometers import DEAD_TIME
+from asim_cvae.simulator.pulses import SAMPLES_PER_MS
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,13 @@ little more; how that span is divided among the skies, and the shares, are assum
 MMIA observes the night side of the Earth; "day side" stands for the twilight at either end of it.
 """
 
+DRIFT_SAMPLES = 1000
+"""Samples, 10 ms, in which the Poisson deviation of the background's counts is the unit of its drift."""
+
+_DRIFT_SHARES = np.array([1.0, 0.3, 0.3])  # of 337 nm's drift; a published light curve drifts in 337 nm alone
+_DRIFT_LOG_PERIODS = (np.log(60.0), np.log(600.0))  # of ms
+_DRIFT_WAVES = 3
+
 _FLUX_PER_COUNT = np.array([[0.4886, 0.4983], [0.00668, 0.00685], [0.3376, 0.3405]])
 """Lowest and highest q of each photometer, in uW/m^2 per count, on the same light curves."""
 
@@ -44,6 +52,52 @@ def background_counts(sky: str, rng: np.random.Generator) -> NDArray[np.float64]
     low, high = np.log(np.array(SKIES[sky].counts)).T
     levels: NDArray[np.float64] = np.exp(rng.uniform(low, high))
     return levels
+
+
+@dataclass(frozen=True)
+class Background:
+    """Background light of one observation, which drifts slowly.
+
+    Attributes:
+        level: (3,) lowest rate of each photometer in counts per sample.
+        drift: (3,) largest rise over the level, in Poisson standard deviations of the level's counts in 10 ms.
+        rate: (3, T) rate in expected counts per sample.
+    """
+
+    level: NDArray[np.float64]
+    drift: NDArray[np.float64]
+    rate: NDArray[np.float64]
+
+    @classmethod
+    def draw(cls, level: NDArray[np.float64], drift: float, samples: int, rng: np.random.Generator) -> "Background":
+        """Draw a smooth course over ``samples`` samples: a sum of waves with periods of 60-600 ms.
+
+        A published light curve drifts by 13 standard deviations within a frame of 50 ms. That few do is assumed: the
+        size is ``drift`` times the cube of a random number from 0 to 1, so that a fifth of the observations have half
+        of it or more. The other photometers drift less, each in its own way.
+
+        Args:
+            level: (3,) lowest rate in counts per sample.
+            drift: largest size of the drift in 337 nm, in the unit of :attr:`drift`.
+            samples: length of the observation, T.
+            rng: random numbers.
+        """
+        size = drift * rng.random() ** 3 * _DRIFT_SHARES
+        rise = size * np.sqrt(DRIFT_SAMPLES * level) / DRIFT_SAMPLES
+        courses = np.stack([_drift_course(samples, rng) for _ in level])
+        return cls(level, size, level[:, None] + rise[:, None] * courses)
+
+
+def _drift_course(samples: int, rng: np.random.Generator) -> NDArray[np.float64]:
+    """Draw a course from 0 to 1, (samples,)."""
+    periods_ms = np.exp(rng.uniform(*_DRIFT_LOG_PERIODS, _DRIFT_WAVES))
+    times_ms = np.arange(-(-samples // SAMPLES_PER_MS) + 1)
+    waves = np.cos(2 * np.pi * (times_ms[:, None] / periods_ms + rng.random(_DRIFT_WAVES)))
+    course = waves.sum(axis=1)
+    course = (course - course.min()) / np.ptp(course)
+    steps = np.arange(SAMPLES_PER_MS) / SAMPLES_PER_MS  # the course is linear within a millisecond
+    linear: NDArray[np.float64] = (course[:-1, None] + np.diff(course)[:, None] * steps).ravel()[:samples]
+    return linear
 
 
 def file_flux_per_count(rng: np.random.Generator) -> NDArray[np.float64]:
@@ -73,19 +127,28 @@ def photon_counts(
 
     Args:
         light: expected counts per sample without dead time, (3, T), nowhere below the background.
-        background: background rate of each photometer in counts per sample, (3,).
+        background: background rate in counts per sample, (3, T).
         rng: random numbers.
     """
-    samples = light.shape[1]
     counts = np.empty(light.shape, dtype=np.int64)
-    for row, expected, level, recorded_level, dead_time in zip(
-        counts, light, background, recorded_light(background, DEAD_TIME), DEAD_TIME, strict=True
-    ):
-        # Most samples hold background alone. Spreading its photons over random samples is the same Poisson process as
-        # drawing each sample, and faster.
-        drawn = np.bincount(rng.integers(0, samples, rng.poisson(recorded_level * samples)), minlength=samples)
-        bright = np.flatnonzero(expected > level)
-        excess = recorded_light(expected[bright], dead_time) - recorded_level
+    for row, expected, dark, dead_time in zip(counts, light, background, DEAD_TIME, strict=True):
+        recorded = recorded_light(dark, dead_time)
+        drawn = _background_counts(recorded, rng)
+        bright = np.flatnonzero(expected > dark)
+        excess = recorded_light(expected[bright], dead_time) - recorded[bright]
         drawn[bright] += rng.poisson(np.maximum(excess, 0.0))  # rounding may leave a negative excess
         np.minimum(drawn, _COUNTER_LIMIT, out=row)
     return counts
+
+
+def _background_counts(rate: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.int64]:
+    """Draw counts (T,) from a Poisson distribution with a slowly varying ``rate`` (T,).
+
+    To spread the photons of a constant rate over random samples, and those of the rest by its cumulative sum, is the
+    same Poisson process as to draw each sample, and faster.
+    """
+    samples, level = rate.size, rate.min()
+    drawn = np.bincount(rng.integers(0, samples, rng.poisson(level * samples)), minlength=samples)
+    rest = np.cumsum(rate - level)
+    places = np.searchsorted(rest, rest[-1] * rng.random(rng.poisson(rest[-1])))
+    return drawn + np.bincount(places, minlength=samples)

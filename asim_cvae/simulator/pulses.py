@@ -81,6 +81,16 @@ def hit(samples: int) -> Shape:
     return np.exp(-np.arange(samples) / max(samples / 2, 1))
 
 
+def stretched(shape: Shape, factor: float) -> Shape:
+    """Stretch a pulse in time."""
+    if factor == 1:
+        return shape
+    times = np.arange(max(round(shape.size * factor), 1)) / factor
+    values = np.interp(times, np.arange(shape.size), shape)
+    scaled: Shape = values / values.max()
+    return scaled
+
+
 def _trimmed(shape: Shape) -> Shape:
     """Scale to 1 at the peak and cut off the tail."""
     shape = shape / shape.max()

@@ -1,7 +1,7 @@
 """Draw a scene, which is all that happens during one observation: the trigger's cause, the sky, and every pulse."""
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from typing import TypeVar
 
 import numpy as np
@@ -26,8 +26,9 @@ from asim_cvae.simulator.events import (
     return_stroke,
     sprite,
 )
-from asim_cvae.simulator.photometer import SKIES, background_counts
+from asim_cvae.simulator.photometer import SKIES, Background, background_counts
 from asim_cvae.simulator.pulses import SAMPLES_PER_MS
+from asim_cvae.simulator.variation import Factors
 
 RADIATION = "radiation"
 """Cause of the triggers by particles over the South Atlantic Anomaly."""
@@ -66,44 +67,65 @@ class Scene:
         cause: one of ``CAUSES``.
         sky: one of ``SKIES``.
         anomaly: whether the station is over the South Atlantic Anomaly.
-        background: (3,) background rates in counts per sample.
+        background: background light.
         samples: length of the observation.
         particles: particle hits.
         pulses: pulses of light, in order of onset.
+        factors: by what it differs from the default scenes.
+        rare: kind of event that it surely holds, one of those of :class:`Rare`, or ''.
     """
 
     cause: str
     sky: str
     anomaly: bool
-    background: NDArray[np.float64]
+    background: Background
     samples: int
     particles: Particles
     pulses: list[Pulse]
+    factors: Factors
+    rare: str
 
     def light(self) -> NDArray[np.float64]:
         """Return its noise-free light (3, T), in expected counts per sample of a counter without dead time."""
-        light = expected_light(self.pulses, self.background, self.samples)
+        light = expected_light(self.pulses, self.background.rate)
         particle, sample, hits = self.particles.light(self.samples)
         np.add.at(light, (self.particles.photometer[particle], sample), hits)
         return light
 
 
-def draw_scene(rng: np.random.Generator) -> Scene:
-    """Draw the scene of an observation that MMIA may trigger on."""
+_NO_FACTORS = Factors()
+
+
+def draw_scene(rng: np.random.Generator, factors: Factors = _NO_FACTORS, drift: float = 0.0, rare: str = "") -> Scene:
+    """Draw the scene of an observation that MMIA may trigger on.
+
+    Args:
+        rng: random numbers.
+        factors: by what it differs from the default scenes.
+        drift: largest drift of the background, see :class:`Background`.
+        rare: kind of event that it surely holds, one of those of :class:`Rare`; '' for any.
+    """
     cause = _draw(rng, {name: sum(lengths.values()) for name, lengths in CAUSES.items()})
-    samples = _length(_draw(rng, CAUSES[cause]), rng)
+    if rare:
+        cause = RADIATION if rare == RADIATION else "flash"
+    frames = _draw(rng, CAUSES[cause])
+    samples = _length(_RARE_FRAMES if rare in _FOLLOWING else frames, rng)
     anomaly = cause == RADIATION or rng.random() < _ANOMALY_SHARE
     sky = _draw(rng, {name: sky.share for name, sky in SKIES.items()})
     rate = log_uniform(rng, *(_ANOMALY_PARTICLES if anomaly else _QUIET_PARTICLES))
     hits = particles(samples, rate, SAMPLING_RATE, rng)
     pulses: list[Pulse] = []
     if cause == "flash":
-        pulses += flash(samples, rng)
+        pulses += flash(samples, rng, factors.rate)
     elif cause == "stroke":
         pulses += lone_pulses(int(rng.uniform(0.3, 0.6) * samples), rng)
+    if rare in _FOLLOWING:
+        pulses += strokes_and_events(rare, samples, rng)
+    pulses = [pulse.scaled(factors.width, factors.brightness) for pulse in pulses]
     within = [pulse for pulse in pulses if pulse.onset < samples and pulse.end > 0]
     within.sort(key=lambda pulse: pulse.onset)
-    return Scene(cause, sky, anomaly, background_counts(sky, rng), samples, hits, within)
+    background = Background.draw(factors.background * background_counts(sky, rng), drift, samples, rng)
+    return Scene(cause, sky, anomaly, background, samples, hits, within, factors, rare)
 
 
 def _length(frames: int, rng: np.random.Generator) -> int:
@@ -118,16 +140,16 @@ def _length(frames: int, rng: np.random.Generator) -> int:
     return frames * FRAME_SAMPLES + int(rng.integers(0, FRAME_SAMPLES))
 
 
-def flash(samples: int, rng: np.random.Generator) -> Iterator[Pulse]:
+def flash(samples: int, rng: np.random.Generator, rate_factor: float = 1.0) -> Iterator[Pulse]:
     """Draw a flash of 200-600 ms: strokes, in-cloud pulses, continuing current, weak pulses, rarely events above.
 
-    Durations follow Rakov and Uman 2003, *Lightning*, ch. 4. Rates and peaks were fitted to published label tables,
-    frames and scores.
+    Durations follow Rakov and Uman 2003, *Lightning*, ch. 4. Rates, which ``rate_factor`` multiplies, and peaks were
+    fitted to published label tables, frames and scores.
     """
     begin = int(rng.uniform(-50, 150) * SAMPLES_PER_MS)
     end = begin + int(rng.uniform(200, 600) * SAMPLES_PER_MS)
     cloud = Cloud.draw(rng)
-    rate = _rate(rng, _BUSY_STROKES, _STROKES, _QUIET_STROKES)
+    rate = rate_factor * _rate(rng, _BUSY_STROKES, _STROKES, _QUIET_STROKES)
     median_peak = log_normal(rng, 6.5, 1.3) / np.sqrt(max(rate, 1.0))  # flashes of many pulses have smaller ones
     strokes = [
         _bright_pulse(onset, log_normal(rng, median_peak, 0.9), cloud, rng) for onset in _onsets(begin, end, rate, rng)
@@ -140,13 +162,14 @@ def flash(samples: int, rng: np.random.Generator) -> Iterator[Pulse]:
             yield continuing_current(strongest.peak_sample, peak, cloud, rng)
         yield from above_the_cloud(strongest, rng)
     # Most weak pulses belong to the storm, not to the flash, so that they begin before it and last beyond it.
-    yield from _weak_pulses(begin if rng.random() < 0.2 else 0, end if rng.random() < 0.2 else samples, rng)
+    first, last = begin if rng.random() < 0.2 else 0, end if rng.random() < 0.2 else samples
+    yield from _weak_pulses(first, last, rate_factor, rng)
 
 
-def _weak_pulses(begin: int, end: int, rng: np.random.Generator) -> Iterator[Pulse]:
+def _weak_pulses(begin: int, end: int, rate_factor: float, rng: np.random.Generator) -> Iterator[Pulse]:
     """Draw corona discharges (337 nm) and channels (777.4 nm), some of them too faint to stand out from the noise."""
     corona_share = rng.uniform()
-    for onset in _onsets(begin, end, _rate(rng, _BUSY_WEAK, _WEAK, _QUIET_WEAK), rng):
+    for onset in _onsets(begin, end, rate_factor * _rate(rng, _BUSY_WEAK, _WEAK, _QUIET_WEAK), rng):
         kind = corona if rng.random() < corona_share else channel
         yield kind(onset, log_uniform(rng, *_WEAK_PEAKS), rng)
 
@@ -161,14 +184,63 @@ def above_the_cloud(strongest: Pulse, rng: np.random.Generator) -> Iterator[Puls
 
     Only return strokes cause elves and sprites. Each kind is assumed to accompany one or two flashes in a hundred.
     """
-    onset = strongest.peak_sample
     if strongest.kind == "return stroke":
         if rng.random() < 0.04:
-            yield elve(onset, log_uniform(rng, 3, 40), rng)
+            yield from _FOLLOWING["elve"](strongest.peak_sample, rng)
         if rng.random() < 0.02:
-            yield sprite(onset + int(rng.uniform(1, 20) * SAMPLES_PER_MS), log_uniform(rng, 5, 60), rng)
+            yield from _FOLLOWING["sprite"](strongest.peak_sample, rng)
     if rng.random() < 0.01:
-        yield from blue_jet(onset, log_uniform(rng, 10, 100), rng)
+        yield from _FOLLOWING["blue jet"](strongest.peak_sample, rng)
+
+
+_FOLLOWING: dict[str, Callable[[int, np.random.Generator], Sequence[Pulse]]] = {
+    "elve": lambda at, rng: [elve(at, log_uniform(rng, 3, 40), rng)],
+    "sprite": lambda at, rng: [sprite(_soon_after(at, rng), log_uniform(rng, 5, 60), rng)],
+    "blue jet": lambda at, rng: blue_jet(at, log_uniform(rng, 10, 100), rng),
+    "corona": lambda at, rng: [corona(_soon_after(at, rng), log_uniform(rng, 3, 60), rng)],
+}
+"""Events that may follow a stroke whose peak is at a sample, by their kind."""
+
+
+def _soon_after(at: int, rng: np.random.Generator) -> int:
+    return at + int(rng.uniform(1, 20) * SAMPLES_PER_MS)
+
+
+@dataclass(frozen=True)
+class Rare:
+    """Numbers of observations that surely hold an event of a kind, see :func:`strokes_and_events`."""
+
+    elve: int = 0
+    sprite: int = 0
+    blue_jet: int = 0
+    corona: int = 0
+    radiation: int = 0
+
+    @property
+    def kinds(self) -> list[str]:
+        """Kind of event of each of these observations."""
+        return [kind.replace("_", " ") for kind, number in asdict(self).items() for _ in range(number)]
+
+
+_RARE_FRAMES = 5  # whole frames of an observation that surely holds an event of a kind
+_EVENT_SHARE = 0.6  # share of its strong strokes that an event follows
+
+
+def strokes_and_events(kind: str, samples: int, rng: np.random.Generator) -> Iterator[Pulse]:
+    """Draw a strong return stroke for each frame, and events of a kind that follow some of them.
+
+    At least one has an event, and only one a blue jet, whose light lasts. The others are what it may be mistaken for.
+    """
+    frames = samples // FRAME_SAMPLES
+    has_event = (rng.random(frames) < _EVENT_SHARE) & (kind != "blue jet")
+    has_event[rng.integers(frames)] = True
+    cloud = Cloud.draw(rng)
+    latest = (frames - 0.5) * FRAME_SAMPLES  # an event that follows begins in the last whole frame at the latest
+    for onset, event in zip(rng.uniform(0, latest, frames).astype(int).tolist(), has_event, strict=True):
+        stroke = return_stroke(onset, log_uniform(rng, 10, 200), cloud, rng)
+        yield stroke
+        if event:
+            yield from _FOLLOWING[kind](stroke.peak_sample, rng)
 
 
 def lone_pulses(onset: int, rng: np.random.Generator) -> Iterator[Pulse]:

@@ -1,8 +1,7 @@
-"""Describe the truth behind a simulated observation, as rows of three tables: files, pulses and frames."""
+"""Describe the truth behind a simulated observation, as rows of two tables: files and frames."""
 
 from collections.abc import Mapping, Sequence
-from itertools import repeat
-from operator import itemgetter
+from dataclasses import asdict, fields
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,22 +12,22 @@ from asim_cvae.instrument.photometers import PHOTOMETERS
 from asim_cvae.simulator.events import Particles
 from asim_cvae.simulator.labelling import LabelRule, frame_peaks
 from asim_cvae.simulator.observation import SimulatedObservation
-from asim_cvae.simulator.pulses import SAMPLES_PER_MS
+from asim_cvae.simulator.pulse_truth import PARTICLE
 from asim_cvae.simulator.scenes import Scene
+from asim_cvae.simulator.variation import Factors
 
 FILE_COLUMNS = (
     "file", "cause", "sky", "anomaly", "latitude", "longitude", "samples", "trigger_row", "trigger_photometer",
     "missing_rows", "fault",
     *(f"background_counts_{p.name}" for p in PHOTOMETERS),
+    *(f"background_drift_{p.name}" for p in PHOTOMETERS),
     *(f"flux_per_count_{p.name}" for p in PHOTOMETERS),
+    "rare", *(f"factor_{field.name}" for field in fields(Factors)),
 )  # fmt: skip
 """Columns of the table of files: cause of the trigger, sky, whether over the South Atlantic Anomaly, position in
-degrees, length in samples, readout row and photometer that triggered, missing rows, fault of the file, background rate
-in counts per sample, and q in uW/m^2 per count."""
-
-PULSE_COLUMNS = ("file", "kind", "onset_ms", "width_ms", *(f"peak_counts_{p.name}" for p in PHOTOMETERS))
-"""Columns of the table of pulses: kind, onset, time above half of the peak in the brightest photometer, and the peak in
-each photometer in expected counts per sample."""
+degrees, length in samples, readout row and photometer that triggered, missing rows, fault of the file, lowest rate of
+the background in counts per sample, its largest rise in Poisson standard deviations of its counts in 10 ms, q in uW/m^2
+per count, the kind of event that it was made to hold, and the factors by which it differs from default observations."""
 
 FRAME_COLUMNS = ("file", "frame", "class", "ambiguous", "type", "kinds")
 """Columns of the table of frames: class; whether it is ambiguous; type, which is the brightest detectable kind above
@@ -37,9 +36,6 @@ kind is detectable); and all detectable kinds, joined by +."""
 
 ABOVE_THE_CLOUD = ("blue jet", "elve", "sprite")
 """Kinds of events above the cloud, which are rare."""
-
-PARTICLE = "particle"
-"""Kind of a particle hit."""
 
 _DETECTION = 5.0  # standard deviations from which a pulse is detectable
 
@@ -60,25 +56,12 @@ def file_row(
         PHOTOMETERS[photometer].name,
         " ".join(map(str, np.flatnonzero(observation.missing))),
         fault,
-        *(f"{level:.4f}" for level in scene.background),
+        *(f"{level:.4f}" for level in scene.background.level),
+        *(f"{drift:.3f}" for drift in scene.background.drift),
         *(f"{q:.6f}" for q in observation.flux_per_count),
+        scene.rare,
+        *(f"{factor:.4f}" for factor in asdict(scene.factors).values()),
     )
-
-
-def pulse_rows(file: str, scene: Scene) -> list[tuple[str, ...]]:
-    """Return a row of ``PULSE_COLUMNS`` for each pulse and particle hit, in order of onset."""
-    hits = scene.particles
-    columns = (hits.onset.tolist(), hits.width_ms.tolist(), hits.peak.tolist())
-    pulses = [*zip(repeat(PARTICLE, hits.onset.size), *columns, strict=True)]
-    pulses += [(pulse.kind, pulse.onset, pulse.width_ms, pulse.peak) for pulse in scene.pulses]
-    pulses.sort(key=itemgetter(1))
-    return [
-        (file, kind, *map(_TWO_DECIMALS, (onset / SAMPLES_PER_MS, width_ms, *peak)))
-        for kind, onset, width_ms, peak in pulses
-    ]
-
-
-_TWO_DECIMALS = "{:.2f}".format
 
 
 def frame_rows(
@@ -88,7 +71,7 @@ def frame_rows(
 
     ``light`` (3, T) is the observation's noise-free light in expected counts per sample.
     """
-    labels, ambiguous = (array.tolist() for array in rule.label_frames(frame_peaks(light, scene.background)))
+    labels, ambiguous = (array.tolist() for array in rule.label_frames(frame_peaks(light, scene.background.rate)))
     kinds = _detectable_kinds(scene, light)
     return [
         (

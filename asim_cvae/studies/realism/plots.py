@@ -87,7 +87,7 @@ def _draw_shapes(axis: Axes, title: str, shapes: Mapping[str, Shape], steps: boo
 
 
 def _draw_event(axis: Axes, title: str, pulses: Sequence[Pulse], span_ms: float) -> None:
-    light = expected_light(pulses, np.zeros(3), int(span_ms * SAMPLES_PER_MS))
+    light = expected_light(pulses, np.zeros((3, int(span_ms * SAMPLES_PER_MS))))
     for photometer, colour, row in zip(PHOTOMETERS, PHOTOMETER_COLOURS, light, strict=True):
         axis.plot(np.arange(row.size) / SAMPLES_PER_MS, row, color=colour, label=photometer.band, linewidth=1)
     axis.set(title=title, xlabel="time (ms)", ylabel="expected counts")

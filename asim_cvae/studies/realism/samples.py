@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from asim_cvae.base.progress import track
 from asim_cvae.frames.slicing import slice_frames
 from asim_cvae.instrument.photometers import counts_to_flux
-from asim_cvae.simulator.labelling import LabelRule, frame_peaks
-from asim_cvae.simulator.observation import simulate_observation
+from asim_cvae.simulator.archive import Simulation
+from asim_cvae.simulator.labelling import frame_peaks
 
 
 @dataclass(frozen=True)
@@ -40,21 +40,14 @@ class SimulatedFrames:
         return SimulatedFrames(*(getattr(self, field.name)[chosen] for field in fields(self)))
 
 
-def simulated_frames(seed: int, observations: Sequence[int], rule: LabelRule, missing_rows: float) -> SimulatedFrames:
-    """Simulate the frames that the files of an archive would hold.
-
-    Args:
-        seed: seed of the archive.
-        observations: numbers of its observations.
-        rule: rule that labels the frames.
-        missing_rows: probability that a readout row is missing; frames that touch one are excluded.
-    """
+def simulated_frames(simulation: Simulation, observations: Sequence[int]) -> SimulatedFrames:
+    """Simulate the frames that the files of an archive would hold; ``observations`` are the files' numbers."""
     counts, flux, labels, numbers, ambiguous = [], [], [], [], []
-    for number in track(observations, f"simulating, seed {seed}", "observation"):
-        observation = simulate_observation(seed, number, missing_rows)
+    for number in track(observations, f"simulating, seed {simulation.seed}", "observation"):
+        observation = simulation.observation(number)
         light_curves = counts_to_flux(observation.counts, observation.flux_per_count).astype(np.float32)
-        peaks = frame_peaks(observation.light, observation.scene.background)
-        frame_labels, frame_ambiguous = rule.label_frames(peaks)
+        peaks = frame_peaks(observation.light, observation.scene.background.rate)
+        frame_labels, frame_ambiguous = simulation.rule.label_frames(peaks)
         whole = observation.whole_frames
         counts.append(slice_frames(observation.counts)[whole].astype(np.int16))
         flux.append(slice_frames(light_curves)[whole])

@@ -115,7 +115,8 @@ def _light_and_background(counts: Counts) -> tuple[Light, Light]:
 
 def _rule_features(light: Light, background: Light, rule: LabelRule) -> Iterator[float]:
     for scale in _RULE_SCALES:
-        peaks = frame_peaks(np.maximum(uniform_filter1d(light, scale, axis=1), _MIN_BACKGROUND), background)
+        smooth = np.maximum(uniform_filter1d(light, scale, axis=1), _MIN_BACKGROUND)
+        peaks = frame_peaks(smooth, np.broadcast_to(background[:, None], smooth.shape))
         for detection in _RULE_DETECTIONS:
             yield from np.concatenate(astuple(replace(rule, detection=detection).measure(peaks)))
 

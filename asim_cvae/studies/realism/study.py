@@ -2,11 +2,11 @@
 
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from asim_cvae.scoring.published import PUBLISHED_TABLE
-from asim_cvae.simulator.archive import SIMULATOR
-from asim_cvae.simulator.labelling import LabelRule
+from asim_cvae.simulator.archive import SIMULATOR, Simulation
 from asim_cvae.studies.realism.forest import separability
 from asim_cvae.studies.realism.plots import certainties_figure, frames_figure, physics_figure, ranks_figure
 from asim_cvae.studies.realism.real_frames import REAL_FRAMES, compare_frames, read_real_frames
@@ -19,35 +19,25 @@ _WEIGHTS_TITLE = "The thesis's weights on simulated frames"
 log = logging.getLogger(__name__)
 
 
-def study_realism(
-    out: Path,
-    reference: Path | None,
-    rule: LabelRule,
-    seeds: Sequence[int],
-    labelled: int,
-    observations: int,
-    missing_rows: float,
-) -> Path:
+def study_realism(out: Path, reference: Path | None, simulation: Simulation, seeds: Sequence[int]) -> Path:
     """Write the report into ``out`` and return its page; parts that need what ``reference`` lacks are left out.
 
     Args:
         out: folder of the report.
         reference: folder of real frames, the thesis's weights and its Table 1.
-        rule: how frames are labelled.
+        simulation: the archive, but for its seed.
         seeds: of labelled frames; the first also of those without labels.
-        labelled: observations of each seed.
-        observations: without labels, of the first seed.
-        missing_rows: probability of a readout row to be missing.
     """
     first, *others = seeds
-    frames = simulated_frames(first, range(labelled + observations), rule, missing_rows)
+    labelled = simulation.labelled
+    frames = simulated_frames(replace(simulation, seed=first), range(simulation.files))
     samples = {first: frames.of_observations(labelled)}
-    samples |= {seed: simulated_frames(seed, range(labelled), rule, missing_rows) for seed in others}
+    samples |= {seed: simulated_frames(replace(simulation, seed=seed), range(labelled)) for seed in others}
     report = Report(out, SIMULATOR, seeds)
     report.add_physics(physics_figure())
     _add_real_frames(report, reference, frames)
     _add_weights(report, reference, samples)
-    report.add_forest(separability(frames, rule))
+    report.add_forest(separability(frames, simulation.rule))
     return report.write()
 
 
