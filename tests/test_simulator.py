@@ -2,9 +2,8 @@
 
 import csv
 import json
-import shutil
 from collections import Counter
-from dataclasses import replace
+from dataclasses import asdict, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -24,16 +23,18 @@ from asim_cvae.base.errors import InputError
 from asim_cvae.cli import CONF
 from asim_cvae.frames.slicing import FRAME_SAMPLES
 from asim_cvae.instrument.observation import RejectedFileError
-from asim_cvae.instrument.photometers import flux_to_counts
+from asim_cvae.instrument.photometers import DEAD_TIME, flux_to_counts
 from asim_cvae.simulator import archive as archive_room
-from asim_cvae.simulator.archive import TABLE_NAME, Simulation, make_archive
+from asim_cvae.simulator.archive import TABLE_NAME, Simulation, make_archive, noise_free_light
 from asim_cvae.simulator.events import Cloud, Pulse, cloud_pulse, expected_light, particles, return_stroke
 from asim_cvae.simulator.labelling import LabelRule, frame_peaks
-from asim_cvae.simulator.observation import _mxgs_trigger, simulate_observation
+from asim_cvae.simulator.observation import SimulatedObservation, _mxgs_trigger, simulate_observation
 from asim_cvae.simulator.orbit import ground_track, start_time, sun_elevation
-from asim_cvae.simulator.photometer import SKIES, background_counts, photon_counts
+from asim_cvae.simulator.photometer import SKIES, Background, background_counts, photon_counts, recorded_light
+from asim_cvae.simulator.pulse_truth import PULSE_COLUMNS, pulse_rows
 from asim_cvae.simulator.pulses import SAMPLES_PER_MS, current_pulse, diffusion, streamer_pulse, through_cloud
-from asim_cvae.simulator.scenes import draw_scene
+from asim_cvae.simulator.scenes import Rare, draw_scene
+from asim_cvae.simulator.variation import Factors, Variation
 
 PUBLISHED_CLASSES = {"LCLA": 143, "N": 120, "HCLA": 115, "LCHA": 92, "HCHA": 85}
 QUIET = np.array([0.2, 2.0, 0.3])
@@ -147,7 +148,7 @@ def test_archives_are_not_written_over(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "wrong",
     [{"format": "hdf"}, {"level": 2}, {"labelled": -1}, {"observations": 0, "labelled": 0}, {"faults": 1.5},
-     {"missing_rows": 1.0}],
+     {"missing_rows": 1.0}, {"drift": -1.0}, {"rare": Rare(elve=1, sprite=1)}, {"rare": Rare(corona=-1)}],
 )  # fmt: skip
 def test_impossible_archives(wrong: dict) -> None:
     with pytest.raises(InputError):
@@ -437,14 +438,273 @@ def test_light_scales_into_the_noise() -> None:
     assert not classes[-1][1]
 
 
-@pytest.mark.processes
-def test_the_small_benchmark_is_what_it_was(tmp_path: Path) -> None:
+def _background(level: np.ndarray, drift: float, samples: int, seed: int) -> Background:
+    return Background.draw(level, drift, samples, np.random.default_rng(seed))
+
+
+def test_backgrounds_drift_by_their_setting() -> None:
+    sizes, shares = [], []
+    for seed in range(300):
+        drawn = _background(QUIET, 13.0, 40_000, seed)
+        counts = drawn.rate.reshape(3, 40, 1000).sum(axis=2)  # expected in each 10 ms
+        deviation = np.sqrt(1000 * QUIET)
+        seen = (counts.max(axis=1) - 1000 * QUIET) / deviation
+        assert (seen <= drawn.drift + 1e-9).all()
+        shares.append(seen / drawn.drift)
+        np.testing.assert_allclose(drawn.rate.min(axis=1), QUIET, rtol=1e-3)
+        sizes.append(drawn.drift)
+    # Within 10 ms the background goes on changing, so that the mean stays a little below the highest rate.
+    assert np.min(shares) > 0.85
+    assert np.median(shares) > 0.95
+    blue, ultraviolet, oxygen = np.array(sizes).T
+    assert 12 < blue.max() <= 13
+    assert np.quantile(blue, 0.8) == pytest.approx(13 * 0.8**3, rel=0.2)
+    np.testing.assert_allclose(ultraviolet, 0.3 * blue)
+    np.testing.assert_allclose(oxygen, 0.3 * blue)
+    assert (_background(QUIET, 0.0, 40_000, 1).rate == QUIET[:, None]).all()
+
+
+def test_photons_follow_a_drifting_background() -> None:
+    drawn = next(b for k in range(100) if (b := _background(QUIET, 60.0, 60_000, k)).drift[0] > 40)
+    rng = np.random.default_rng(0)
+    seen = sum(photon_counts(drawn.rate, drawn.rate, rng).reshape(3, 60, 1000).sum(axis=2) for _ in range(40))
+    expected = 40 * recorded_light(drawn.rate, DEAD_TIME[:, None]).reshape(3, 60, 1000).sum(axis=2)
+    chi_square = ((seen - expected) ** 2 / expected).sum(axis=1)
+    assert (np.ptp(expected, axis=1) > 5 * np.sqrt(expected.max(axis=1))).all()
+    assert (np.abs(chi_square - 60) < 4 * np.sqrt(2 * 60)).all()
+
+
+def test_labels_follow_from_pulses_and_not_from_drift() -> None:
+    bumps = [_bump(500 * k, 50.0) for k in range(9)]
+    lone = [_bump(900, 50.0, (0,)), _bump(2900, 50.0, (2,))]
+    for seed in range(40):
+        rate = _background(QUIET, 40.0, FRAME_SAMPLES, seed).rate
+        for pulses in ([], lone, bumps):
+            peaks = frame_peaks(expected_light(pulses, rate), rate)
+            assert RULE.label_frames(peaks)[0].item() == _class_of(pulses)[0]
+    # A brighter background makes a peak less significant, however slowly it came.
+    pulse = [_bump(1000, 2.0)]
+    dark, bright = (np.repeat(factor * QUIET[:, None], FRAME_SAMPLES, axis=1) for factor in (1, 9))
+    first, second = (frame_peaks(expected_light(pulse, rate), rate).significance[0] for rate in (dark, bright))
+    assert second / first == pytest.approx(np.sqrt((2 + 0.2) / (2 + 1.8)), rel=1e-6)
+
+
+def test_rare_kinds_are_held_by_as_many_files_as_wanted(tmp_path: Path) -> None:
+    wanted = {"elve": 3, "sprite": 2, "blue_jet": 3, "corona": 2, "radiation": 1}
+    simulation = _simulation(observations=13, labelled=1, seed=5, rare=Rare(**wanted))
+    make_archive(tmp_path, simulation, workers=1)
+    files = {row["file"]: row for row in _rows(tmp_path / "truth_files.csv")}
+    kinds = Counter(row["rare"].replace(" ", "_") for row in files.values())
+    assert kinds == {**wanted, "": 3}
+    pulses = _rows(tmp_path / "truth.csv")
+    strokes = events = 0
+    for file, row in files.items():
+        held = [pulse for pulse in pulses if pulse["file"] == file]
+        of_kind = [pulse for pulse in held if pulse["kind"] == row["rare"]]
+        if row["rare"] == "radiation":
+            assert (row["cause"], row["anomaly"]) == ("radiation", "1")
+            assert sum(pulse["kind"] == "particle" for pulse in held) > 100
+        elif row["rare"]:
+            assert of_kind
+            whole_ms = 50 * (int(row["samples"]) // FRAME_SAMPLES)
+            assert all(0 <= float(pulse["onset_ms"]) < whole_ms for pulse in of_kind if row["rare"] != "corona")
+            assert sum(pulse["kind"] == "return stroke" for pulse in held) >= 5
+            assert len(of_kind) == 2 or row["rare"] != "blue jet"  # the flash and the body of one jet
+    for number in range(60):  # strong strokes without an elve are as frequent as those with one
+        scene = draw_scene(np.random.default_rng(number), rare="elve")
+        elves = sum(pulse.kind == "elve" for pulse in scene.pulses)
+        assert elves >= 1
+        events, strokes = events + elves, strokes + scene.samples // FRAME_SAMPLES
+    assert events / strokes == pytest.approx(0.62, abs=0.1)
+
+
+def _observation(pulses: list[Pulse], samples: int = 10_000) -> SimulatedObservation:
+    """An observation without particles, of flux of 0.5, 0.01 and 0.3 uW/m^2 per count."""
+    scene = draw_scene(np.random.default_rng(0))
+    background = Background(QUIET, np.zeros(3), np.repeat(QUIET[:, None], samples, axis=1))
+    nothing = replace(scene.particles, **{name: np.zeros(0, int) for name in ("onset", "photometer", "length")})
+    nothing = replace(nothing, height=np.zeros(0))
+    scene = replace(scene, background=background, samples=samples, particles=nothing, pulses=pulses)
+    made = simulate_observation(0, 0)
+    return replace(made, scene=scene, light=scene.light(), flux_per_count=np.array([0.5, 0.01, 0.3]))
+
+
+def _truth(pulses: list[Pulse]) -> list[dict[str, str]]:
+    return [dict(zip(PULSE_COLUMNS, row, strict=True)) for row in pulse_rows("file", _observation(pulses))]
+
+
+def test_the_truth_of_one_pulse() -> None:
+    up, down = np.arange(1, 101) / 100, np.arange(199, 0, -1) / 200
+    fast = np.concatenate([up, down])  # peak at sample 99; 0.1, 0.5 and 0.9 at samples 9, 49 and 89; 119, 199 and 279
+    late = np.concatenate([np.zeros(40), fast])
+    pulse = Pulse("corona", 3000, (20.0, 0.0, 8.0), (fast, fast, late))
+    (row,) = _truth([pulse])
+    times = [float(row[f"{name}_ms"]) for name in ("onset", "rise", "decay", "width", "delay")]
+    assert times == [30.09, 0.80, 1.60, 1.51, 0.40]
+    np.testing.assert_allclose([float(row[f"peak_counts_PHOT{k}"]) for k in (1, 2, 3)], [20, 0, 8])
+    # Brute force: each sample of the light, added up one by one.
+    counts, squares = np.zeros(3), 0.0
+    for sample in range(10_000):
+        for photometer, shape in enumerate((fast, None, late)):
+            at = sample - 3000
+            own = pulse.peak[photometer] * shape[at] if shape is not None and 0 <= at < shape.size else 0.0
+            counts[photometer] += own
+            squares += own**2 / (own + QUIET[photometer])
+    np.testing.assert_allclose([float(row[f"fluence_counts_PHOT{k}"]) for k in (1, 2, 3)], counts, atol=0.01)
+    uj_m2 = counts * [0.5, 0.01, 0.3] * 1e-5  # 10 us a sample
+    np.testing.assert_allclose([float(row[f"fluence_uj_m2_PHOT{k}"]) for k in (1, 2, 3)], uj_m2, rtol=1e-3)
+    assert float(row["significance"]) == pytest.approx(np.sqrt(squares), abs=0.01)
+    # The higher maximum is that of 337 nm: 150 samples wide at half of its 20 counts over 0.2.
+    assert float(row["separation"]) == pytest.approx(20 * np.sqrt(150 / 20.2), rel=0.002)
+
+
+def test_a_maximum_has_one_owner() -> None:
+    bright = _bump(2000, 50.0, (0,), width=400)
+    apart, hidden, twin = _bump(5000, 20.0, (0,)), _bump(2350, 1.0, (0,), width=100), _bump(5010, 15.0, (0,))
+    rows = _truth([bright, apart])
+    first, second = (float(row["separation"]) for row in rows)
+    assert first == pytest.approx(50 * np.sqrt(2 / 3 * 800 / 50.2), rel=0.01)  # a sine is above half for 2/3 of its arc
+    assert second == pytest.approx(20 * np.sqrt(2 / 3 * 120 / 20.2), rel=0.02)
+    with_hidden = {row["onset_ms"]: float(row["separation"]) for row in _truth([bright, hidden])}
+    assert sorted(with_hidden.values()) == [0.0, pytest.approx(first, rel=0.01)]
+    merged = [float(row["separation"]) for row in _truth([apart, twin])]
+    assert merged[0] > second
+    assert merged[1] == 0
+    assert float(_truth([bright, hidden])[1]["significance"]) > 1  # a filter that knows its shape sees it all the same
+
+
+def test_particles_have_the_truth_of_pulses(tmp_path: Path) -> None:
+    make_archive(tmp_path, _simulation(observations=2, labelled=0, seed=9), workers=1)
+    seen = 0
+    for number, file in enumerate(row["file"] for row in _rows(tmp_path / "truth_files.csv")):
+        light, _ = noise_free_light(tmp_path, number)
+        hits = simulate_observation(9, number).scene.particles
+        rows = [row for row in _rows(tmp_path / "truth.csv") if (row["file"], row["kind"]) == (file, "particle")]
+        assert len(rows) == hits.onset.size
+        for k, row in enumerate(rows):
+            name = f"PHOT{hits.photometer[k] + 1}"
+            shape = np.exp(-np.arange(hits.length[k]) / max(hits.length[k] / 2, 1))
+            window = slice(hits.onset[k], min(hits.onset[k] + hits.length[k], light.shape[1]))
+            own = (hits.height[k] * shape)[: window.stop - window.start]
+            squares = (own**2 / light[hits.photometer[k], window]).sum()
+            assert float(row["significance"]) == pytest.approx(np.sqrt(squares), abs=0.01)
+            assert float(row[f"fluence_counts_{name}"]) == pytest.approx(hits.height[k] * shape.sum(), abs=0.01)
+            assert row["delay_ms"] == ""
+            seen += float(row["separation"]) > 0
+    assert seen > 20
+
+
+def test_the_noise_free_light_is_the_mean_of_draws(tmp_path: Path) -> None:
+    make_archive(tmp_path, _simulation(observations=3, labelled=1, seed=7, level=0, drift=13.0), workers=1)
+    file = next(row["file"] for row in _rows(tmp_path / "truth_files.csv") if row["cause"] == "flash")
+    light, recorded = noise_free_light(tmp_path, file)
+    rng = np.random.default_rng(0)
+    scene = _simulation(observations=3, labelled=1, seed=7, drift=13.0).observation(int(_number(file))).scene
+    draws = [photon_counts(light, scene.background.rate, rng) for _ in range(60)]
+    in_file = read_observation(tmp_path / file).counts
+    blocks = slice(0, light.shape[1] // 100 * 100)
+    mean, one, expected, without = (
+        values[:, blocks].reshape(3, -1, 100).sum(axis=2)
+        for values in (np.mean(draws, axis=0), in_file, recorded, light)
+    )
+    deviations = (mean - expected) / np.sqrt(expected / 60)
+    assert np.abs(deviations).max() < 6
+    assert deviations.std() == pytest.approx(1, abs=0.05)
+    assert ((one - expected) / np.sqrt(expected)).std() == pytest.approx(1, abs=0.05)
+    bright = expected > 1000
+    assert (without[bright] > 1.01 * expected[bright]).all()  # dead time
+    np.testing.assert_array_equal(noise_free_light(tmp_path, int(_number(file)))[1], recorded)
+    for wrong in ("no_name.fits", 4, -1):
+        with pytest.raises(InputError, match=f"has no file {wrong}"):
+            noise_free_light(tmp_path, wrong)
+    settings = json.loads((tmp_path / "simulation.json").read_text())
+    (tmp_path / "simulation.json").write_text(json.dumps({**settings, "simulator": "asim_cvae 4"}))
+    with pytest.raises(InputError, match="made by asim_cvae 4, this is asim_cvae 5; simulate the archive again"):
+        noise_free_light(tmp_path, 0)
+
+
+def _number(file: str) -> int:
+    name = FileName.parse(file)
+    assert name is not None
+    return name.observation_id - 10_000
+
+
+def test_factors_change_what_they_are_of() -> None:
+    plain = [draw_scene(np.random.default_rng(k)) for k in range(40)]
+    names = {"width": 2.0, "brightness": 0.5, "background": 3.0}
+    for scene, number in zip(plain, range(40), strict=True):
+        changed = draw_scene(np.random.default_rng(number), Factors(**names))
+        np.testing.assert_allclose(changed.background.level, 3 * scene.background.level)
+        np.testing.assert_array_equal(changed.particles.height, scene.particles.height)
+        other = {(pulse.kind, pulse.onset, pulse.peak): pulse for pulse in changed.pulses}
+        for pulse in scene.pulses:
+            scaled = other[pulse.kind, pulse.onset, tuple(0.5 * peak for peak in pulse.peak)]
+            assert scaled.shapes[0].max() == 1
+            assert (scaled.shapes[0] >= 0.5).sum() == pytest.approx(2 * (pulse.shapes[0] >= 0.5).sum(), abs=3)
+    busy = [draw_scene(np.random.default_rng(k), Factors(rate=3.0)) for k in range(40)]
+    lit = [sum(len(scene.pulses) for scene in scenes if scene.cause == "flash") for scenes in (busy, plain)]
+    assert lit[0] / lit[1] == pytest.approx(3, rel=0.25)
+    gain = Variation(gain=[1.05, 1.05])
+    np.testing.assert_allclose(
+        simulate_observation(0, 3, variation=gain).flux_per_count, 1.05 * simulate_observation(0, 3).flux_per_count
+    )
+
+
+def test_factors_are_drawn_from_their_ranges(tmp_path: Path) -> None:
+    drawn = np.array([Variation(width=(0.5, 2.0)).draw(np.random.default_rng(k)).width for k in range(400)])
+    assert 0.5 <= drawn.min() < 0.52
+    assert 1.92 < drawn.max() <= 2
+    assert np.median(drawn) == pytest.approx(1, abs=0.12)  # as frequent on either side, as logarithms are
+    variation = Variation(width=[0.5, 2.0], gain=[0.9, 1.1])
+    make_archive(tmp_path, _simulation(observations=6, labelled=0, variation=variation), workers=1)
+    files = _rows(tmp_path / "truth_files.csv")
+    assert len({row["factor_width"] for row in files}) == 6
+    assert {row["factor_rate"] for row in files} == {"1.0000"}
+    for row in files:
+        assert 0.9 <= float(row["factor_gain"]) <= 1.1
+        assert float(row["flux_per_count_PHOT1"]) / float(row["factor_gain"]) == pytest.approx(0.494, rel=0.02)
+
+
+@pytest.mark.parametrize("wrong", [[1.0], [0.0, 1.0], [2.0, 1.0], [1.0, 1.0, 1.0]])
+def test_impossible_ranges(wrong: list[float]) -> None:
+    with pytest.raises(InputError, match=r"variation\.width=.*: give two numbers above 0, the lower one first"):
+        Variation(width=wrong)
+
+
+def _configured(name: str, *overrides: str) -> Simulation:
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        simulation = instantiate(compose("train").data.simulation)
-        assert instantiate(compose("train", ["data=simulated_full"]).data.simulation).observations == 5700
-    assert (simulation.observations, simulation.labelled, simulation.seed) == (300, 50, 0)
-    make_archive(tmp_path, simulation)
-    assert json.loads((tmp_path / "simulation.json").read_text())["benchmark"] == "asim-sim-small"
-    classes = Counter(read_labels(tmp_path / TABLE_NAME).labels.values())
-    assert classes == {"LCLA": 140, "N": 136, "HCLA": 125, "LCHA": 95, "HCHA": 71}
-    shutil.rmtree(tmp_path)
+        return instantiate(compose("train", [f"data={name}", *overrides]).data.simulation)
+
+
+def test_the_configured_archives() -> None:
+    small, full, shifted = (_configured(name) for name in ("simulated", "simulated_full", "simulated_shifted"))
+    assert (small.observations, small.labelled, small.seed) == (1000, 50, 0)
+    assert full == replace(small, observations=5700)
+    assert _configured("simulated_evaluation") == replace(small, observations=0, seed=101)
+    rare, randomised = (_configured(f"simulated_{name}") for name in ("rare", "randomised"))
+    assert min(asdict(rare.rare).values()) >= 100
+    outside = [
+        name
+        for name, (low, high) in asdict(randomised.variation).items()
+        if not any(low <= end <= high for end in getattr(shifted.variation, name))
+    ]
+    assert outside == ["width", "rate", "brightness", "background", "gain"]
+    assert shifted.rule != randomised.rule == small.rule
+
+
+@pytest.mark.processes
+@pytest.mark.parametrize(
+    ("group", "benchmark", "classes"),
+    [
+        (
+            "simulated_evaluation",
+            "asim-sim-evaluation-101",
+            {"N": 142, "LCLA": 119, "LCHA": 110, "HCLA": 95, "HCHA": 43},
+        ),
+        ("simulated_shifted", "asim-sim-shifted-201", {"LCLA": 186, "HCLA": 184, "N": 81, "LCHA": 47, "HCHA": 40}),
+    ],
+)
+def test_benchmarks_are_what_they_were(group: str, benchmark: str, classes: dict[str, int], tmp_path: Path) -> None:
+    make_archive(tmp_path, _configured(group))
+    assert json.loads((tmp_path / "simulation.json").read_text())["benchmark"] == benchmark
+    assert Counter(read_labels(tmp_path / TABLE_NAME).labels.values()) == classes

@@ -35,7 +35,7 @@ def _run(folder: Path, experiment: str, seed: int | None, noise: float | None, *
 
 
 def _data(digest: str) -> dict[str, str]:
-    return {"kind": "simulated", "name": "small", "version": "asim_cvae 4", "digest": digest}
+    return {"kind": "simulated", "name": "small", "version": "asim_cvae 5", "digest": digest}
 
 
 def _cells(text: str) -> list[list[str]]:
@@ -65,7 +65,7 @@ def test_seeds_stand_beside_the_published_row(run, reference: Path, tmp_path: Pa
     )
     assert named["mean of 3 seeds"]["ARI"] == "0.10 ± 0.10"
     assert {row[1] for row in rows[1:]} == {"4"}
-    assert "SIMULATED data small asim_cvae 4" in text
+    assert "SIMULATED data small asim_cvae 5" in text
     assert "1 of 3 runs" in text
     assert "†" not in text
 

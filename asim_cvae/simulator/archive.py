@@ -36,8 +36,16 @@ SIMULATOR = "asim_cvae 5"
 """Name and version of the simulator, written into every file. Another version may make other files from a seed."""
 
 BENCHMARKS = {
-    "be17403ec3987a35e825b7b5cee09fbeb5f602379b38917f1461ffcdad4dbd84": "asim-sim-small",
-    "37789b368d56fdeac36428ebdc14e61b1faf8a61eada9145ede3452b8b495961": "asim-sim-full",
+    "a20b685de41f81042a1fefffc173bb2c159c358a600b3b699142a75071b90bd9": "asim-sim-small",
+    "5b95b4a6078b410da49d2f6992e62c59a83117b885293fa5d5e9e16fb5d6a3fa": "asim-sim-full",
+    "d5bcfe17b97bafcba49409b1bfd93f1884d89cafb4ae816293748c00fbd973f2": "asim-sim-randomised",
+    "19c1858700f5f7a705e0e4d6b2ede88fc4112a1145e59675d47a1cdce04eb5d5": "asim-sim-evaluation-101",
+    "cda48e9f22f4a312e22bef876a2b2c02db4a5ea388d6a39fdcbac9ea7bc5e563": "asim-sim-evaluation-102",
+    "4a7973ddf127442bf06fb4daa505848f102d379ca10ea7a3ddbccff283222d9a": "asim-sim-evaluation-103",
+    "7a664f58dab128004621dcbe4ac7792587103e4dab40408ce69ace22de9f840f": "asim-sim-shifted-201",
+    "3acb093cef97d982026f1698f06052dff8bf52ec16d91ed215d182576ddca095": "asim-sim-shifted-202",
+    "4dcbfbdbcbce588063b6316afc115c6d11b47da42d9892dc573e5c3b4b0603b0": "asim-sim-shifted-203",
+    "87cfce98e081326e2a27010110c31760cf69acbb687b365bfe910839a56f5c63": "asim-sim-rare",
 }
 """Names of the benchmark archives, by the digest of all their photon counts and labels."""
 

@@ -31,8 +31,8 @@ PULSE_COLUMNS = (
   lights both.
 - peak_counts: peak in expected counts per sample without dead time; fluence_counts: sum of the expected counts;
   fluence_uj_m2: that in uJ/m^2.
-- significance: what a filter that knows the pulse's shape finds within the observation, in standard deviations: the root
-  of the sum of s^2 / r over photometers and samples, s the pulse's expected counts and r those of all light.
+- significance: what a filter that knows the pulse's shape finds within the observation, in standard deviations: the
+  root of the sum of s^2 / r over photometers and samples, s the pulse's expected counts and r those of all light.
 - separation: significance (see :class:`~asim_cvae.simulator.labelling.Peaks`) of the maximum of the noise-free light
   over the background that the pulse owns, the highest if it owns several; 0 if it owns none. A maximum's owner is the
   pulse with the most light there: a pulse that is hidden on the flank of another owns none.
