@@ -77,13 +77,12 @@ def study_transfer(source: Path, targets: Sequence[Path], seeds: Sequence[int], 
     Raises:
         InputError: a folder holds no simulated archive of this version, or none of the files that are needed.
     """
-    chosen = {source: False, **dict.fromkeys(targets, True)}
-    names = {root: _files(root, labelled) for root, labelled in chosen.items()}
-    train = _read_frames(source, names[source])
+    unlabelled, labelled = _files(source, False), {root: _files(root, True) for root in targets}
+    train = _read_frames(source, unlabelled)
     classifiers = [_classifier(seed).fit(train.features, train.label) for seed in seeds]
     scores = []
     for root in targets:
-        frames = _read_frames(root, names[root])
+        frames = _read_frames(root, labelled[root])
         scores.append(_score(root.name, frames, [each.predict(frames.features) for each in classifiers]))
     trained_on = {"archive": source.name, "frames": len(train.label), "features": train.features.shape[1]}
     results = {"simulator": SIMULATOR, "trained_on": trained_on, "seeds": list(seeds), "scores": [*map(asdict, scores)]}
