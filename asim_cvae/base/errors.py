@@ -1,6 +1,7 @@
 """Errors that the user's input causes."""
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from difflib import get_close_matches
 
 
@@ -19,6 +20,40 @@ def first_line(error: BaseException) -> str:
     """
     text = str(error).strip() or type(error).__name__
     return text.splitlines()[0][:200]
+
+
+def printable(text: str, most: int | None = None) -> str:
+    """Escape the characters of ``text`` that cannot be printed or encoded, as those of a damaged file name.
+
+    ``most``: number of characters to which it is cut; None for all of them.
+    """
+    shown = "".join(
+        c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode("ascii") for c in text[:most]
+    )
+    return shown if most is None or max(len(text), len(shown)) <= most else f"{shown[: most - 3]}..."
+
+
+class Problems:
+    """Lines about parts of an input that are left out: the first of each kind, then how many more there are."""
+
+    MOST = 10
+
+    def __init__(self) -> None:
+        self._lines: dict[str, list[str]] = {}
+        self._counts: Counter[str] = Counter()
+
+    def add(self, kind: str, line: str) -> None:
+        """Add a line; those of a ``kind`` stand together."""
+        self._counts[kind] += 1
+        if self._counts[kind] <= self.MOST:
+            self._lines.setdefault(kind, []).append(printable(line, 500))
+
+    def lines(self) -> Iterator[str]:
+        """Yield at most ``MOST`` lines of each kind, and one with the number of the others, all of bounded length."""
+        for kind, lines in self._lines.items():
+            yield from lines
+            if more := self._counts[kind] - len(lines):
+                yield f"and {more} more: {kind}"
 
 
 def did_you_mean(name: str, names: Iterable[str], alike: float = 0.6) -> str:

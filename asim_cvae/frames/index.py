@@ -129,6 +129,9 @@ def make_index(plan: Plan, held: Holding, unread: Mapping[str, str]) -> Index:
     """The index that follows from a plan and what the shards hold, which may be more.
 
     ``unread``: the reason of each file that could not be read this time.
+
+    Raises:
+        LabelTableError: the plan's labels are not those of the frames.
     """
     chosen = choose(held.tables, *_wanted(plan, held.tables))
     numbers = np.concatenate([table["shard"] for table in (chosen.observations, chosen.rejected)])
@@ -140,6 +143,7 @@ def make_index(plan: Plan, held: Holding, unread: Mapping[str, str]) -> Index:
         frames=with_column(tables.frames, FRAMES, "label", plan.labels_of(tables)),
         rejected=_with_unread(tables.rejected, {**plan.rejected, **unread}),
     )
+    plan.check_labels(tables)
     return Index(counted.shards, tables, "" if unread else plan.digest, content_digest(tables, FORMAT))
 
 

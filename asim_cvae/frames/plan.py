@@ -2,15 +2,17 @@
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 from asim_cvae.archive.discover import discover
-from asim_cvae.archive.labels import LabelTable, read_labels
+from asim_cvae.archive.labels import LabelTable, LabelTableError, no_usable_label, read_labels
 from asim_cvae.archive.layout import FileName
-from asim_cvae.base.errors import InputError, first_line
+from asim_cvae.archive.matching import match_files
+from asim_cvae.base.errors import InputError, Problems, first_line, printable
 from asim_cvae.frames.hdf import FORMAT
 from asim_cvae.frames.shards import Fingerprint
 from asim_cvae.frames.slicing import FRAME_SAMPLES
@@ -28,7 +30,8 @@ class Plan:
         rejected: reason of each file that is rejected without being read, by its name or path.
         labels: label of each labelled frame, by file name and frame number.
         ground_truth: names of the files to score on, which are kept out of training.
-        label_problems: a line for each row of the label table that was ignored.
+        label_problems: a line for each row of the label table that was ignored, or a count where there are many.
+        label_table: path of the label table, None if there is none.
     """
 
     files: Mapping[str, Path]
@@ -37,6 +40,7 @@ class Plan:
     labels: Mapping[tuple[str, int], str]
     ground_truth: frozenset[str]
     label_problems: Sequence[str]
+    label_table: Path | None = None
 
     @cached_property
     def digest(self) -> str:
@@ -66,9 +70,33 @@ class Plan:
         places = zip(tables.file.tolist(), tables.frame.tolist(), strict=True)
         return [self.labels.get(place, "") for place in places]
 
+    def check_labels(self, tables: Tables) -> None:
+        """Look whether the labels are those of the store's frames.
+
+        Raises:
+            LabelTableError: no label has a frame in the store, or the frame numbers start at 1.
+        """
+        if self.label_table is None:
+            return
+        held = self._frames_held(tables)
+        placed = {(file, frame) for file, frame in self.labels if file in held}
+        files = {file for file, _ in placed}
+        past = {file for file, frame in placed if frame == held[file]}
+        starts_at_one = all(frame > 0 for _, frame in self.labels)
+        if starts_at_one and past and (len(past) > 1 or 2 * len(past) >= len(files)):
+            raise LabelTableError(
+                f"{self.label_table}: its frame numbers seem to be one-based: none is 0, and in {len(past)} of "
+                f"{len(files)} files one is just past the last frame; subtract 1 from all frame numbers"
+            )
+        if not any(self.labels_of(tables)):
+            raise no_usable_label(self.label_table, [*self.unplaced_labels(tables), *self.label_problems])
+
     def unplaced_labels(self, tables: Tables) -> Iterator[str]:
-        """Yield a line for each label whose frame is not in the store, and one for all labels of a missing file."""
-        samples = dict(zip(*(tables.observations[name].tolist() for name in ("file", "samples")), strict=True))
+        """Yield a line for each label whose frame is not in the store, and one for all labels of a missing file.
+
+        Where there are many for one reason, the first are followed by a count.
+        """
+        held = self._frames_held(tables)
         reasons = dict(zip(*(tables.rejected[name].tolist() for name in ("file", "reason")), strict=True))
         files = tables.observations["file"][tables.excluded["observation"]].tolist()
         excluded = dict(
@@ -78,17 +106,22 @@ class Plan:
                 strict=True,
             )
         )
-        missing: dict[str, int] = {}
+        problems = Problems()
         for (file, frame), label in self.labels.items():
-            if file not in samples:
-                missing[file] = missing.get(file, 0) + 1
-            elif (file, frame) in excluded:
-                yield f"{label} on frame {frame} of {file}: it {excluded[file, frame]}"
-            elif frame >= (held := samples[file] // FRAME_SAMPLES):
-                yield f"{label} on frame {frame} of {file}: the file holds frames 0 to {held - 1}"
-        for file, count in missing.items():
-            why = f"rejected, {reasons[file]}" if file in reasons else "not in the archive"
-            yield f"{count} frame(s) of {file}: {why}"
+            place = f"{label} on frame {frame} of {printable(file, 160)}"
+            if file not in held:
+                continue
+            if (file, frame) in excluded:
+                problems.add("frames that are excluded", f"{place}: it {excluded[file, frame]}")
+            elif frame >= held[file]:
+                problems.add("frames past the end", f"{place}: the file holds frames 0 to {held[file] - 1}")
+        yield from problems.lines()
+        yield from _missing_files(self.labels, held, reasons)
+
+    def _frames_held(self, tables: Tables) -> dict[str, int]:
+        """Number of frames of each file in the store, with those that are excluded."""
+        files, samples = (tables.observations[name].tolist() for name in ("file", "samples"))
+        return {file: count // FRAME_SAMPLES for file, count in zip(files, samples, strict=True)}
 
 
 def make_plan(root: Path | None, ground_truth_root: Path | None, table: Path | None) -> Plan:
@@ -99,13 +132,15 @@ def make_plan(root: Path | None, ground_truth_root: Path | None, table: Path | N
     none: tuple[dict[str, Path], list[RejectedFileError]] = ({}, [])
     pool, pool_rejected = discover(root) if root else none
     scored, scored_rejected = discover(ground_truth_root) if ground_truth_root else none
-    labels = LabelTable({}) if table is None else read_labels(table)
+    labels = LabelTable({}) if table is None else _of_files(read_labels(table), {*pool, *scored})
     ground_truth = frozenset(scored) if table is None else labels.files
     if table is None and pool and set(scored) >= set(pool):
         raise InputError(
             f"{ground_truth_root}: holds every file of data.root, which leaves none to train on; "
             "give data.ground_truth.table, or data.ground_truth.root another folder"
         )
+    if table is not None and not any(file in pool or file in scored for file, _ in labels.labels):
+        raise no_usable_label(table, [*labels.problems, *_missing_files(labels.labels)])  # before hours of reading
     files = pool | {name: path for name, path in scored.items() if name in ground_truth}
     if not files:
         raise InputError(f"{', '.join(map(str, folders))}: no MMIA file (.fits or .cdf) to use")
@@ -117,4 +152,34 @@ def make_plan(root: Path | None, ground_truth_root: Path | None, table: Path | N
         except OSError as error:
             rejected[name] = f"cannot be read ({first_line(error)})"
     found = {name: files[name] for name in versions}
-    return Plan(found, versions, rejected, labels.labels, ground_truth, labels.problems)
+    return Plan(found, versions, rejected, labels.labels, ground_truth, labels.problems, table)
+
+
+def _missing_files(
+    labels: Mapping[tuple[str, int], str], held: Collection[str] = (), reasons: Mapping[str, str] | None = None
+) -> Iterator[str]:
+    """Yield a line for each file with labels that is not among those ``held``; ``reasons`` are those of rejections."""
+    problems = Problems()
+    for file, count in Counter(file for file, _ in labels if file not in held).items():
+        place = f"{count} frame(s) of {printable(file, 160)}"
+        if reasons and file in reasons:
+            problems.add("files that are rejected", f"{place}: rejected, {reasons[file]}")
+        else:
+            problems.add("files that are not in the archive", f"{place}: not in the archive")
+    return problems.lines()
+
+
+def _of_files(table: LabelTable, files: Set[str]) -> LabelTable:
+    """The label table with names of ``files`` in place of what stands in it; a name that matches none stays."""
+    matches = match_files(sorted(table.files), files)
+    labels: dict[tuple[str, int], str] = {}
+    problems = Problems()
+    for (name, frame), label in table.labels.items():
+        place = f"{label} on frame {frame} of {printable(name, 160)}"
+        file = matches.files.get(name, name)
+        if name in matches.ambiguous:
+            problems.add("names that fit several observations", f"{place}: {matches.ambiguous[name]}")
+        elif (earlier := labels.setdefault((file, frame), label)) != label:
+            problems.add("labels that contradict others", f"{place}: {earlier} under another name of the observation")
+    names = frozenset(matches.files.get(name, name) for name in table.files)
+    return LabelTable(labels, names, (*table.problems, *problems.lines()))
