@@ -186,11 +186,11 @@ class _CDF:
         r_sizes = self._global.numbers(f"{_dimensions(r_dimensions)}i", 72)
         found: dict[str, _Variable] = {}
         for kind, head, count in ((_ZVDR, z_head, z_count), (_RVDR, r_head, r_count)):
-            for record in _chain(self._source, head, kind, count):
-                name = record.name(72)
-                if name in found:
-                    raise UnusableError(f"damaged: two variables are named {name}")
-                found[name] = _describe(record, kind, r_sizes)
+            for number, record in enumerate(_chain(self._source, head, kind, count)):
+                name, variable = record.name(72), _describe(record, kind, r_sizes)
+                if name in found or variable.key[1] != number:
+                    raise UnusableError(f"damaged: two variables are named {name}, or have one number")
+                found[name] = variable
         return found
 
     def attribute(self, name: str) -> dict[_Key, Any]:
@@ -342,9 +342,9 @@ def _block(source: Source, place: int, size: int, compression: int) -> bytes:
         if not 0 <= packed <= len(record.body) - 12:
             raise UnusableError("damaged: a block of records that is too short")
         return _unpack(record.body[12 : 12 + packed], compression, size)
-    if len(record.body) < size:
+    if len(record.body) != size:
         raise UnusableError(f"damaged: a block of {len(record.body)} bytes for records of {size}")
-    return record.body[:size]
+    return record.body
 
 
 def _compression(source: Source, place: int) -> int:

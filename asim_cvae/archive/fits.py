@@ -102,7 +102,7 @@ class _Header:
 
 _LAYOUT_KEYWORDS = (
     *(b"XTENSION", b"BITPIX", b"NAXIS", b"PCOUNT", b"GCOUNT", b"TFIELDS", b"THEAP"),
-    *(b"TTYPE", b"TFORM", b"TUNIT", b"TNULL", b"TSCAL", b"TZERO"),
+    *(b"TTYPE", b"TFORM", b"TUNIT", b"TNULL", b"TSCAL", b"TZERO", b"TDIM"),
 )
 
 
@@ -129,6 +129,8 @@ def _read_header(source: Source, start: int) -> _Header:
             card = block[first : first + _CARD]
             key = card[:8].rstrip()
             if key == b"END" and not card[8:].strip():
+                if not start and _value(cards, b"SIMPLE") is not True:
+                    raise UnusableError("damaged: by its first line it is no FITS file of the standard")
                 return _Header(cards, frozenset(repeated), start, place + _BLOCK, _data_size(cards))
             if cards.setdefault(key, card) is not card:
                 repeated.add(key)
@@ -161,7 +163,7 @@ def _value(cards: Mapping[bytes, bytes], keyword: bytes, default: object = None)
 
 
 def _string(cards: Mapping[bytes, bytes], keyword: bytes) -> str:
-    value = _value(cards, keyword, "")
+    value = _value(cards, keyword) if keyword in cards else ""
     if not isinstance(value, str):
         raise UnusableError(f"damaged: {keyword.decode()} is no text")
     return value.strip()
@@ -267,18 +269,22 @@ def _table(layout: tuple[bytes, ...]) -> _Table:
     if _integer(cards, b"NAXIS") != 2 or _integer(cards, b"BITPIX") != 8 or _integer(cards, b"GCOUNT", 1) != 1:
         raise UnusableError("damaged: the header of its binary table is not one of a binary table")
     columns: dict[str, _Column] = {}
+    names: set[str] = set()
     start = 0
     for number in range(1, _integer(cards, b"TFIELDS", highest=999) + 1):
         column = _column(cards, number, start)
         name = _string(cards, b"TTYPE%d" % number)
-        if columns.setdefault(name, column) is not column and name.lower() in _WANTED_NAMES:
+        if name.lower() in names & _WANTED_NAMES:
             raise UnusableError(f"damaged: two columns are named {name}")
+        names.add(name.lower())
+        columns[name] = column
         start += column.width
     width, rows = _integer(cards, b"NAXIS1"), _integer(cards, b"NAXIS2")
     if start != width:
         raise UnusableError(f"damaged: a row of its table has {width} bytes, its columns {start}")
+    heap = _integer(cards, b"THEAP", width * rows, width * rows, width * rows + _integer(cards, b"PCOUNT", 0))
     wanted = {name: column for name, column in columns.items() if name.lower() in _WANTED_NAMES}
-    return _Table(wanted, rows, width, _integer(cards, b"THEAP", width * rows, width * rows))
+    return _Table(wanted, rows, width, heap)
 
 
 _WANTED_NAMES = frozenset(name.lower() for name in WANTED_VARIABLES)
@@ -293,6 +299,9 @@ def _column(cards: Mapping[bytes, bytes], number: int, start: int) -> _Column:
     scale, zero = (_value(cards, b"%s%d" % (key, number), default) for key, default in ((b"TSCAL", 1), (b"TZERO", 0)))
     if not _is_number(scale) or not _is_number(zero) or not scale:
         raise UnusableError(f"damaged: TSCAL{number} is {scale} and TZERO{number} {zero}")
+    dimensions = re.findall(r"\d+", _string(cards, b"TDIM%d" % number))
+    if dimensions and not descriptor and math.prod(map(int, dimensions)) != int(count or 1):
+        raise UnusableError(f"damaged: TDIM{number} is {','.join(dimensions)} for {count or 1} elements")
     null = _value(cards, b"TNULL%d" % number)
     return _Column(
         letter or element,

@@ -196,7 +196,7 @@ def _blank_fill(row: NDArray[Any], variable: Variable, factor: float) -> NDArray
         blank = values <= limits.min + 1 if limits.min < 0 else values == limits.max
     for fill in variable.fills:
         blank |= values == fill
-    samples = np.where(blank, np.nan, values * factor if factor != 1 else values)
+    samples = np.where(blank, np.nan, values.astype(np.float64) * factor)
     return samples.astype(np.float32)
 
 
