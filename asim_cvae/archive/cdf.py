@@ -28,7 +28,7 @@ _MOST_RECORDS = 20_000  # of one kind; a file of MMIA has some hundred
 _DEEPEST_INDEX = 16  # levels of index records
 _BIG_ENDIAN, _LITTLE_ENDIAN = {1, 2, 5, 7, 9, 11, 12, 18}, {4, 6, 13, 16, 17, 19}  # encodings; others are not IEEE 754
 _ROW_MAJOR, _SINGLE_FILE, _HAS_CHECKSUM, _IS_MD5 = 1, 2, 4, 8  # flags of a file
-_IS_COMPRESSED = 4  # flag of a variable
+_RECORD_VARIES, _IS_COMPRESSED = 1, 4  # flags of a variable
 _REPEATED = 2  # kind of sparse records: one that was not written repeats the one before
 _RUNS_OF_ZEROS, _GZIP = 1, 5  # kinds of compression
 
@@ -202,6 +202,8 @@ class _CDF:
                 continue
             (gr_head, scope), (gr_count,) = record.numbers("qi", 8), record.numbers("i", 24)
             z_head, z_count = record.numbers("qi", 36)
+            if not 1 <= scope <= 4:
+                raise UnusableError(f"damaged: the attribute {name} is neither global nor of variables")
             owner = "global" if scope in (1, 3) else "r"
             for kind, of, first, number in (
                 (_GR_ENTRY, owner, gr_head, gr_count),
@@ -213,14 +215,13 @@ class _CDF:
         return values
 
     def _entry(self, content: bytes, data_type: int, elements: int) -> Any:
-        if data_type in _TEXTS:
-            text = content[: max(elements, 0)].rstrip(b" \0")
+        if data_type in _TEXTS and len(content) == elements:
+            text = content.rstrip(b" \0")
             return text.decode("utf-8" if _is_utf8(text) else "latin-1")
-        if data_type not in _NUMBERS or elements < 1:
-            return None
-        dtype = np.dtype(self._order + _NUMBERS[data_type])
-        if len(content) < dtype.itemsize:
-            raise UnusableError("damaged: an attribute without its value")
+        form, parts, _ = _TIMES.get(data_type, (_NUMBERS.get(data_type), 1, None))
+        dtype = np.dtype(self._order + (form or "u1"))
+        if form is None or elements < 1 or len(content) != elements * parts * dtype.itemsize:
+            raise UnusableError(f"damaged: an attribute of {elements} elements of data type {data_type}")
         return np.frombuffer(content, dtype, 1).item()
 
     def values(self, variable: _Variable) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
@@ -319,7 +320,8 @@ def _describe(record: _Record, kind: int, r_sizes: tuple[int, ...]) -> _Variable
         count = _dimensions(*record.numbers("i", 328))
         sizes, end = record.numbers(f"{count}i", 332), 332 + 4 * count
     varies = record.numbers(f"{len(sizes)}i", end)
-    if last < -1 or elements < 1 or any(size < 1 for size in sizes) or sparse not in (0, 1, _REPEATED):
+    is_fixed = not flags & _RECORD_VARIES and last > 0
+    if last < -1 or is_fixed or elements < 1 or any(size < 1 for size in sizes) or sparse not in (0, 1, _REPEATED):
         raise UnusableError(f"damaged: the description of {record.name(72)}")
     return _Variable(
         ("z" if kind == _ZVDR else "r", number),

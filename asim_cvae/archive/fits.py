@@ -274,6 +274,8 @@ def _table(layout: tuple[bytes, ...]) -> _Table:
     for number in range(1, _integer(cards, b"TFIELDS", highest=999) + 1):
         column = _column(cards, number, start)
         name = _string(cards, b"TTYPE%d" % number)
+        if not (name.isascii() and name.isprintable()):
+            raise UnusableError(f"damaged: TTYPE{number} has characters that FITS has not")
         if name.lower() in names & _WANTED_NAMES:
             raise UnusableError(f"damaged: two columns are named {name}")
         names.add(name.lower())
@@ -388,6 +390,8 @@ def _values(stored: NDArray[Any], column: _Column) -> NDArray[Any]:
     if column.scale == 1 and column.letter in "IJK" and column.zero == 2 ** (8 * size - 1):  # unsigned, table 11
         unsigned: NDArray[Any] = stored.astype(f"i{size}").view(f"u{size}") + np.array(column.zero, f"u{size}")
         return unsigned
+    if column.scale == 1 and column.letter == "B" and column.zero == -128:  # signed, table 11
+        return (stored ^ np.uint8(128)).view(np.int8)
     scaled = stored * float(column.scale) + float(column.zero)
     return np.asarray(np.where((stored == column.null) & (column.letter in "BIJK"), np.nan, scaled))
 

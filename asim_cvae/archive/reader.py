@@ -58,7 +58,8 @@ def read_observation(path: str | Path) -> Observation:
     """
     path = Path(path)
     try:
-        return _assemble(_read_content(path), path)
+        with np.errstate(over="ignore", invalid="ignore"):  # NaN and infinity are looked for
+            return _assemble(_read_content(path), path)
     except UnusableError as error:
         raise RejectedFileError(path.name, str(error)) from error
     except (OSError, MemoryError) as error:
@@ -231,6 +232,8 @@ def _flags(variable: Variable) -> NDArray[np.bool_]:
     if isinstance(values, np.ndarray) and values.ndim == 1 and values.dtype.kind in "biuf":
         flags = values.astype(bool)
     else:
+        if any(row.size > 1 for row in variable.rows):
+            raise UnusableError("damaged: more than one flag a row says whether a photometer is there")
         flags = np.array([_is_true(row) for row in variable.rows], dtype=bool)
     return flags if variable.unwritten is None else flags | variable.unwritten
 
