@@ -211,7 +211,7 @@ DAMAGE = {
     "after the end of its table, by its header, there are more data": _one_row_less,
     "2880 bytes after its table belong to nothing": lambda content: content + b"x" * BLOCK,
     "no FITS header at byte 2880": lambda content: content.replace(b"XTENSION", b"YTENSION"),
-    "a header without an end": lambda content: content.replace(b"END" + b" " * 77, b" " * 80),
+    "a keyword of a header has characters": lambda content: content.replace(b"END" + b" " * 77, b" " * 80),
     "TFIELDS in a header is 2147483648": _keyword("TFIELDS", 2147483648),
     "NAXIS in a header is -2": _keyword("NAXIS", -2),
     "GCOUNT in a header is 0.5": _keyword("GCOUNT", 0.5),

@@ -52,20 +52,21 @@ def read_cdf(source: Source) -> FileContent:
         UnusableError: the file is damaged, or stored in a way that is not read.
     """
     cdf = _open(source)
-    attributes = {name: cdf.attribute(name) for name in ("FILLVAL", "UNITS", SIMULATOR_KEYWORD)}
+    fills, units = cdf.attribute("FILLVAL"), cdf.attribute("UNITS")
 
     def read(variable: "_Variable") -> Variable:
-        fill = attributes["FILLVAL"].get(variable.key)
-        unit = attributes["UNITS"].get(variable.key, "")
+        fill = fills.get(variable.key)
         values, unwritten = cdf.values(variable)
-        fills = (float(fill),) if isinstance(fill, int | float) and values.dtype.kind != "M" else ()
-        return Variable(values, fills, str(unit).strip(), unwritten)
+        is_number = isinstance(fill, int | float) and values.dtype.kind != "M"
+        unit = str(units.get(variable.key, "")).strip()
+        return Variable(values, (float(fill),) if is_number else (), unit, unwritten)  # type: ignore[arg-type]
 
     variables, notes = read_variables(cdf.variables(), read)
     zeros = [name for name, variable in variables.items() if name in LIGHT_CURVES and 0 in variable.fills]
     if zeros:
         notes = (*notes, f"zeros of {', '.join(zeros)} are gaps, as its FILLVAL says")
-    return FileContent(variables, str(attributes[SIMULATOR_KEYWORD].get(("global", 0), "")), notes)
+    simulator = cdf.attribute(SIMULATOR_KEYWORD, is_global=True).get(("global", 0), "")
+    return FileContent(variables, str(simulator), notes)
 
 
 _Key = tuple[str, int]
@@ -193,25 +194,31 @@ class _CDF:
                 found[name] = variable
         return found
 
-    def attribute(self, name: str) -> dict[_Key, Any]:
-        """Return the values of an attribute: text, or the first of its numbers. There are none if it does not exist."""
+    def attribute(self, name: str, is_global: bool = False) -> dict[_Key, Any]:
+        """Return the values of an attribute: text, or the first of its numbers. There are none if it does not exist.
+
+        Args:
+            name: the attribute's name.
+            is_global: whether it belongs to the file, and not to its variables.
+        """
         (head,), (count,) = self._global.numbers("q", 16), self._global.numbers("i", 36)
-        values = {}
+        (r_count,), (z_count,) = self._global.numbers("i", 32), self._global.numbers("i", 48)
+        values: dict[_Key, Any] = {}
         for record in _chain(self._source, head, _ADR, count):
             if record.name(56) != name:
                 continue
-            (gr_head, scope), (gr_count,) = record.numbers("qi", 8), record.numbers("i", 24)
-            z_head, z_count = record.numbers("qi", 36)
-            if not 1 <= scope <= 4:
-                raise UnusableError(f"damaged: the attribute {name} is neither global nor of variables")
-            owner = "global" if scope in (1, 3) else "r"
-            for kind, of, first, number in (
-                (_GR_ENTRY, owner, gr_head, gr_count),
-                (_Z_ENTRY, "z", z_head, z_count),
-            ):
-                for entry in _chain(self._source, first, kind, number):
+            (scope,) = record.numbers("i", 16)
+            if scope not in ((1, 3) if is_global else (2, 4)):  # 3 and 4 are those that are taken for granted
+                raise UnusableError(f"damaged: the attribute {name} has scope {scope}")
+            parts = [(_GR_ENTRY, "global" if is_global else "r", _MOST_RECORDS if is_global else r_count, 8, 24)]
+            parts += [(_Z_ENTRY, "z", z_count, 36, 44)]
+            for kind, owner, owners, first, number in parts:
+                (place,), (entries,) = record.numbers("q", first), record.numbers("i", number)
+                for entry in _chain(self._source, place, kind, entries):
                     data_type, which, elements = entry.numbers("iii", 12)
-                    values[of, which] = self._entry(entry.body[44:], data_type, elements)
+                    if (owner, which) in values or not 0 <= which < owners:
+                        raise UnusableError(f"damaged: the attribute {name} has two values, or one of nothing")
+                    values[owner, which] = self._entry(entry.body[44:], data_type, elements)
         return values
 
     def _entry(self, content: bytes, data_type: int, elements: int) -> Any:
@@ -368,10 +375,14 @@ def _unpack(packed: bytes, kind: int, size: int) -> bytes:
 
 
 def _unpack_gzip(packed: bytes, size: int) -> bytes:
+    stream = zlib.decompressobj(wbits=31)
     try:
-        return zlib.decompressobj(wbits=31).decompress(packed, size + 1)
+        content = stream.decompress(packed, size + 1)
     except zlib.error as error:
         raise UnusableError(f"damaged: compressed records do not unpack ({error})") from error
+    if not stream.eof or stream.unused_data:
+        raise UnusableError("damaged: compressed records that end too early or too late")
+    return content
 
 
 def _unpack_runs(packed: bytes, size: int) -> bytes:

@@ -31,6 +31,7 @@ _ELEMENTS = {
 """Type of one element by the letter of TFORM (section 7.3.1); of descriptors P and Q, which are pairs, of one half."""
 
 _FORMAT = re.compile(r"(\d{0,9})([LXBIJKAEDCM]).*|[01]?([PQ])([LXBIJKAEDCM]).*")
+_KEYWORD_CHARACTERS = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-"
 _VALUE = re.compile(rb"= *(?:'((?:[^']|'')*)'|([TF])|([+-]?(?:\d+\.?\d*|\.\d+)(?:[EDed][+-]?\d+)?)|) *(?:/.*)?")
 
 
@@ -132,6 +133,8 @@ def _read_header(source: Source, start: int) -> _Header:
                 if not start and _value(cards, b"SIMPLE") is not True:
                     raise UnusableError("damaged: by its first line it is no FITS file of the standard")
                 return _Header(cards, frozenset(repeated), start, place + _BLOCK, _data_size(cards))
+            if key.translate(None, _KEYWORD_CHARACTERS):
+                raise UnusableError("damaged: a keyword of a header has characters that FITS has not")
             if cards.setdefault(key, card) is not card:
                 repeated.add(key)
     raise UnusableError("damaged: a header without an end")
@@ -146,7 +149,7 @@ def _data_size(cards: Mapping[bytes, bytes]) -> int:
 
 
 def _value(cards: Mapping[bytes, bytes], keyword: bytes, default: object = None) -> object:
-    """Return the value of a keyword: text, True, False or a number; ``default`` where it has none (section 4.2)."""
+    """Return the value of a keyword: text, True, False or a number; ``default`` without the keyword (section 4.2)."""
     if keyword not in cards:
         return default
     match = _VALUE.fullmatch(cards[keyword][8:])
@@ -158,7 +161,7 @@ def _value(cards: Mapping[bytes, bytes], keyword: bytes, default: object = None)
     if logical is not None:
         return bool(logical == b"T")
     if number is None:
-        return default
+        raise UnusableError(f"damaged: {keyword.decode('ascii', 'replace')} in a header has no value")
     return int(number) if number.lstrip(b"+-").isdigit() else float(number.upper().replace(b"D", b"E"))
 
 
@@ -380,10 +383,11 @@ def _values(stored: NDArray[Any], column: _Column) -> NDArray[Any]:
         if not (true | (stored == b"F") | (stored == b"")).all():
             raise UnusableError("damaged: a flag that is neither T nor F")
         return true
+    if column.letter in "CM" or (column.letter == "X" and column.descriptor):
+        raise UnusableError("neither numbers nor texts nor flags")
     if column.letter == "X":
-        return stored.astype(bool)
-    if column.letter in "CM":
-        raise UnusableError("complex numbers")
+        bits = np.unpackbits(stored.reshape(len(stored), -1), axis=1)[:, : column.count]
+        return bits[:, 0] if column.count == 1 else bits
     if column.letter == "A" or (column.scale == 1 and column.zero == 0):
         return stored
     size = stored.dtype.itemsize
