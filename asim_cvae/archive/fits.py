@@ -308,6 +308,8 @@ def _column(cards: Mapping[bytes, bytes], number: int, start: int) -> _Column:
     if dimensions and not descriptor and math.prod(map(int, dimensions)) != int(count or 1):
         raise UnusableError(f"damaged: TDIM{number} is {','.join(dimensions)} for {count or 1} elements")
     null = _value(cards, b"TNULL%d" % number)
+    if null is not None and type(null) is not int:
+        raise UnusableError(f"damaged: TNULL{number} is {null}")
     return _Column(
         letter or element,
         2 if descriptor and form[0] != "0" else 0 if descriptor else int(count or 1),
@@ -315,7 +317,7 @@ def _column(cards: Mapping[bytes, bytes], number: int, start: int) -> _Column:
         descriptor or "",
         scale,  # type: ignore[arg-type]
         zero,  # type: ignore[arg-type]
-        null if isinstance(null, int) else None,
+        null,
         _string(cards, b"TUNIT%d" % number),
     )
 
