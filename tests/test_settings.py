@@ -15,11 +15,10 @@ from hydra.errors import HydraException
 from omegaconf import OmegaConf
 
 from asim_cvae.base.errors import InputError, did_you_mean
-from asim_cvae.cli import CONF, declared_settings
 from asim_cvae.runs.settings import INCIDENTAL
 from asim_cvae.settings.mistakes import explain
 from asim_cvae.settings.pages import settings_page
-from asim_cvae.settings.schema import Section, Setting, check_config, lacking_names
+from asim_cvae.settings.schema import CONF, Section, Setting, check_config, declared_settings, lacking_names
 from tests.conftest import PROJECT
 
 COMMANDS = list(declared_settings())

@@ -1,5 +1,6 @@
 """Read the declarations of settings in ``conf/settings.yaml``, and check configurations against them."""
 
+import functools
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -8,10 +9,14 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from asim_cvae.base.errors import InputError, did_you_mean
+from asim_cvae.base.errors import InputError, did_you_mean, shown
 
 DECLARATIONS = "settings.yaml"
 """Name of the file that declares the settings, in the folder of the configurations."""
+
+_PACKAGE = Path(__file__).resolve().parent.parent
+CONF = _PACKAGE / "conf" if (_PACKAGE / "conf").is_dir() else _PACKAGE.parent / "conf"
+"""Folder of the configurations: inside the package of an installed wheel, beside the package in a clone."""
 
 _MISSING = "???"
 """Value by which Hydra marks a setting that has to be given."""
@@ -147,10 +152,20 @@ class Section:
             if isinstance(entry, Section):
                 yield from entry.sections(f"{prefix}.{name}".lstrip("."))
 
+    def section(self, name: str) -> "Section":
+        """Return the section with the dotted name ``name``."""
+        return dict(self.sections())[name]
+
     def names(self) -> list[str]:
         """Return the names of settings, sections and groups, which are all names that an override can change."""
         sections = (name for name, _ in self.sections() if name)
         return [*(name for name, _ in self.settings()), *sections, *self.groups]
+
+
+@functools.cache
+def declared_settings() -> dict[str, Section]:
+    """Return the declared settings of each command."""
+    return read_commands(CONF / DECLARATIONS)
 
 
 def read_commands(path: Path) -> dict[str, Section]:
@@ -194,12 +209,12 @@ def check_config(section: Section, config: Mapping[str, Any], prefix: str = "") 
             raise InputError(f"{name} has to be given: {entry.help}")
         elif isinstance(entry, Setting):
             if not entry.takes(value):
-                raise InputError(f"{name}={value}: has to be {entry.allowed}{_hint(name, entry, value)}")
+                raise InputError(f"{name}={shown(value)}: has to be {entry.allowed}{_hint(name, entry, value)}")
         elif isinstance(value, Mapping):
             check_config(entry, value, f"{name}.")
         elif not (value is None and entry.optional):
             raise InputError(
-                f"{name}={value}: has to be a group of settings, such as {name}.{next(iter(entry.entries))}"
+                f"{name}={shown(value)}: has to be a group of settings, such as {name}.{next(iter(entry.entries))}"
             )
 
 
