@@ -109,8 +109,9 @@ def _cause(error: Exception) -> Exception:
     cause = error.__cause__
     if not isinstance(error, InstantiationException) or cause is None:
         return error
-    if isinstance(cause, TypeError) and "unexpected keyword argument" in str(cause):
-        place = str(error).rpartition("full_key: ")[2]
+    place = str(error).rpartition("full_key: ")[2]
+    # Lightning's Trainer checks its arguments itself.
+    if place == "trainer" or (isinstance(cause, TypeError) and "unexpected keyword argument" in str(cause)):
         return InputError(f"{place}: {first_line(cause)}")
     return cause if isinstance(cause, _INPUT_ERRORS) else error
 

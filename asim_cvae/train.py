@@ -25,11 +25,11 @@ def main(config: DictConfig) -> None:
         config.name = hydra.runtime.choices.get("experiment") or config.name
     else:
         config = resumed_config(folder, config, hydra.overrides.task)
-        _check_saved(folder, config)
+        check_saved(folder, config)
     train(config, folder)
 
 
-def _check_saved(folder: Path, config: DictConfig) -> None:
+def check_saved(folder: Path, config: DictConfig) -> None:
     """Make sure that this version of the program can resume a run with the saved configuration ``config``.
 
     Raises:

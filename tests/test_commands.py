@@ -330,15 +330,15 @@ def test_same_seed_same_run(run, trained: Path, small: list[str], tmp_path: Path
 
 def test_a_damaged_model_is_refused_in_one_line(run, trained: Path, small: list[str], tmp_path: Path) -> None:
     for name, content, told in (
-        ("model.safetensors", b"broken", "it is damaged or of another model: its SHA-256 is not that in model.json"),
-        ("model.json", b'{"format": 2}', "model.json: no model of this program, or one of another version: format 2"),
+        ("model.safetensors", b"broken", "damaged or of another model: its SHA-256 is not that in model.json"),
+        ("model.json", b'{"format": 2}', "no model of this program, or one of another version: format 2"),
     ):
         folder = tmp_path / name
         shutil.copytree(trained, folder)
         (folder / name).write_bytes(content)
         done = run("score", f"weights={folder}", *small, f"out={tmp_path / 'out'}", check=False)
         assert done.returncode == 1
-        assert done.stderr.startswith(f"score: {folder / 'model.safetensors'}: {told}")
+        assert done.stderr.startswith(f"score: {folder / name}: {told}")
         assert done.stderr.count("\n") == 1
         assert not (tmp_path / "out").exists() or not (tmp_path / "out" / "scores.json").exists()
 
@@ -351,7 +351,7 @@ def test_clusters_of_another_model_are_refused_in_one_line(trained: Path, tmp_pa
     with pytest.raises(InputError) as refused:
         load_model(tmp_path)
     told = "clusters: centres of shape (1, 49), while the model describes a frame by 50 values"
-    assert str(refused.value) == f"{tmp_path / 'model.safetensors'}: model.json: {told}"
+    assert str(refused.value) == f"{tmp_path / 'model.json'}: {told}"
 
 
 def test_prepare_says_what_it_rejected_and_goes_on(run, tmp_path: Path) -> None:

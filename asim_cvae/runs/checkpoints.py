@@ -26,7 +26,7 @@ CHECKPOINT_KEY = "asim_cvae"
 MOST_CHECKPOINT_BYTES = 4 * MOST_BYTES
 """Largest size of a checkpoint: beside each weight, optimisers keep two values or three."""
 
-_MOST_VALUES = 1_000_000  # a run of the thesis's network has 1,000
+_MOST_VALUES = 200_000  # a run of the thesis's network has 1,000
 _MOST_DEEP = 50  # levels of nesting
 
 

@@ -58,6 +58,9 @@ def _parsed(path: Path, text: str) -> DictConfig:
         _refuse_odd_values(OmegaConf.to_container(config))
     except InputError as error:
         raise InputError(f"{path}: no configuration of a run: {error}") from error
+    except yaml.MarkedYAMLError as error:
+        place = "" if error.problem_mark is None else f" in line {error.problem_mark.line + 1}"
+        raise InputError(f"{path}: no configuration of a run ({shown(error.problem)}{place})") from error
     except Exception as error:  # yaml and omegaconf have errors of many types
         raise InputError(f"{path}: no configuration of a run ({first_line(error)})") from error
     return config

@@ -98,7 +98,7 @@ def read_export_description(content: Mapping[str, Any]) -> ExportDescription:
     _check_format(content)
     rest = {name: value for name, value in content.items() if name != DIGEST}
     if content.get(DIGEST) != _digest(rest):
-        raise InputError(f"it is damaged or was changed: {DIGEST} is not that of its content; copy the export again")
+        raise InputError(f"damaged or changed: {DIGEST} is not that of its content; copy the export again")
     description = checked(content, ExportDescription)
     _check_parts(description)
     return description

@@ -2,7 +2,8 @@
 
 import hashlib
 import logging
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -131,35 +132,40 @@ def load_model(path: Path, trust: Collection[str] = ()) -> TrainedModel:
         return TrainedModel(load_thesis_weights(path), THESIS_REPRESENTATION, run_info)
     try:
         return _load_checkpoint(path, trust) if path.suffix == ".ckpt" else _load_export(path, trust)
-    except InputError as error:
-        raise InputError(f"{path}: {error}") from error
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({first_line(error)})") from error
 
 
 def _load_checkpoint(path: Path, trust: Collection[str]) -> TrainedModel:
-    checkpoint = read_checkpoint(path)
-    check_weights(checkpoint.weights, sketched(lambda: _build(checkpoint.description, trust)))
-    return _trained(checkpoint.description, checkpoint.weights, trust)
+    with _naming(path):
+        checkpoint = read_checkpoint(path)
+        check_weights(checkpoint.weights, sketched(lambda: _build(checkpoint.description, trust)))
+        return _trained(checkpoint.description, checkpoint.weights, trust)
 
 
 def _load_export(path: Path, trust: Collection[str]) -> TrainedModel:
     beside = path.with_suffix(".json")
     text = read_text(beside, _MOST_DESCRIPTION)
-    try:
+    with _naming(beside):
         description = read_export_description(parse_json(text))
         sketch = sketched(lambda: _build(description, trust))
-    except InputError as error:
-        raise InputError(f"{beside.name}: {error}") from error
     weights = _read_weights(path, description, size_of(sketch))
-    check_weights(weights, sketch)
-    model = _trained(description, weights, trust)
-    if description.clusters is None:
-        return model
-    try:
+    with _naming(path):
+        check_weights(weights, sketch)
+    with _naming(beside):
+        model = _trained(description, weights, trust)
+        if description.clusters is None:
+            return model
         return replace(model, clusters=SavedClusters.from_dict(description.clusters, _description_size(model)))
+
+
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Name a file in input errors about it."""
+    try:
+        yield
     except InputError as error:
-        raise InputError(f"{beside.name}: clusters: {error}") from error
+        raise InputError(f"{path}: {error}") from error
 
 
 def _read_weights(path: Path, description: ExportDescription, size: int) -> Weights:
@@ -167,12 +173,12 @@ def _read_weights(path: Path, description: ExportDescription, size: int) -> Weig
     content = read_bounded(path, size + _MOST_HEADER)
     if hashlib.sha256(content).hexdigest() != description.weights.sha256:
         raise InputError(
-            f"it is damaged or of another model: its SHA-256 is not that in {DESCRIPTION}; copy the export again"
+            f"{path}: damaged or of another model: its SHA-256 is not that in {DESCRIPTION}; copy the export again"
         )
     try:
         return load(content)
     except Exception as error:  # safetensors raises errors of many types
-        raise InputError(f"no weights in the format safetensors ({first_line(error)})") from error
+        raise InputError(f"{path}: no weights in the format safetensors ({first_line(error)})") from error
 
 
 @torch.inference_mode()

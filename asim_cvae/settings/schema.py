@@ -38,12 +38,17 @@ def _is_whole(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
+def _is_line(value: Any) -> bool:
+    """Tell whether a value is text without line breaks and other control characters, which no message should repeat."""
+    return isinstance(value, str) and not any(ord(character) < 32 or ord(character) == 127 for character in value)
+
+
 _TYPES = {
     "int": _Type("a whole number", "whole numbers", _is_whole),
     "float": _Type("a number", "numbers", lambda v: _is_whole(v) or (isinstance(v, float) and math.isfinite(v))),
     "bool": _Type("true or false", "true or false", lambda value: isinstance(value, bool)),
-    "str": _Type("text", "texts", lambda value: isinstance(value, str)),
-    "path": _Type("a path", "paths", lambda value: isinstance(value, str) and value != ""),
+    "str": _Type("text", "texts", _is_line),
+    "path": _Type("a path", "paths", lambda value: _is_line(value) and value != ""),
     "mapping": _Type("a mapping", "mappings", lambda value: isinstance(value, Mapping)),
     "any": _Type("anything", "anything", lambda value: value is not None),
 }
