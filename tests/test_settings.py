@@ -80,10 +80,10 @@ def test_settings_named_elsewhere_are_declared() -> None:
 @pytest.mark.parametrize(
     ("command", "override", "told"),
     [
-        ("train", "seed=-1", "seed=-1: has to be a whole number, 0 or more"),
-        ("train", "seed=1.0", "seed=1.0: has to be a whole number, 0 or more"),
-        ("train", "seed=true", "seed=True: has to be a whole number, 0 or more"),
-        ("train", "seed=null", "seed=None: has to be a whole number, 0 or more"),
+        ("train", "seed=-1", "seed=-1: has to be a whole number from 0 to 1000000000"),
+        ("train", "seed=1.0", "seed=1.0: has to be a whole number from 0 to 1000000000"),
+        ("train", "seed=true", "seed=True: has to be a whole number from 0 to 1000000000"),
+        ("train", "seed=null", "seed=None: has to be a whole number from 0 to 1000000000"),
         ("train", "model.optimizer.lr=nan", "model.optimizer.lr=nan: has to be a number, above 0"),
         ("train", "model.optimizer.lr=0", "model.optimizer.lr=0: has to be a number, above 0"),
         ("train", "model.optimizer.lr=inf", "model.optimizer.lr=inf: has to be a number, above 0"),

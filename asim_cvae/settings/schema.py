@@ -118,10 +118,14 @@ class Setting:
 
     def _range(self) -> str:
         if self.min is not None and self.max is not None:
-            return f" from {self.min:g} to {self.max:g}"
-        ends = {"{:g} or more": self.min, "above {:g}": self.above, "{:g} at most": self.max, "below {:g}": self.below}
-        words = " and ".join(end.format(value) for end, value in ends.items() if value is not None)
+            return f" from {_number(self.min)} to {_number(self.max)}"
+        ends = {"{} or more": self.min, "above {}": self.above, "{} at most": self.max, "below {}": self.below}
+        words = " and ".join(end.format(_number(value)) for end, value in ends.items() if value is not None)
         return f", {words}" if words else ""
+
+
+def _number(value: float) -> str:
+    return str(value) if isinstance(value, int) else f"{value:g}"
 
 
 @dataclass(frozen=True)
