@@ -154,18 +154,19 @@ def _load_export(path: Path, trust: Collection[str]) -> TrainedModel:
         check_weights(weights, sketch)
     with _naming(beside):
         model = _trained(description, weights, trust)
-        if description.clusters is None:
-            return model
+    if description.clusters is None:
+        return model
+    with _naming(f"{beside}: clusters"):
         return replace(model, clusters=SavedClusters.from_dict(description.clusters, _description_size(model)))
 
 
 @contextmanager
-def _naming(path: Path) -> Iterator[None]:
-    """Name a file in input errors about it."""
+def _naming(place: Path | str) -> Iterator[None]:
+    """Name a file in input errors about it, or a file and a part of it."""
     try:
         yield
     except InputError as error:
-        raise InputError(f"{path}: {error}") from error
+        raise InputError(f"{place}: {error}") from error
 
 
 def _read_weights(path: Path, description: ExportDescription, size: int) -> Weights:
