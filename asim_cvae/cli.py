@@ -25,20 +25,10 @@ from asim_cvae.runs.sweeps import swept_settings
 from asim_cvae.settings.mistakes import explain
 from asim_cvae.settings.pages import help_text
 from asim_cvae.settings.places import check_targets
-from asim_cvae.settings.schema import DECLARATIONS, Section, check_config, read_commands
-
-_IN_PACKAGE = Path(__file__).resolve().parent / "conf"
-CONF = _IN_PACKAGE if _IN_PACKAGE.is_dir() else _IN_PACKAGE.parent.parent / "conf"
-"""Folder of the configurations: inside the package of an installed wheel, beside the package in a clone."""
+from asim_cvae.settings.schema import CONF, check_config, declared_settings
 
 OUTPUTS = Path("outputs")
 """Folder into which commands write by default."""
-
-
-@functools.cache
-def declared_settings() -> dict[str, Section]:
-    """Return the declared settings of each command."""
-    return read_commands(CONF / DECLARATIONS)
 
 
 def plain_config(config: DictConfig) -> dict[str, Any]:
@@ -119,8 +109,9 @@ def _cause(error: Exception) -> Exception:
     cause = error.__cause__
     if not isinstance(error, InstantiationException) or cause is None:
         return error
-    if isinstance(cause, TypeError) and "unexpected keyword argument" in str(cause):
-        place = str(error).rpartition("full_key: ")[2]
+    place = str(error).rpartition("full_key: ")[2]
+    # Lightning's Trainer checks its arguments itself.
+    if place == "trainer" or (isinstance(cause, TypeError) and "unexpected keyword argument" in str(cause)):
         return InputError(f"{place}: {first_line(cause)}")
     return cause if isinstance(cause, _INPUT_ERRORS) else error
 

@@ -1,6 +1,5 @@
 """``python -m asim_cvae.score``: score trained weights on a ground truth."""
 
-import json
 import logging
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -10,10 +9,11 @@ from typing import Any
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
-from asim_cvae.base.errors import InputError, first_line
+from asim_cvae.base.errors import InputError
 from asim_cvae.base.files import file_digest
 from asim_cvae.cli import command, make_data, provide_archive
-from asim_cvae.runs.folder import CONFIG, SCORES
+from asim_cvae.runs.config import CONFIG
+from asim_cvae.runs.folder import SCORES, read_scores
 
 log = logging.getLogger(__name__)
 
@@ -65,10 +65,12 @@ def _refuse_other_scores(out: Path, origin: Mapping[str, Any]) -> None:
     if not path.exists():
         return
     try:
-        scores = json.loads(path.read_text(encoding="utf-8"))
-        present = {**scores, "weights": scores["weights"]["sha256"]}
-    except (ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{path}: not written by score ({first_line(error)}); choose another folder") from error
+        scores = read_scores(path)
+    except InputError as error:
+        raise InputError(f"{error}; choose another folder") from error
+    if not scores.get("weights"):
+        raise InputError(f"{path}: not written by score; choose another folder")
+    present = {**scores, "weights": scores["weights"]["sha256"]}
     differing = [name for name, value in origin.items() if present.get(name) != value]
     if differing:
         raise InputError(f"out={out}: holds scores of other {' and '.join(differing)}; choose another folder")

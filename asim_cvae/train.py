@@ -6,9 +6,10 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from asim_cvae.base.errors import InputError
-from asim_cvae.cli import command, declared_settings, plain_config
-from asim_cvae.settings.places import check_targets
-from asim_cvae.settings.schema import check_config, lacking_names
+from asim_cvae.cli import command, plain_config
+from asim_cvae.runs.config import CONFIG
+from asim_cvae.settings.places import check_places, check_targets
+from asim_cvae.settings.schema import check_config, declared_settings, lacking_names
 
 
 @command("train")
@@ -24,11 +25,11 @@ def main(config: DictConfig) -> None:
         config.name = hydra.runtime.choices.get("experiment") or config.name
     else:
         config = resumed_config(folder, config, hydra.overrides.task)
-        _check_saved(folder, config)
+        check_saved(folder, config)
     train(config, folder)
 
 
-def _check_saved(folder: Path, config: DictConfig) -> None:
+def check_saved(folder: Path, config: DictConfig) -> None:
     """Make sure that this version of the program can resume a run with the saved configuration ``config``.
 
     Raises:
@@ -37,8 +38,12 @@ def _check_saved(folder: Path, config: DictConfig) -> None:
     section, settings = declared_settings()["train"], plain_config(config)
     if lacking_names(section, settings):
         raise InputError(f"{folder}: this run was made by an earlier version; start another")
-    check_config(section, settings)
-    check_targets(config, config.trust)
+    try:
+        check_config(section, settings)
+        check_targets(config, config.trust)
+        check_places(config)
+    except InputError as error:
+        raise InputError(f"{folder / CONFIG}: {error}") from error
 
 
 if __name__ == "__main__":

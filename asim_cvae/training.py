@@ -23,9 +23,10 @@ from asim_cvae.callbacks.run import Run, RunCallback
 from asim_cvae.callbacks.signals import StoppedError, StopSignal
 from asim_cvae.cli import make_data, provide_archive
 from asim_cvae.data.datamodule import MMIADataModule
+from asim_cvae.runs.config import write_config
 from asim_cvae.runs.contract import check_model
 from asim_cvae.runs.folder import CHECKPOINTS
-from asim_cvae.runs.resume import is_finished, refuse_other_config, resume_point, write_config
+from asim_cvae.runs.resume import is_finished, refuse_other_config, resume_point
 from asim_cvae.runs.settings import experiment_settings, named_settings
 
 _SPACE = 100_000_000  # bytes, for checkpoints of 12 MB each, the export and figures
@@ -51,7 +52,7 @@ def train(config: DictConfig, folder: Path) -> None:
     if is_finished(folder, config.trainer.max_epochs):
         log.info("%s: this run is finished", folder)
         return
-    checkpoint, restart = resume_point(folder, config.trainer.max_epochs)
+    checkpoint, restart = resume_point(folder, config)
     if is_first:  # the other processes start later, and find all files in place
         write_config(folder, config)
         provide_archive(config.data)

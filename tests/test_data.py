@@ -12,10 +12,11 @@ from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 
 from asim_cvae.base.errors import InputError
-from asim_cvae.cli import CONF, make_data, provide_archive
+from asim_cvae.cli import make_data, provide_archive
 from asim_cvae.data.datamodule import MMIADataModule
 from asim_cvae.data.sampler import EpochShuffle
 from asim_cvae.frames.representation import LinearScaling
+from asim_cvae.settings.schema import CONF
 from tests.conftest import interrupt
 from tests.mmia_files import NAME, level1, light, write_fits
 

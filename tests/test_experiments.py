@@ -9,9 +9,9 @@ from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
-from asim_cvae.cli import CONF
 from asim_cvae.runs.sweeps import swept_settings
 from asim_cvae.runs.thesis import load_thesis_weights
+from asim_cvae.settings.schema import CONF
 
 EXPERIMENTS = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 import asim_cvae
-from asim_cvae.cli import CONF
 from asim_cvae.frames.hdf import FORMAT
+from asim_cvae.settings.schema import CONF
 from asim_cvae.simulator.archive import SIMULATOR
 from tests.conftest import PROJECT
 

@@ -12,6 +12,7 @@ from omegaconf import OmegaConf
 
 from asim_cvae.archive.labels import read_labels
 from asim_cvae.runs.checkpoints import latest_checkpoint
+from asim_cvae.runs.description import RunInfo
 from tests.conftest import EPOCHS, interrupt
 
 
@@ -82,13 +83,11 @@ def test_a_damaged_checkpoint_is_passed_over(run, whole: Path, tmp_path: Path) -
 def test_checkpoints_are_of_plain_types_and_complete(whole: Path) -> None:
     path, content = latest_checkpoint(whole / "checkpoints")
     assert path.name == "last.ckpt"
-    assert content["asim_cvae"]["run_info"] == {
-        "experiment": "relu_lr2e-4",
-        "seed": 0,
-        "restarts": json.loads((whole / "scores.json").read_text())["restarts"],
-        "epochs": EPOCHS,
-    }
-    assert {"state_dict", "optimizer_states", "loops", "callbacks"} <= set(content)
+    restarts = json.loads((whole / "scores.json").read_text())["restarts"]
+    assert content.description.run_info == RunInfo("relu_lr2e-4", 0, EPOCHS, restarts)
+    whole_content = torch.load(path, weights_only=True)
+    assert {"state_dict", "optimizer_states", "loops", "callbacks"} <= set(whole_content)
+    assert all(torch.equal(value, whole_content["state_dict"][name]) for name, value in content.weights.items())
     best = torch.load(whole / "checkpoints" / "best.ckpt", weights_only=True)
     assert best["asim_cvae"]["run_info"]["epochs"] <= EPOCHS
 

@@ -15,11 +15,10 @@ from hydra.errors import HydraException
 from omegaconf import OmegaConf
 
 from asim_cvae.base.errors import InputError, did_you_mean
-from asim_cvae.cli import CONF, declared_settings
 from asim_cvae.runs.settings import INCIDENTAL
 from asim_cvae.settings.mistakes import explain
 from asim_cvae.settings.pages import settings_page
-from asim_cvae.settings.schema import Section, Setting, check_config, lacking_names
+from asim_cvae.settings.schema import CONF, Section, Setting, check_config, declared_settings, lacking_names
 from tests.conftest import PROJECT
 
 COMMANDS = list(declared_settings())
@@ -81,10 +80,10 @@ def test_settings_named_elsewhere_are_declared() -> None:
 @pytest.mark.parametrize(
     ("command", "override", "told"),
     [
-        ("train", "seed=-1", "seed=-1: has to be a whole number, 0 or more"),
-        ("train", "seed=1.0", "seed=1.0: has to be a whole number, 0 or more"),
-        ("train", "seed=true", "seed=True: has to be a whole number, 0 or more"),
-        ("train", "seed=null", "seed=None: has to be a whole number, 0 or more"),
+        ("train", "seed=-1", "seed=-1: has to be a whole number from 0 to 1000000000"),
+        ("train", "seed=1.0", "seed=1.0: has to be a whole number from 0 to 1000000000"),
+        ("train", "seed=true", "seed=True: has to be a whole number from 0 to 1000000000"),
+        ("train", "seed=null", "seed=None: has to be a whole number from 0 to 1000000000"),
         ("train", "model.optimizer.lr=nan", "model.optimizer.lr=nan: has to be a number, above 0"),
         ("train", "model.optimizer.lr=0", "model.optimizer.lr=0: has to be a number, above 0"),
         ("train", "model.optimizer.lr=inf", "model.optimizer.lr=inf: has to be a number, above 0"),

@@ -19,7 +19,13 @@ def first_line(error: BaseException) -> str:
     Messages of libraries can run over many lines; this part of them fits into a one-line message.
     """
     text = str(error).strip() or type(error).__name__
-    return text.splitlines()[0][:200]
+    return shown(text.splitlines()[0], 200)
+
+
+def shown(value: object, most: int = 100) -> str:
+    """Return a value for a message of one line: at most ``most`` characters, and none that a terminal would obey."""
+    text = "".join(character if character.isprintable() else "?" for character in str(value)[: most + 1])
+    return text if len(text) <= most else f"{text[: most - 3]}..."
 
 
 def printable(text: str, most: int | None = None) -> str:

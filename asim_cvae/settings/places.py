@@ -1,13 +1,13 @@
 """Check which class a configuration names at which place."""
 
 import importlib
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from fnmatch import fnmatchcase
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from asim_cvae.base.errors import InputError
+from asim_cvae.base.errors import InputError, shown
 from asim_cvae.base.targets import TARGET, resolve_target
 
 PLACES = {
@@ -37,6 +37,17 @@ PLACES = {
 }
 """Base class of the classes that each place may name. '' is the top of a configuration, ``*`` any name or index."""
 
+_OF_ARGUMENTS = ("", "model.network.*", "model.likelihood.*", "trainer.strategy")
+"""Places that need not name a class: their values may be any others."""
+
+_PARTIAL = "_partial_"
+
+_HYDRAS = {TARGET, "_args_", "_recursive_", "_convert_", _PARTIAL}
+"""Keys of which Hydra makes an object."""
+
+_LATER = ("model.optimizer",)
+"""Places whose classes are called later, with more arguments: ``_partial_`` is true there."""
+
 
 def check_targets(config: DictConfig, trust: Collection[str] = ()) -> None:
     """Make sure that each class in a configuration is of the kind that its place asks for, before any is made.
@@ -49,30 +60,69 @@ def check_targets(config: DictConfig, trust: Collection[str] = ()) -> None:
         InputError: a class lies outside the trusted packages, does not exist, or is not of the kind that its place
             asks for.
     """
-    for place, target in _targets(OmegaConf.to_container(config, resolve=True), ""):
-        base = next((kind for pattern, kind in PLACES.items() if _matches(place, pattern)), None)
-        if base is None:
-            raise InputError(f"{place}.{TARGET}={target}: no class can be named at this place")
-        module, _, name = base.rpartition(".")
-        try:
-            resolve_target(target, getattr(importlib.import_module(module), name), trust)
-        except InputError as error:
-            raise InputError(f"{place}.{error}") from error
+    for place, value in _values(_plain(config), ""):
+        if isinstance(value, dict) and value.keys() & _HYDRAS:
+            _check_target(place, value, trust)
 
 
-def _targets(value: Any, place: str) -> Iterator[tuple[str, object]]:
-    """Yield each place within ``value`` that names a class, and the name."""
+def check_places(config: DictConfig) -> None:
+    """Make sure that no place lacks its class.
+
+    Args:
+        config: configuration of a command; it need not be resolved.
+
+    Raises:
+        InputError: something else stands where a class is needed.
+    """
+    for place, value in _values(_plain(config), ""):
+        pattern = _pattern(place)
+        if pattern is None or pattern in _OF_ARGUMENTS or value is None:
+            continue
+        if not isinstance(value, dict) or TARGET not in value:
+            raise InputError(f"{place}: has to be a class with its arguments; give {place}.{TARGET}=CLASS")
+        if pattern in _LATER and not value.get(_PARTIAL):
+            raise InputError(f"{place}.{_PARTIAL}={shown(value.get(_PARTIAL))}: has to be true")
+
+
+def _check_target(place: str, value: Mapping[str, Any], trust: Collection[str]) -> None:
+    """Check what is called at a place."""
+    target, pattern = value.get(TARGET), _pattern(place)
+    if pattern is None:
+        raise InputError(f"{place}.{TARGET}={shown(target)}: no class can be named at this place")
+    module, _, name = PLACES[pattern].rpartition(".")
+    try:
+        resolve_target(target, getattr(importlib.import_module(module), name), trust)
+    except InputError as error:
+        raise InputError(f"{place}.{error}" if place else str(error)) from error
+    can_be_partial = pattern in (*_LATER, *_OF_ARGUMENTS)
+    allowed = {
+        "_args_": (None,),
+        "_recursive_": (None,),
+        "_convert_": (None, "none", "partial", "object", "all"),
+        _PARTIAL: (None, False, True) if can_be_partial else (None, False),
+    }
+    for key, values in allowed.items():
+        if value.get(key) not in values:
+            raise InputError(f"{place}.{key}={shown(value[key])}: is not allowed at this place")
+
+
+def _plain(config: DictConfig) -> Any:
+    return OmegaConf.to_container(config, resolve=True)
+
+
+def _values(value: Any, place: str) -> Iterator[tuple[str, Any]]:
+    """Yield each place within ``value`` and what stands there, itself first."""
+    yield place, value
     if isinstance(value, dict):
-        if TARGET in value:
-            yield place, value[TARGET]
         inner = [(str(key), item) for key, item in value.items()]
     elif isinstance(value, list):
         inner = [(str(number), item) for number, item in enumerate(value)]
     else:
         return
     for name, item in inner:
-        yield from _targets(item, f"{place}.{name}" if place else name)
+        yield from _values(item, f"{place}.{name}" if place else name)
 
 
-def _matches(place: str, pattern: str) -> bool:
-    return place.count(".") == pattern.count(".") and fnmatchcase(place, pattern)
+def _pattern(place: str) -> str | None:
+    """Return the pattern among :data:`PLACES` to which a place belongs."""
+    return next((p for p in PLACES if place.count(".") == p.count(".") and fnmatchcase(place, p)), None)

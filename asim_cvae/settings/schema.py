@@ -1,5 +1,6 @@
 """Read the declarations of settings in ``conf/settings.yaml``, and check configurations against them."""
 
+import functools
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -8,10 +9,14 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from asim_cvae.base.errors import InputError, did_you_mean
+from asim_cvae.base.errors import InputError, did_you_mean, shown
 
 DECLARATIONS = "settings.yaml"
 """Name of the file that declares the settings, in the folder of the configurations."""
+
+_PACKAGE = Path(__file__).resolve().parent.parent
+CONF = _PACKAGE / "conf" if (_PACKAGE / "conf").is_dir() else _PACKAGE.parent / "conf"
+"""Folder of the configurations: inside the package of an installed wheel, beside the package in a clone."""
 
 _MISSING = "???"
 """Value by which Hydra marks a setting that has to be given."""
@@ -33,12 +38,17 @@ def _is_whole(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
+def _is_line(value: Any) -> bool:
+    """Tell whether a value is text without line breaks and other control characters, which no message should repeat."""
+    return isinstance(value, str) and not any(ord(character) < 32 or ord(character) == 127 for character in value)
+
+
 _TYPES = {
     "int": _Type("a whole number", "whole numbers", _is_whole),
     "float": _Type("a number", "numbers", lambda v: _is_whole(v) or (isinstance(v, float) and math.isfinite(v))),
     "bool": _Type("true or false", "true or false", lambda value: isinstance(value, bool)),
-    "str": _Type("text", "texts", lambda value: isinstance(value, str)),
-    "path": _Type("a path", "paths", lambda value: isinstance(value, str) and value != ""),
+    "str": _Type("text", "texts", _is_line),
+    "path": _Type("a path", "paths", lambda value: _is_line(value) and value != ""),
     "mapping": _Type("a mapping", "mappings", lambda value: isinstance(value, Mapping)),
     "any": _Type("anything", "anything", lambda value: value is not None),
 }
@@ -108,10 +118,14 @@ class Setting:
 
     def _range(self) -> str:
         if self.min is not None and self.max is not None:
-            return f" from {self.min:g} to {self.max:g}"
-        ends = {"{:g} or more": self.min, "above {:g}": self.above, "{:g} at most": self.max, "below {:g}": self.below}
-        words = " and ".join(end.format(value) for end, value in ends.items() if value is not None)
+            return f" from {_number(self.min)} to {_number(self.max)}"
+        ends = {"{} or more": self.min, "above {}": self.above, "{} at most": self.max, "below {}": self.below}
+        words = " and ".join(end.format(_number(value)) for end, value in ends.items() if value is not None)
         return f", {words}" if words else ""
+
+
+def _number(value: float) -> str:
+    return str(value) if isinstance(value, int) else f"{value:g}"
 
 
 @dataclass(frozen=True)
@@ -147,10 +161,20 @@ class Section:
             if isinstance(entry, Section):
                 yield from entry.sections(f"{prefix}.{name}".lstrip("."))
 
+    def section(self, name: str) -> "Section":
+        """Return the section with the dotted name ``name``."""
+        return dict(self.sections())[name]
+
     def names(self) -> list[str]:
         """Return the names of settings, sections and groups, which are all names that an override can change."""
         sections = (name for name, _ in self.sections() if name)
         return [*(name for name, _ in self.settings()), *sections, *self.groups]
+
+
+@functools.cache
+def declared_settings() -> dict[str, Section]:
+    """Return the declared settings of each command."""
+    return read_commands(CONF / DECLARATIONS)
 
 
 def read_commands(path: Path) -> dict[str, Section]:
@@ -194,12 +218,12 @@ def check_config(section: Section, config: Mapping[str, Any], prefix: str = "") 
             raise InputError(f"{name} has to be given: {entry.help}")
         elif isinstance(entry, Setting):
             if not entry.takes(value):
-                raise InputError(f"{name}={value}: has to be {entry.allowed}{_hint(name, entry, value)}")
+                raise InputError(f"{name}={shown(value)}: has to be {entry.allowed}{_hint(name, entry, value)}")
         elif isinstance(value, Mapping):
             check_config(entry, value, f"{name}.")
         elif not (value is None and entry.optional):
             raise InputError(
-                f"{name}={value}: has to be a group of settings, such as {name}.{next(iter(entry.entries))}"
+                f"{name}={shown(value)}: has to be a group of settings, such as {name}.{next(iter(entry.entries))}"
             )
 
 
