@@ -1,5 +1,6 @@
 """Errors that the user's input causes."""
 
+import errno
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from difflib import get_close_matches
@@ -11,6 +12,26 @@ class InputError(ValueError):
     The message is one line that names the input, what is wrong with it and what to do. Commands print it without a
     traceback.
     """
+
+
+_MACHINE_ERRNOS = {
+    getattr(errno, name, 0)  # not every system has all of them
+    for name in (
+        *("EACCES", "EPERM", "ENOENT", "EIO", "ENXIO", "ENODEV", "ENOMEM", "EMFILE", "ENFILE", "ENOSPC", "EDQUOT"),
+        *("EAGAIN", "EINTR", "EBUSY", "ENOLCK", "EUCLEAN", "EBADMSG", "ESTALE", "EREMOTEIO", "ETIMEDOUT", "ENOBUFS"),
+        *("ENOTCONN", "ECONNABORTED", "ECONNREFUSED", "ECONNRESET", "ESHUTDOWN", "EHOSTDOWN", "EHOSTUNREACH"),
+        *("ENETDOWN", "ENETRESET", "ENETUNREACH", "EKEYEXPIRED", "ENOKEY"),
+    )
+} - {0}
+
+
+def is_machines_fault(error: BaseException) -> bool:
+    """Whether the machine is to blame for an error in reading a file, which may be read at another time.
+
+    Memory, permissions, disks and networks are the machine's. EINVAL, EOVERFLOW and the like come from what a file says
+    of itself, as an offset below 0; so do errors without a number, which libraries raise.
+    """
+    return isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno in _MACHINE_ERRNOS)
 
 
 def first_line(error: BaseException) -> str:
