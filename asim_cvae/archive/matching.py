@@ -7,9 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from asim_cvae.archive.layout import FileName
+from asim_cvae.archive.layout import FileName, observation_key, preference, without_suffix
 
-_SUFFIX = re.compile(r"\.(fits|cdf)$", re.IGNORECASE)
 _ID = re.compile(r"(?:.*observation[_\s-]*id[_\s-]*)?([0-9]{1,18})(?:\.0+)?(?:_group_id_[0-9]+)?", re.IGNORECASE)
 _SAME_START = np.timedelta64(60, "s")
 """Times in two names that differ by more are of two observations. Observation ids occur again after days."""
@@ -33,18 +32,18 @@ def match_files(names: Iterable[str], files: Collection[str]) -> Matches:
 
     In this order: the file of that name; of that name in another case, or without suffix; any file of the same
     observation; the file with that observation id, if all files with it are of one observation, and the name states no
-    other time. Of several files of one observation, Level 1 goes before Level 0, then FITS before CDF.
+    other time. Of several files of one observation it is that to be used first.
     """
     found: dict[str, str] = {}
     ambiguous: dict[str, str] = {}
     finders = _finders(files)
     for name in names:
         candidates = next(filter(None, (find(name) for find in finders)), [])
-        if len({_key(file) for file in candidates}) > 1:
+        if len({observation_key(file) for file in candidates}) > 1:
             shown = ", ".join(sorted(candidates)[:2])
             ambiguous[name] = f"may be one of {len(candidates)} files, {shown} among them; give the whole file name"
         elif candidates:
-            found[name] = min(candidates, key=_preference)
+            found[name] = min(candidates, key=preference)
     return Matches(found, ambiguous)
 
 
@@ -54,7 +53,7 @@ def _finders(files: Collection[str]) -> list[Callable[[str], list[str]]]:
     for file in files:
         by_name[file.casefold()].append(file)
         by_stem[_stem(file)].append(file)
-        by_key[_key(file)].append(file)
+        by_key[observation_key(file)].append(file)
         if parts := FileName.parse(file):
             by_id[parts.observation_id].append(file)
 
@@ -68,26 +67,15 @@ def _finders(files: Collection[str]) -> list[Callable[[str], list[str]]]:
         lambda name: [name] if name in files else [],
         lambda name: by_name.get(name.casefold(), []),
         lambda name: by_stem.get(_stem(name), []),
-        lambda name: by_key.get(_key(f"{_stem(name)}.fits"), []),
+        lambda name: by_key.get(observation_key(f"{_stem(name)}.fits"), []),
         with_id,
     ]
 
 
 def _stem(name: str) -> str:
-    return _SUFFIX.sub("", name).casefold()
-
-
-def _key(file: str) -> str:
-    """What all files of an observation have in common."""
-    parts = FileName.parse(file)
-    return parts.key if parts else file
+    return without_suffix(name).casefold()
 
 
 def _starts_together(parts: FileName, file: str) -> bool:
     other = FileName.parse(file)
     return other is not None and bool(abs(parts.start - other.start) <= _SAME_START)
-
-
-def _preference(file: str) -> tuple[bool, bool, str]:
-    parts = FileName.parse(file)
-    return parts is None or parts.level != 1, not file.lower().endswith(".fits"), file
