@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 
 from asim_cvae.archive.reader import read_observation
-from asim_cvae.base.limits import time_limit
+from asim_cvae.base.limits import limited
 from asim_cvae.frames import reading
 from asim_cvae.instrument.observation import Observation, RejectedFileError
 
@@ -21,7 +21,7 @@ _read_into_shard = reading.read_into_shard
 def read_into_shard(files: Sequence[reading.File], store: Path) -> dict[str, str]:
     """As that of :mod:`asim_cvae.frames.reading`, in a worker, whose reader this changes."""
     reading.read_observation = _read  # type: ignore[assignment]
-    reading.time_limit = partial(time_limit, 1, 2)  # type: ignore[assignment]
+    reading.limited = partial(limited, 1, 300, 2**28)  # type: ignore[assignment]
     return _read_into_shard(files, store)
 
 
@@ -37,18 +37,19 @@ def _read(path: Path) -> Observation:
     elif word == "bug":
         raise IndexError("list index out of range")
     elif word == "memory":
-        raise MemoryError("no memory for 2 GiB")
+        bytearray(2**30)
     elif word == "spin":
         while True:
             pass
     elif word == "wait":
-        time.sleep(60)
+        signal.setitimer(signal.ITIMER_REAL, 0.01)  # as if the limit had come
+        time.sleep(300)
     return read_observation(path)
 
 
 def spin_beyond_python() -> None:
-    """Spin where no signal handler runs, with a limit of time."""
-    with time_limit(1):
+    """Spin where no signal handler runs, within limits."""
+    with limited(1):
         collections.deque(itertools.repeat(0), maxlen=0)
 
 

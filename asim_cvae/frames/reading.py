@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from asim_cvae.archive.reader import read_observation
 from asim_cvae.base.errors import first_line, is_machines_fault
-from asim_cvae.base.limits import time_limit
+from asim_cvae.base.limits import limited
 from asim_cvae.base.workers import WorkerDiedError
 from asim_cvae.frames.columns import EXCLUDED, FRAMES, OBSERVATIONS, REJECTED, ROWS, make_table, observed
 from asim_cvae.frames.shards import Fingerprint, checksums, shard_name, shard_path, write_shard
@@ -63,7 +63,7 @@ def give_up(file: File, death: WorkerDiedError, store: Path) -> dict[str, str]:
 def _read(path: Path, version: Fingerprint) -> tuple[Tables, NDArray[np.float32]]:
     """Read and slice a file; raises RejectedFileError, whatever it is that goes wrong."""
     try:
-        with time_limit():
+        with limited():
             observation = read_observation(path)
         if Fingerprint.of(path) != version:
             raise RejectedFileError(path.name, "was changed while it was read", transient=True)

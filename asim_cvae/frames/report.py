@@ -102,7 +102,8 @@ class BuildReport:
         if len(table.excluded):
             excluded = _most_frequent(table.excluded["reason"].tolist())
             told.append(f"{len(table.excluded)} frames of {len(table.observations)} files excluded ({excluded})")
-        return f"no frame to use: {', '.join(told)}; all are listed in {self.store}"
+        place = rejected_table(self.store) if len(table.rejected) else excluded_table(self.store)
+        return f"no frame to use: {', '.join(told)}; all are listed in {place}"
 
     def _note_lines(self) -> Iterator[str]:
         """Yield the first notes of each kind with their number, and the number of all."""
