@@ -169,27 +169,43 @@ def test_the_next_file_of_an_observation_is_used_where_one_is_damaged(root: Path
     assert FrameStore(fresh.store).digest == FrameStore(mended.store).digest
 
 
-def test_labels_decide_which_file_is_used_and_hold_for_its_gz(root: Path) -> None:
+def test_labels_stand_on_the_file_that_is_used(root: Path) -> None:
+    names = [f"{NAME_LEVEL0}.fits", f"{NAME}.fits", f"{_name(1)}.fits", "other.fits"]
+    labels = zip(names, ("HCHA", "HCLA", "N", "N"), strict=True)
     table = root / "labels.csv"
-    table.write_text(
-        f"File Name,Frame Number,Classification\n{NAME_LEVEL0}.fits,0,HCHA\n{_name(1)}.fits,0,N\nother.fits,0,N\n"
-    )
-    write_fits(root / f"{NAME}.fits", level1(light(1)))
-    write_fits(root / f"{NAME_LEVEL0}.fits", level0(np.full((3, 1, 8325), 3, dtype=np.int32)))
-    _compress(write_fits(root / f"{_name(1)}.fits", level1(light(1))))
-    (root / "other.fits").write_text("broken")
+    rows = [f"{name},0,{label}" for name, label in labels]
+    table.write_text("\n".join(["File Name,Frame Number,Classification", *rows]))
+    write_fits(root / names[0], level0(np.full((3, 1, 8325), 3, dtype=np.int32)))
+    write_fits(root / names[1], level1(light(1)))
+    _compress(write_fits(root / names[2], level1(light(1))))
+    (root / names[3]).write_text("broken")
     write(root / "other.cdf", level1(light(1)))
     write_fits(root / f"{_name(2)}.fits", level1(light(1)))
     report = build_store(root.parent / "store", root, ground_truth_table=table)
-    rejected = _rejected(report)
-    assert rejected[f"{NAME}.fits"] == f"same observation as {NAME_LEVEL0}.fits, which is used"
-    assert "1 frame(s) of other.fits: rejected, neither FITS nor CDF by its content" in report.label_problems
-    truth = dict(zip(_used(report), report.table.ground_truth.tolist(), strict=True))
-    assert truth[f"{NAME_LEVEL0}.fits"]
-    assert truth["other.cdf"]
-    assert not truth[f"{_name(2)}.fits"]
-    labels = dict(zip(report.table.file.tolist(), report.table.label.tolist(), strict=True))
-    assert labels[f"{NAME_LEVEL0}.fits"] == "HCHA"
+    labelled = {f"{NAME}.fits": "HCHA", f"{_name(1)}.fits.gz": "N", "other.cdf": "N"}
+    held = dict(zip(report.table.file.tolist(), report.table.label.tolist(), strict=True))
+    assert held == {**labelled, f"{_name(2)}.fits": ""}
+    assert {file for file, is_truth in zip(_used(report), report.table.ground_truth, strict=True) if is_truth} == {
+        *labelled
+    }
+    (problem,) = report.label_problems
+    assert problem == f"HCLA on frame 0 of {NAME}.fits: HCHA under another name of the observation"
+
+
+def test_a_labelled_observation_in_a_folder_of_its_own_has_its_other_files(root: Path) -> None:
+    scored = root.parent / "scored"
+    scored.mkdir()
+    (scored / f"{NAME}.fits").write_text("broken")
+    for name in (NAME_LEVEL0, _name(1).replace("level1", "")):
+        write_fits(scored / f"{name}.fits", level0(np.full((3, 1, 8325), 3, dtype=np.int32)))
+    write_fits(root / f"{_name(2)}.fits", level1(light(1)))
+    table = root / "labels.csv"
+    table.write_text(f"File Name,Frame Number,Classification\n{NAME}.fits,0,HCHA\n")
+    report = build_store(root.parent / "store", root, scored, table)
+    assert dict(zip(_used(report), report.table.ground_truth.tolist(), strict=True)) == {
+        f"{NAME_LEVEL0}.fits": True,
+        f"{_name(2)}.fits": False,
+    }
 
 
 @pytest.mark.usefixtures("hostile_reader")
