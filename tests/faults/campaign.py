@@ -1,0 +1,70 @@
+"""A campaign: which parts it has, and how many cases of each."""
+
+import os
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+
+from tests.faults import files
+from tests.faults.report import Case
+from tests.faults.workers import Limits, RunCase, run_guarded
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part of the campaign.
+
+    Attributes:
+        count: its cases.
+        prepare: makes what all of its cases need, from the campaign's seed and a folder, and returns what runs a case.
+        limits: of each case.
+        whole: whether a short campaign runs all of its cases.
+    """
+
+    count: int
+    prepare: Callable[[int, Path], RunCase]
+    limits: Limits = field(default_factory=Limits)
+    whole: bool = False
+
+
+def _prepare_bases(seed: int, folder: Path) -> RunCase:
+    files.prepare(seed)
+    return partial(files.run_base, seed)
+
+
+def _prepare_files(seed: int, folder: Path) -> RunCase:
+    files.prepare(seed)
+    return partial(files.run_case, seed)
+
+
+PARTS: Mapping[str, Part] = {
+    "bases": Part(files.BASES, _prepare_bases, whole=True),
+    "files": Part(4000, _prepare_files),
+}
+"""The parts by name."""
+
+
+def run_campaign(
+    seed: int, share: float = 1.0, only: Sequence[str] = (), number: int | None = None, folder: Path | None = None
+) -> Iterator[Case]:
+    """Yield the cases of a campaign, as they end.
+
+    Args:
+        seed: of all that is random; a case is one of seed, part and number alone.
+        share: of each part's cases, from the first on.
+        only: the parts to run, all by default.
+        number: the only case to run.
+        folder: where what the cases share is kept, a temporary one by default.
+    """
+    with tempfile.TemporaryDirectory(prefix="faults-") as temporary:
+        for name in only or PARTS:
+            part = PARTS[name]
+            count = part.count if part.whole else max(1, round(part.count * share))
+            numbers = range(count) if number is None else [number]
+            place = (folder or Path(temporary)) / name
+            place.mkdir(parents=True, exist_ok=True)
+            run_case = part.prepare(seed, place)
+            for case in run_guarded(numbers, run_case, part.limits, os.cpu_count() or 1):
+                yield replace(case, part=name)
