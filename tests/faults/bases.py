@@ -31,7 +31,7 @@ class Base:
 
 @dataclass(frozen=True)
 class Numbers:
-    """How light is stored: NumPy's type code, scale and zero, the unit and its size in uW/m^2, and the value of fill."""
+    """How light is stored: NumPy's type code, scale, zero, unit, its size in uW/m^2, and the value of fill."""
 
     type: str
     scale: float = 1.0

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
-from tests.faults import files
+from tests.faults import artefacts, files, kills, misuses, tables
 from tests.faults.report import Case
 from tests.faults.workers import Limits, RunCase, run_guarded
 
@@ -39,9 +39,20 @@ def _prepare_files(seed: int, folder: Path) -> RunCase:
     return partial(files.run_case, seed)
 
 
+def _prepare_tables(seed: int, folder: Path) -> RunCase:
+    tables.run_case(seed, 0)  # imports what reads tables
+    return partial(tables.run_case, seed)
+
+
+_OF_COMMANDS = Limits(cpu_s=60.0, wall_s=900.0, memory=None)
+
 PARTS: Mapping[str, Part] = {
     "bases": Part(files.BASES, _prepare_bases, whole=True),
     "files": Part(4000, _prepare_files),
+    "tables": Part(300, _prepare_tables),
+    "artefacts": Part(300, artefacts.prepare, Limits(cpu_s=30.0, wall_s=600.0, memory=2_000_000_000)),
+    "misuses": Part(100, misuses.prepare, _OF_COMMANDS),
+    "kills": Part(30, kills.prepare, _OF_COMMANDS),
 }
 """The parts by name."""
 

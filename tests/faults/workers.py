@@ -6,6 +6,7 @@ import resource
 import selectors
 import signal
 import time
+import traceback
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -71,6 +72,8 @@ def _start(numbers: Sequence[int], run_case: RunCase, limits: Limits) -> _Child:
         os.close(reading)
         try:
             _work(numbers, run_case, limits, writing)
+        except BaseException:
+            traceback.print_exc()
         finally:
             os._exit(1)
     os.close(writing)
