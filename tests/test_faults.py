@@ -32,7 +32,7 @@ def test_oracles_share_nothing_with_the_product(oracle: str) -> None:
 def test_guards_count_what_ends_a_process() -> None:
     def run_case(number: int) -> Case:
         if number == 1:
-            os.kill(os.getpid(), signal.SIGSEGV)
+            os.kill(os.getpid(), signal.SIGUSR1)  # as a crash does, but quietly
         if number == 2:
             while True:
                 pass
@@ -49,7 +49,7 @@ def test_guards_count_what_ends_a_process() -> None:
     assert sorted(cases) == list(range(7))
     assert [number for number, case in sorted(cases.items()) if not case.survived] == [1, 2, 3, 4]
     details = (cases[1].detail, cases[2].detail, cases[3].detail)
-    assert details == ("exit status -11", "more than 0.5 s of CPU", "more than 2.0 s")
+    assert details == (f"exit status -{int(signal.SIGUSR1)}", "more than 0.5 s of CPU", "more than 2.0 s")
 
 
 def test_a_report_names_what_failed(tmp_path: Path) -> None:
@@ -61,8 +61,13 @@ def test_a_report_names_what_failed(tmp_path: Path) -> None:
     assert line in (tmp_path / "faults.md").read_text()
 
 
-@pytest.mark.parametrize("part", PARTS)
+STARTS_PROCESSES = ("artefacts", "misuses", "kills")
+
+
+@pytest.mark.parametrize(
+    "part", [pytest.param(part, marks=pytest.mark.processes if part in STARTS_PROCESSES else ()) for part in PARTS]
+)
 def test_a_short_campaign_survives(part: str) -> None:
     cases = list(run_campaign(seed=0, share=0.025, only=[part]))
     assert not failures(cases, 0)
-    assert any(case.outcome != "rejected" for case in cases)
+    assert part == "misuses" or any(case.outcome in ("read", "same") for case in cases)

@@ -1,6 +1,7 @@
 """``python -m tests.faults``: run the campaign of faults, print what came of it, write it to ``outputs/faults``."""
 
 import argparse
+import os
 import sys
 import time
 from pathlib import Path
@@ -21,7 +22,7 @@ def main() -> None:
         parser.error("--case needs one --only")
     begun = time.monotonic()
     cases = []
-    for case in run_campaign(given.seed, given.share, given.only, given.case):
+    for case in run_campaign(given.seed, given.share, given.only, given.case, os.cpu_count() or 1):
         cases.append(case)
         if not case.survived or given.case is not None:
             print(f"{case.part} {case.number}: {case.outcome}: {case.told}: {case.detail}", flush=True)

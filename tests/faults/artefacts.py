@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from tests.faults.commands import forget_server, run_command, wrong_refusal
+from tests.faults.commands import run_command, wrong_refusal
 from tests.faults.report import Case
 
 _EPOCHS = 2
@@ -80,9 +80,7 @@ def _check(done: Any) -> None:
 
 def prepare(seed: int, folder: Path) -> Callable[[int], Case]:
     """Train the run; what is returned damages a copy of a file of it."""
-    run = Run(folder)
-    forget_server()
-    return partial(run_case, seed, run)
+    return partial(run_case, seed, Run(folder))
 
 
 def run_case(seed: int, run: Run, number: int) -> Case:

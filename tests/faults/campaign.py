@@ -1,6 +1,5 @@
 """A campaign: which parts it has, and how many cases of each."""
 
-import os
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -8,6 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from tests.faults import artefacts, files, kills, misuses, tables
+from tests.faults.commands import forget_server
 from tests.faults.report import Case
 from tests.faults.workers import Limits, RunCase, run_guarded
 
@@ -58,7 +58,7 @@ PARTS: Mapping[str, Part] = {
 
 
 def run_campaign(
-    seed: int, share: float = 1.0, only: Sequence[str] = (), number: int | None = None, folder: Path | None = None
+    seed: int, share: float = 1.0, only: Sequence[str] = (), number: int | None = None, processes: int = 1
 ) -> Iterator[Case]:
     """Yield the cases of a campaign, as they end.
 
@@ -67,15 +67,17 @@ def run_campaign(
         share: of each part's cases, from the first on.
         only: the parts to run, all by default.
         number: the only case to run.
-        folder: where what the cases share is kept, a temporary one by default.
+        processes: number of cases that run at a time.
     """
-    with tempfile.TemporaryDirectory(prefix="faults-") as temporary:
+    with tempfile.TemporaryDirectory(prefix="faults-") as folder:
         for name in only or PARTS:
             part = PARTS[name]
             count = part.count if part.whole else max(1, round(part.count * share))
             numbers = range(count) if number is None else [number]
-            place = (folder or Path(temporary)) / name
-            place.mkdir(parents=True, exist_ok=True)
+            place = Path(folder) / name
+            place.mkdir()
             run_case = part.prepare(seed, place)
-            for case in run_guarded(numbers, run_case, part.limits, os.cpu_count() or 1):
+            if processes > 1:
+                forget_server()
+            for case in run_guarded(numbers, run_case, part.limits, processes):
                 yield replace(case, part=name)

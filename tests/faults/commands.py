@@ -19,7 +19,7 @@ def run_command(
 
 
 def forget_server() -> None:
-    """Have the next command start another process to fork from: a forked process cannot share that of its parent."""
+    """Have the next command start another process to fork from: several processes cannot share one."""
     forked._server.cache_clear()
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import yaml
 
-from tests.faults.commands import forget_server, run_command, wrong_refusal
+from tests.faults.commands import run_command, wrong_refusal
 from tests.faults.report import Case
 
 _CONF = Path(__file__).resolve().parent.parent.parent / "conf"
@@ -172,7 +172,6 @@ _KINDS: tuple[tuple[Callable[[np.random.Generator], Misuse], float], ...] = (
 
 
 def prepare(seed: int, folder: Path) -> Callable[[int], Case]:
-    forget_server()
     return partial(run_case, seed)
 
 

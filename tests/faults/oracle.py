@@ -200,7 +200,7 @@ def _light(variable: Variable, level: int, name: str) -> list[np.ndarray | None]
 
 
 _PREFIXES = {"": 1e6, "d": 1e5, "c": 1e4, "m": 1e3, "u": 1.0, "µ": 1.0, "μ": 1.0, "n": 1e-3, "p": 1e-6, "f": 1e-9}
-_UNIT = re.compile(r"(?P<prefix>[dcmuµμnpf]?)W *(?:/|[. *]?) *(?P<over>m) *(?:\^|\*\*)? *(?P<power>[({]?-?2[)}]?)")
+_UNIT = re.compile(r"(?P<prefix>[dcmuµμnpf]?)W *(?:/|[. *]?) *(?P<over>m) *(?:\^|\*\*)? *(?P<power>[({]?-?2[)}]?|²)")
 
 
 def unit_factor(unit: str) -> float:
