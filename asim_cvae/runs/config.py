@@ -9,6 +9,7 @@ from omegaconf import DictConfig, OmegaConf
 from asim_cvae.base.documents import read_text
 from asim_cvae.base.errors import InputError, first_line, shown
 from asim_cvae.base.files import atomic_write
+from asim_cvae.settings.schema import declared_settings
 
 CONFIG = "config.yaml"
 
@@ -56,6 +57,9 @@ def _parsed(path: Path, text: str) -> DictConfig:
         if not isinstance(config, DictConfig):
             raise InputError("has to hold settings by name")
         _refuse_odd_values(OmegaConf.to_container(config))
+        missing = sorted(str(name) for name in declared_settings()["train"].entries if name not in config)
+        if missing:
+            raise InputError(f"incomplete, without {', '.join(missing)}")
     except InputError as error:
         raise InputError(f"{path}: no configuration of a run: {error}") from error
     except yaml.MarkedYAMLError as error:

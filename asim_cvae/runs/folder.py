@@ -3,6 +3,7 @@
 import csv
 import io
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +85,9 @@ def read_scores(path: Path) -> dict[str, Any]:
     try:
         content = parse_json(text)
         checked(content, ScoresFile)
+        missing = {field.name for field in fields(ScoresFile)} - {"weights", *content}
+        if missing:
+            raise InputError(f"no {', '.join(sorted(missing))}")
     except InputError as error:
         raise InputError(f"{path}: not the scores of a run ({error})") from error
     return content
