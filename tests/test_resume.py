@@ -132,7 +132,7 @@ def test_a_run_goes_on_with_the_frames_it_began_with(run, archive: Path, whole: 
 
 def test_a_run_of_an_earlier_version_is_refused_in_one_line(run, whole: Path, tmp_path: Path) -> None:
     config = OmegaConf.load(whole / "config.yaml")
-    del config["representation"], config["data"]["cache"]
+    del config["data"]["cache"]
     config.model._target_ = "asim_cvae.model.CVAEModule"
     OmegaConf.save(config, tmp_path / "config.yaml")
     done = run("train", f"resume={tmp_path}", check=False)
