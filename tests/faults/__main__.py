@@ -25,7 +25,7 @@ def main() -> None:
     for case in run_campaign(given.seed, given.share, given.only, given.case, os.cpu_count() or 1):
         cases.append(case)
         if not case.survived or given.case is not None:
-            print(f"{case.part} {case.number}: {case.outcome}: {case.told}: {case.detail}", flush=True)
+            print(f"{case.outcome}: {case}", flush=True)
         elif len(cases) % 200 == 0:
             print(f"{len(cases)} cases, {time.monotonic() - begun:.0f} s", flush=True)
     cases.sort(key=lambda case: (list(PARTS).index(case.part), case.number))

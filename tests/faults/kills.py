@@ -81,7 +81,7 @@ def _start(command: str, folder: Path, place: Path) -> subprocess.Popen[str]:
     table = f"data.ground_truth.table={archive / 'GroundTruth_Table.xlsx'}"
     data = ["data=mmia", f"data.root={archive}", table, f"data.store={place / 'store'}"]
     arguments = {
-        "simulate": [f"root={place / 'archive'}", "observations=24", "labelled=4", "missing_rows=0.1", "seed=3"],
+        "simulate": [f"root={place / 'archive'}", "observations=12", "labelled=4", "missing_rows=0.1", "seed=3"],
         "prepare": [*data, "data.file_workers=2"],
         "train": [*data, "+experiment=relu_lr2e-4", "data.batch_size=20", "figures=null", "trainer.max_epochs=4"],
     }[command]

@@ -22,6 +22,9 @@ class Case:
     part: str = ""
     number: int = -1
 
+    def __str__(self) -> str:
+        return " ".join(f"{self.part} {self.number}, {self.kind}: {self.told}: {self.detail}".split())
+
     @property
     def survived(self) -> bool:
         return self.outcome in SURVIVED
@@ -52,12 +55,8 @@ def _row(part: str, kind: str, cases: Sequence[Case], outcomes: Sequence[str]) -
 
 def failures(cases: Sequence[Case], seed: int) -> list[str]:
     """Make a line for each failed case, with the command that repeats it."""
-    return [
-        f"{case.part} {case.number}, {case.kind}: {case.told}: {case.detail} "
-        f"(python -m tests.faults --seed {seed} --only {case.part} --case {case.number})"
-        for case in cases
-        if not case.survived
-    ]
+    repeat = f"python -m tests.faults --seed {seed} --only"
+    return [f"{case} ({repeat} {case.part} --case {case.number})" for case in cases if not case.survived]
 
 
 def write_report(folder: Path, cases: Sequence[Case], seed: int, share: float, seconds: float) -> None:
