@@ -97,8 +97,8 @@ def test_more_epochs_may_be_asked_for_and_nothing_else_changed(run, whole: Path,
     folder = tmp_path / "longer"
     shutil.copytree(whole, folder)
     refused = run("train", f"resume={folder}", "model.optimizer.lr=1", check=False)
-    assert refused.returncode == 1
-    assert "model.optimizer.lr=1 cannot be changed in a resumed run" in refused.stderr
+    assert refused.returncode == 2
+    assert "model.optimizer.lr=1 cannot be changed in a resumed run, where it is 0.0002" in refused.stderr
     run("train", f"resume={folder}", f"trainer.max_epochs={EPOCHS + 1}")
     assert json.loads((folder / "scores.json").read_text())["epochs"] == EPOCHS + 1
     with (folder / "metrics.csv").open() as stream:
@@ -107,8 +107,28 @@ def test_more_epochs_may_be_asked_for_and_nothing_else_changed(run, whole: Path,
     (folder / "scores.json").unlink()
     fewer = run("train", f"resume={folder}", "trainer.max_epochs=1", check=False)
     assert "epochs already, more than trainer.max_epochs=1" in fewer.stderr
+    assert fewer.returncode == 2
     nowhere = run("train", f"resume={tmp_path / 'nowhere'}", check=False)
+    assert (nowhere.returncode, nowhere.stdout) == (2, "")
     assert "no run to resume" in nowhere.stderr
+    assert not (tmp_path / "nowhere").exists()
+
+
+def test_the_settings_of_a_run_may_be_given_again(run, arguments: list[str], whole: Path) -> None:
+    assert "this run is finished" in run("train", *arguments, f"resume={whole}").stdout
+    before = (whole / "config.yaml").read_bytes()
+    for changed, told in (
+        ("seed=1", "seed=1 cannot be changed in a resumed run, where it is 0; "),
+        ("+experiment=baseline", "name=baseline cannot be changed in a resumed run, where it is relu_lr2e-4; "),
+        ("data=simulated", "data."),
+        (f"hydra.run.dir={whole.parent}", f"resume={whole}: hydra.run.dir={whole.parent} is another folder; "),
+    ):
+        given = [argument for argument in arguments if not changed.startswith("+") or not argument.startswith("+")]
+        done = run("train", *given, f"resume={whole}", changed, check=False)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert done.stderr.startswith(f"train: {told}")
+        assert done.stderr.count("\n") == 1
+    assert (whole / "config.yaml").read_bytes() == before
 
 
 def test_a_run_goes_on_with_the_frames_it_began_with(run, archive: Path, whole: Path, tmp_path: Path) -> None:
@@ -144,6 +164,7 @@ def test_a_run_of_an_earlier_version_is_refused_in_one_line(run, whole: Path, tm
 def test_a_folder_with_another_run_is_left_alone(run, arguments, whole: Path) -> None:
     before = (whole / "config.yaml").read_bytes()
     done = run("train", *arguments, "model.optimizer.lr=1e-3", f"hydra.run.dir={whole}", check=False)
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert "holds a run of another configuration" in done.stderr
     assert (whole / "config.yaml").read_bytes() == before
+    assert (whole / ".hydra" / "overrides.yaml").stat().st_mtime < (whole / "scores.json").stat().st_mtime

@@ -12,13 +12,20 @@ class InputError(ValueError):
     """
 
 
+class SettingError(InputError):
+    """A setting that cannot be used, or does not go with another; the command ends with exit status 2."""
+
+
 def first_line(error: BaseException) -> str:
     """Return the first line of an error's message, at most 200 characters, or its class name if the message is empty.
 
-    Messages of libraries can run over many lines; this part of them fits into a one-line message.
+    Messages of libraries can run over many lines; this part of them fits into a one-line message. A line that only
+    announces the next one, as torch's on weights of another network does, is joined with it.
     """
-    text = str(error).strip() or type(error).__name__
-    return text.splitlines()[0][:200]
+    first, *others = (str(error).strip() or type(error).__name__).splitlines()
+    if first.endswith(":") and others:
+        first = f"{first} {others[0].strip()}"
+    return first[:200]
 
 
 def did_you_mean(name: str, names: Iterable[str], alike: float = 0.6) -> str:

@@ -4,40 +4,49 @@ import json
 import logging
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from asim_cvae.base.errors import InputError
+from asim_cvae.base.errors import SettingError
 from asim_cvae.base.files import atomic_write
 from asim_cvae.runs.checkpoints import CHECKPOINT_KEY, latest_checkpoint
 from asim_cvae.runs.folder import CHECKPOINTS, CONFIG, SCORES
-from asim_cvae.runs.settings import CHANGEABLE
+from asim_cvae.runs.settings import CHANGEABLE, flat_settings
 
 log = logging.getLogger(__name__)
 
 
-def resumed_config(folder: Path, config: DictConfig, overrides: Sequence[str]) -> DictConfig:
+def resumed_config(folder: Path, config: DictConfig, default: DictConfig, overrides: Sequence[str]) -> DictConfig:
     """Return the configuration of a resumed run: the one saved in its folder, with changes from the command line.
 
     Args:
         folder: the run folder.
         config: configuration of the command that resumes the run, which holds the changed values.
-        overrides: overrides of that command.
+        default: configuration of the command without any overrides.
+        overrides: overrides of the command.
 
     Raises:
-        InputError: ``folder`` holds no run, or an override changes a setting that must not change.
+        SettingError: ``folder`` holds no run, or the command gives another value to a setting that must not change.
     """
     saved = folder / CONFIG
     if not saved.is_file():
-        raise InputError(f"{folder}: no run to resume, there is no {CONFIG} in it")
+        raise SettingError(f"resume={folder}: no run to resume, there is no {CONFIG} in it")
     resumed = OmegaConf.load(saved)
     assert isinstance(resumed, DictConfig)
-    for override in overrides:
-        key = override.split("=", 1)[0].lstrip("+~")
-        if key in CHANGEABLE:
-            OmegaConf.update(resumed, key, OmegaConf.select(config, key))
-        elif key not in ("resume", "trust"):
-            raise InputError(f"{override} cannot be changed in a resumed run; only {', '.join(CHANGEABLE)} can")
+    named = {override.split("=", 1)[0].lstrip("+~") for override in overrides}
+    ours, usual, theirs = (flat_settings(_plain(part)) for part in (config, default, resumed))
+    for name in sorted(ours.keys() | theirs.keys()):
+        value, present = ours.get(name), theirs.get(name)
+        is_given = value != usual.get(name) or any(f"{name}.".startswith(f"{key}.") for key in named)
+        if value == present or not is_given or name in ("resume", "trust"):
+            continue
+        if name not in CHANGEABLE:
+            raise SettingError(
+                f"{name}={value} cannot be changed in a resumed run, where it is {present}; "
+                f"only {', '.join(CHANGEABLE)} can"
+            )
+        OmegaConf.update(resumed, name, value)
     resumed.trust = config.trust  # only the user decides whom to trust, never a run folder
     return resumed
 
@@ -46,11 +55,11 @@ def refuse_other_config(folder: Path, config: DictConfig) -> None:
     """Make sure that ``folder`` holds no run of another configuration.
 
     Raises:
-        InputError: it holds one.
+        SettingError: it holds one.
     """
     path = folder / CONFIG
     if path.is_file() and _fixed(OmegaConf.load(path)) != _fixed(_resolved(config)):
-        raise InputError(f"{folder}: holds a run of another configuration; choose another folder")
+        raise SettingError(f"{folder}: holds a run of another configuration; choose another folder")
 
 
 def write_config(folder: Path, config: DictConfig) -> None:
@@ -62,7 +71,11 @@ def write_config(folder: Path, config: DictConfig) -> None:
 
 
 def _resolved(config: DictConfig) -> DictConfig:
-    return OmegaConf.create(OmegaConf.to_container(config, resolve=True))  # type: ignore[return-value]
+    return OmegaConf.create(_plain(config))
+
+
+def _plain(config: DictConfig) -> dict[str, Any]:
+    return OmegaConf.to_container(config, resolve=True)  # type: ignore[return-value]
 
 
 def _fixed(config: object) -> object:
@@ -88,7 +101,7 @@ def resume_point(folder: Path, max_epochs: int) -> tuple[Path | None, int]:
         The checkpoint, and the number of restarts before it; (None, 0) if the run has to start over.
 
     Raises:
-        InputError: the run has more than ``max_epochs`` epochs already.
+        SettingError: the run has more than ``max_epochs`` epochs already.
     """
     checkpoints = folder / CHECKPOINTS
     begun = checkpoints.is_dir()
@@ -100,7 +113,7 @@ def resume_point(folder: Path, max_epochs: int) -> tuple[Path | None, int]:
     path, content = latest
     run_info = content[CHECKPOINT_KEY]["run_info"]
     if int(run_info["epochs"]) > max_epochs:
-        raise InputError(
+        raise SettingError(
             f"{folder}: has {run_info['epochs']} epochs already, more than trainer.max_epochs={max_epochs}; raise it"
         )
     log.info("going on from %s, after %s epochs", path, run_info["epochs"])

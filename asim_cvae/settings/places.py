@@ -1,14 +1,19 @@
 """Check which class a configuration names at which place."""
 
 import importlib
-from collections.abc import Collection, Iterator
+import inspect
+from collections.abc import Collection, Iterator, Mapping
 from fnmatch import fnmatchcase
+from inspect import Parameter
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from asim_cvae.base.errors import InputError
+from asim_cvae.base.errors import InputError, SettingError, did_you_mean
 from asim_cvae.base.targets import TARGET, resolve_target
+from asim_cvae.settings.schema import Section
+
+_VARIADIC = (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD)
 
 PLACES = {
     "": "asim_cvae.simulator.archive.Simulation",
@@ -38,33 +43,67 @@ PLACES = {
 """Base class of the classes that each place may name. '' is the top of a configuration, ``*`` any name or index."""
 
 
-def check_targets(config: DictConfig, trust: Collection[str] = ()) -> None:
+GIVEN = {
+    "model.optimizer": ("params",),
+    "trainer": ("callbacks", "default_root_dir", "logger", "plugins"),
+    "suite": ("folder",),
+}
+"""Arguments of the class at a place that the program itself gives, so that no setting may."""
+
+
+def check_targets(config: DictConfig, trust: Collection[str] = (), section: Section | None = None) -> None:
     """Make sure that each class in a configuration is of the kind that its place asks for, before any is made.
 
     Args:
         config: configuration of a command; it need not be resolved.
         trust: packages that the user trusts beside those of :data:`asim_cvae.base.targets.TRUSTED`.
+        section: declared settings of the command. Where they are left to a class, they have to be arguments that its
+            constructor takes.
 
     Raises:
-        InputError: a class lies outside the trusted packages, does not exist, or is not of the kind that its place
-            asks for.
+        SettingError: a class lies outside the trusted packages, does not exist, is not of the kind that its place asks
+            for, or does not take the arguments that it is given.
     """
-    for place, target in _targets(OmegaConf.to_container(config, resolve=True), ""):
+    for place, settings in _targets(OmegaConf.to_container(config, resolve=True), ""):
+        target = settings[TARGET]
         base = next((kind for pattern, kind in PLACES.items() if _matches(place, pattern)), None)
         if base is None:
-            raise InputError(f"{place}.{TARGET}={target}: no class can be named at this place")
+            raise SettingError(f"{place}.{TARGET}={target}: no class can be named at this place")
         module, _, name = base.rpartition(".")
         try:
-            resolve_target(target, getattr(importlib.import_module(module), name), trust)
+            cls = resolve_target(target, getattr(importlib.import_module(module), name), trust)
         except InputError as error:
-            raise InputError(f"{place}.{error}") from error
+            raise SettingError(f"{place}.{error}".lstrip(".")) from error
+        if section is not None and section.is_open(f"{place}.{TARGET}"):
+            _check_arguments(cls, place, settings)
 
 
-def _targets(value: Any, place: str) -> Iterator[tuple[str, object]]:
-    """Yield each place within ``value`` that names a class, and the name."""
+def _check_arguments(cls: type, place: str, settings: Mapping[str, Any]) -> None:
+    """Raise SettingError if the constructor of ``cls`` does not take ``settings``, or needs one that they lack."""
+    try:
+        parameters = inspect.signature(cls).parameters
+    except ValueError:  # a class of a compiled module need not tell its arguments
+        return
+    by_program = GIVEN.get(place, ())
+    names = [name for name, parameter in parameters.items() if parameter.kind not in _VARIADIC]
+    takes_any = any(parameter.kind is Parameter.VAR_KEYWORD for parameter in parameters.values())
+    for name in (name for name in settings if not (name.startswith("_") and name.endswith("_"))):
+        if name in by_program:
+            raise SettingError(f"{place}.{name}: is given by the program itself, and cannot be set")
+        if name not in names and not takes_any:
+            near = did_you_mean(name, set(names) - set(by_program))
+            raise SettingError(f"{place}.{name}: no such argument of {cls.__name__}{near}")
+    if not settings.get("_partial_") and not settings.get("_args_"):
+        for name in names:
+            if parameters[name].default is Parameter.empty and name not in {*settings, *by_program}:
+                raise SettingError(f"{place}.{name} has to be given: an argument of {cls.__name__}")
+
+
+def _targets(value: Any, place: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield each place within ``value`` that names a class, and the settings there."""
     if isinstance(value, dict):
         if TARGET in value:
-            yield place, value[TARGET]
+            yield place, value
         inner = [(str(key), item) for key, item in value.items()]
     elif isinstance(value, list):
         inner = [(str(number), item) for number, item in enumerate(value)]
