@@ -92,7 +92,8 @@ def command(
         @functools.wraps(task)
         def job(config: DictConfig) -> None:
             if HydraConfig.get().mode != RunMode.MULTIRUN:
-                task(config)
+                with _errors_as_lines(name):  # here, as Hydra adds a line to errors that reach it
+                    task(config)
                 return
             try:
                 check_job(config)  # once more, as a sweeper of the user's own chooses values on its way

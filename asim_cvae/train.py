@@ -4,7 +4,7 @@ from pathlib import Path
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from asim_cvae.base.errors import InputError, SettingError
 from asim_cvae.cli import CONF, command, declared_settings, plain_config
@@ -47,9 +47,9 @@ def _run_config(config: DictConfig, folder: Path) -> DictConfig:
         return config
     from asim_cvae.runs.resume import resumed_config
 
-    if Path(config.resume).expanduser().resolve() != folder.resolve():
+    if Path(config.resume).resolve() != folder.resolve():
         raise SettingError(f"resume={config.resume}: hydra.run.dir={folder} is another folder; leave one of them out")
-    default = composed("train", CONF, [])
+    default = OmegaConf.masked_copy(composed("train", CONF, []), list(declared_settings()["train"].entries))
     resumed = resumed_config(folder, config, default, hydra.overrides.task)
     _check_saved(folder, resumed)
     return resumed

@@ -2,8 +2,12 @@
 
 import csv
 import json
+import os
+import shlex
 import shutil
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,8 +15,9 @@ import torch
 from omegaconf import OmegaConf
 
 from asim_cvae.archive.labels import read_labels
+from asim_cvae.base.locks import held_lock
 from asim_cvae.runs.checkpoints import latest_checkpoint
-from tests.conftest import EPOCHS, interrupt
+from tests.conftest import EPOCHS, PROJECT, interrupt
 
 
 @pytest.fixture(scope="module")
@@ -53,6 +58,62 @@ def test_a_stopped_run_saves_within_the_epoch(run, arguments, whole: Path, tmp_p
     assert "Traceback" not in told
     run("train", f"resume={folder}")
     _same(folder, whole)
+
+
+def test_a_job_of_slurm_ends_by_the_same_command_again(
+    run, arguments, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told_slurm = _as_job_of_slurm(tmp_path, monkeypatch)
+    folder = tmp_path / "fixed folder"
+    again = [*arguments, "requeue=true"]
+    status, told = interrupt(again, folder, signal.SIGUSR1, 0.3)
+    assert status == 128 + signal.SIGUSR1
+    assert "stopped by SIGUSR1; go on with: python -m asim_cvae.train 'resume=" in told
+    assert told_slurm.read_text() == "requeue 17\n"
+    assert "SLURM starts job 17 again" in told
+    assert not list(folder.rglob("hpc_ckpt*"))
+    done = run("train", *again, f'hydra.run.dir="{folder}"')
+    assert "going on from" in done.stdout
+    _same(folder, whole)
+
+
+def _as_job_of_slurm(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Make what is run a job of SLURM; the file of what it tells SLURM, of which a script plays the part."""
+    (folder / "bin").mkdir()
+    scontrol = folder / "bin" / "scontrol"
+    scontrol.write_text(f'#!/bin/sh\necho "$@" >> "{folder}/told"\n')
+    scontrol.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{scontrol.parent}:{os.environ['PATH']}")
+    for name, value in {"JOB_ID": "17", "JOB_NAME": "train", "NTASKS": "1", "PROCID": "0", "LOCALID": "0"}.items():
+        monkeypatch.setenv(f"SLURM_{name}", value)
+    return folder / "told"
+
+
+def test_slurm_starts_no_job_again_unasked(
+    run, arguments, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told_slurm = _as_job_of_slurm(tmp_path, monkeypatch)
+    folder = tmp_path / "a, [b]=c"
+    status, told = interrupt(arguments, folder, signal.SIGUSR1, 0.3)
+    assert status == 128 + signal.SIGUSR1
+    assert not told_slurm.exists()
+    monkeypatch.undo()
+    printed = told.partition("go on with: ")[2].splitlines()[0].replace("python", shlex.quote(sys.executable), 1)
+    subprocess.run(["sh", "-c", printed], cwd=PROJECT, check=True, capture_output=True)
+    _same(folder, whole)
+
+
+def test_two_programs_do_not_train_in_one_folder(run, arguments, whole: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(whole, folder)
+    (folder / "scores.json").unlink()
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
+    with held_lock(folder / ".lock"):
+        for command in ([f"resume={folder}"], [*arguments, f"hydra.run.dir={folder}"]):
+            done = run("train", *command, check=False)
+            told = f"train: {folder}: another program trains in it; wait for it, or choose another folder\n"
+            assert (done.returncode, done.stdout, done.stderr) == (2, "", told)
+    assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before
 
 
 def test_a_run_killed_while_scoring_scores_again(run, whole: Path, tmp_path: Path) -> None:
@@ -129,6 +190,24 @@ def test_the_settings_of_a_run_may_be_given_again(run, arguments: list[str], who
         assert done.stderr.startswith(f"train: {told}")
         assert done.stderr.count("\n") == 1
     assert (whole / "config.yaml").read_bytes() == before
+
+
+def test_epochs_without_validation_have_no_values_of_it(run, arguments, tmp_path: Path) -> None:
+    done = run("train", *arguments, "+trainer.check_val_every_n_epoch=2", f"hydra.run.dir={tmp_path}")
+    with (tmp_path / "metrics.csv").open() as stream:
+        rows = list(csv.DictReader(stream))
+    for name in ("val/elbo", "val/log_px", "val/kl", "val/active_units"):
+        assert [bool(row[name]) for row in rows] == [False, True, False]
+    assert all(row["train/elbo"] for row in rows)
+    lines = [line for line in done.stdout.splitlines() if line.startswith("epoch ")]
+    assert ["val ELBO -," in line for line in lines] == [True, False, True]
+
+
+def test_the_best_epoch_is_chosen_by_a_value_that_is_logged(run, arguments, tmp_path: Path) -> None:
+    done = run("train", *arguments, "callbacks.checkpoints.monitor=val/elb", f"hydra.run.dir={tmp_path}", check=False)
+    assert done.returncode == 2
+    told = "callbacks.checkpoints.monitor=val/elb: no value of this name is logged; did you mean val/elbo?"
+    assert done.stderr == f"train: {told}\n"
 
 
 def test_a_run_goes_on_with_the_frames_it_began_with(run, archive: Path, whole: Path, tmp_path: Path) -> None:

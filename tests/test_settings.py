@@ -267,8 +267,10 @@ def test_other_folders_than_a_simulated_archive_s_are_for_data_mmia(run, archive
         f"score: data.root={archive}: holds another simulated archive (observations is 12 there, not 300); "
         "choose another folder or delete it; data=mmia uses it as it is"
     )
-    refused = _refused(run, tmp_path, "simulate", f"root={archive}", "seed=3", "observations=12", "labelled=7")
-    assert refused.startswith(f"simulate: root={archive}: holds another simulated archive (labelled is 6 there, not 7)")
+    done = run("simulate", f"root={archive}", "seed=3", "observations=12", "labelled=7", check=False)
+    assert done.returncode == 2
+    told = f"simulate: root={archive}: holds another simulated archive (labelled is 6 there, not 7)"
+    assert done.stderr.startswith(told)
 
 
 @pytest.mark.parametrize(

@@ -14,11 +14,11 @@ def test_what_cannot_be_trained_is_begun_again_and_in_the_end_given_up(run, argu
 
 
 def test_a_job_that_fails_fails_alone_and_the_sweep_says_so(run, arguments, tmp_path: Path) -> None:
-    short = [*arguments, "trainer.max_epochs=1", "max_restarts=0", "model.network.bounded=false"]
+    short = [*arguments, "trainer.max_epochs=1", "max_restarts=1", "model.network.bounded=false"]
     swept = [f"hydra.sweep.dir={tmp_path}", "model.optimizer.lr=1e30,1e-4"]
     done = run("train", "-m", "hydra/launcher=processes", *short, *swept, check=False)
     assert done.returncode == 1
-    told = "training failed with all initial weights, max_restarts=0; try another seed"
+    told = "training failed with all initial weights, max_restarts=1; try another seed"
     assert f"failed: {told}\n" in done.stdout
     assert done.stderr.rstrip().endswith(f"train: {told}")
     assert "Traceback" not in done.stdout + done.stderr

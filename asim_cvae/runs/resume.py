@@ -36,7 +36,7 @@ def resumed_config(folder: Path, config: DictConfig, default: DictConfig, overri
     assert isinstance(resumed, DictConfig)
     named = {override.split("=", 1)[0].lstrip("+~") for override in overrides}
     ours, usual, theirs = (flat_settings(_plain(part)) for part in (config, default, resumed))
-    for name in sorted(ours.keys() | theirs.keys()):
+    for name in ("name", *sorted(ours.keys() | theirs.keys() - {"name"})):
         value, present = ours.get(name), theirs.get(name)
         is_given = value != usual.get(name) or any(f"{name}.".startswith(f"{key}.") for key in named)
         if value == present or not is_given or name in ("resume", "trust"):

@@ -2,6 +2,7 @@
 
 from argparse import Namespace
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 
@@ -35,7 +36,8 @@ def composed(name: str, conf: Path, overrides: Sequence[str], more: str | None =
     if more is not None and not Path(more).is_dir():
         raise SettingError(f"--config-dir {more}: no such folder")
     searched = [] if more is None else [f"hydra.searchpath=[file://{Path(more).absolute()}]"]
-    with initialize_config_dir(str(conf.absolute()), version_base="1.3"):
+    within_command = GlobalHydra.instance().is_initialized()
+    with nullcontext() if within_command else initialize_config_dir(str(conf.absolute()), version_base="1.3"):
         _check_overrides(overrides)
         return compose(name, [*overrides, *searched], return_hydra_config=True)
 
