@@ -1,6 +1,5 @@
 """Tests of what TensorBoard makes of runs."""
 
-
 import pytest
 from pytorch_lightning.loggers import TensorBoardLogger
 from tensorboard.backend.event_processing.data_provider import MultiplexerDataProvider

@@ -20,6 +20,7 @@ from asim_cvae.cli import CONF, declared_settings
 from asim_cvae.runs.settings import INCIDENTAL
 from asim_cvae.settings.mistakes import explain
 from asim_cvae.settings.pages import settings_page
+from asim_cvae.settings.places import check_targets
 from asim_cvae.settings.quoting import pasteable
 from asim_cvae.settings.schema import Section, Setting, check_config, lacking_names
 from tests.conftest import PROJECT
@@ -208,9 +209,26 @@ def _refused(run, folder: Path, command: str, *overrides: object) -> str:
         ("+model.network.width=3", "model.network.width: no such argument of ThesisNetwork"),
         ("+callbacks.health.x=3", "callbacks.health.x: no such argument of TrainingHealth"),
         ("~model.network", "model.network has to be given: an argument of CVAEModule"),
-        ("+model.optimizer.betas=[2,2]", "model.optimizer: Invalid beta parameter at index 0: 2"),
         ("model.learning_rate={_target_: asim_cvae.model.schedules.OneCycle, riser: 3}",
          "model.learning_rate.riser: no such argument of OneCycle; did you mean rise?"),
+    ],
+)  # fmt: skip
+def test_arguments_that_a_class_does_not_take_are_named(override: str, told: str) -> None:
+    with pytest.raises(SettingError) as error:
+        check_targets(OmegaConf.create(_config("train", override)), (), declared_settings()["train"])
+    assert str(error.value) == told
+
+
+def test_arguments_that_a_class_takes_pass() -> None:
+    taken = ("+trainer.limit_val_batches=2", "+model.optimizer.weight_decay=0.1", "~callbacks.health")
+    check_targets(OmegaConf.create(_config("train", *taken)), (), declared_settings()["train"])
+
+
+@pytest.mark.parametrize(
+    ("override", "told"),
+    [
+        ("+trainer.max_epoch=2", "trainer.max_epoch: no such argument of Trainer; did you mean max_epochs?"),
+        ("+model.optimizer.betas=[2,2]", "model.optimizer: Invalid beta parameter at index 0: 2"),
         ("representation.low=0.999999", "representation: low=0.999999, high=0.99999, full_scale=210.0: must be "
                                         "0 < low < high < 1 and full_scale > 0"),
         ("representation=counts", "model: ThesisNetwork: encode fails on two frames (frames have to be (B, 3, 5000), "
@@ -225,6 +243,13 @@ def test_what_fits_no_class_or_folder_is_refused_before_anything_is_written(
     run, arguments: list[str], tmp_path: Path, override: str, told: str
 ) -> None:
     assert _refused(run, tmp_path, "train", *arguments, override).startswith(f"train: {told}")
+
+
+def test_a_misspelt_name_in_a_file_of_one_s_own_is_refused(run, tmp_path: Path) -> None:
+    (tmp_path / "experiment").mkdir()
+    (tmp_path / "experiment" / "mine.yaml").write_text("# @package _global_\ntrainr: {max_epochs: 800}\n")
+    refused = _refused(run, tmp_path, "train", "--config-dir", tmp_path, "+experiment=mine")
+    assert refused == "train: trainr: no such setting; did you mean trainer?"
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")

@@ -25,8 +25,10 @@ _HEAD = """\
 # Settings
 
 Give a setting as `SETTING=VALUE` on the command line or in a YAML file, and a group of settings as `GROUP=NAME`
-(`+experiment=NAME`). A value that is not allowed is refused in one line, before anything begins. `conf/settings.yaml`
-declares all settings, and `make settings` writes this page from it."""
+(`+experiment=NAME`). What is not allowed is refused in one line, with exit status 2, before anything begins: a value, a
+misspelt name, a folder or device that is not there, in a sweep those of all its jobs. `+GROUP.NAME=VALUE` hands another
+argument to the class of a group, if its constructor takes one of this name. Files that cannot be used end a command
+with exit status 1. `conf/settings.yaml` declares all settings, and `make settings` writes this page from it."""
 
 
 def help_text(name: str, section: Section, conf: Path, overrides: Sequence[str] = (), more: str | None = None) -> str:
