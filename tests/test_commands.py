@@ -290,7 +290,7 @@ def test_score_writes_over_the_same_scores_alone(run, trained: Path, small: list
         (["data.ground_truth.table=null", f"data.store={tmp_path / 'store'}"], "other data"),
     ):
         done = run(*score, *other, check=False)
-        assert done.returncode == 1
+        assert done.returncode == 2
         assert done.stderr == f"score: out={out}: holds scores of {told}; choose another folder\n"
         assert (out / "scores.json").read_bytes() == before
     for content, told in (
@@ -382,21 +382,35 @@ def test_prepare_says_what_it_rejected_and_goes_on(run, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("command", "overrides", "told"),
     [
-        ("prepare", ["data=mmia", "data.root=/nowhere"], "/nowhere: no such folder"),
-        ("prepare", ["data=mmia"], "no data: give data.root"),
-        ("prepare", ["data.root=/nowhere"], "python -m asim_cvae.simulate root=/nowhere makes it"),
-        ("score", ["weights=/nowhere.pth"], "/nowhere.pth: no such weights"),
-        ("simulate", ["root=/tmp/unwritten", "format=hdf"], "format=hdf"),
+        ("prepare", ["data=mmia", "data.root={folder}"], "{folder}: no MMIA file (.fits or .cdf) to use"),
+        ("score", ["weights={folder}/x.pth", "data=mmia", "data.root={folder}"],
+         "{folder}/x.pth: no weights of the thesis's network ("),
+        ("table", ["runs={folder}"], "runs={folder}: no finished run in it"),
     ],
-)
-def test_bad_input_is_one_line_and_an_exit_status(
-    run, tmp_path: Path, command: str, overrides: list, told: str
+)  # fmt: skip
+def test_input_that_cannot_be_used_is_one_line_and_exit_status_1(
+    run, tmp_path: Path, command: str, overrides: list[str], told: str
 ) -> None:
-    out = [f"out={tmp_path}"] if command == "score" else []
-    done = run(command, *overrides, *out, check=False)
+    (tmp_path / "x.pth").write_text("no weights")
+    done = run(command, *(text.format(folder=tmp_path) for text in overrides), f"out={tmp_path / 'out'}"
+               if command != "prepare" else f"data.store={tmp_path / 'store'}", check=False)  # fmt: skip
     assert done.returncode == 1
-    assert told in done.stdout + done.stderr
-    assert "Traceback" not in done.stdout + done.stderr
+    assert done.stderr.startswith(f"{command}: {told.format(folder=tmp_path)}")
+    assert done.stderr.count("\n") == 1
+
+
+def test_weights_of_another_network_are_told_from_this_one_s(
+    run, trained: Path, small: list[str], tmp_path: Path
+) -> None:
+    shutil.copy(trained / "model.safetensors", tmp_path)
+    description = json.loads((trained / "model.json").read_text())
+    description["network"]["latent_dim"] = 7
+    (tmp_path / "model.json").write_text(json.dumps(description))
+    done = run("score", f"weights={tmp_path}", *small, f"out={tmp_path / 'out'}", check=False)
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"score: {tmp_path / 'model.safetensors'}: no model of this program (")
+    assert "size mismatch for network." in done.stderr
+    assert done.stderr.count("\n") == 1
 
 
 def test_training_needs_two_observations(run, tmp_path: Path) -> None:

@@ -14,6 +14,10 @@ class InputError(ValueError):
     """
 
 
+class SettingError(InputError):
+    """A setting that cannot be used, or does not go with another; the command ends with exit status 2."""
+
+
 _MACHINE_ERRNOS = {
     getattr(errno, name, 0)  # not every system has all of them
     for name in (
@@ -37,10 +41,13 @@ def is_machines_fault(error: BaseException) -> bool:
 def first_line(error: BaseException) -> str:
     """Return the first line of an error's message, at most 200 characters, or its class name if the message is empty.
 
-    Messages of libraries can run over many lines; this part of them fits into a one-line message.
+    Messages of libraries can run over many lines; this part of them fits into a one-line message. A line that only
+    announces the next one, as torch's on weights of another network does, is joined with it.
     """
-    text = str(error).strip() or type(error).__name__
-    return shown(text.splitlines()[0], 200)
+    first, *others = (str(error).strip() or type(error).__name__).splitlines()
+    if first.endswith(":") and others:
+        first = f"{first} {others[0].strip()}"
+    return shown(first, 200)
 
 
 def shown(value: object, most: int = 100) -> str:

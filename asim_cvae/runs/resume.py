@@ -3,40 +3,49 @@
 import logging
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
-from asim_cvae.base.errors import InputError
+from asim_cvae.base.errors import InputError, SettingError
 from asim_cvae.runs.checkpoints import latest_checkpoint
 from asim_cvae.runs.config import CONFIG, read_config, resolved
 from asim_cvae.runs.folder import CHECKPOINTS, METRICS, SCORES, read_metrics, read_scores
-from asim_cvae.runs.settings import CHANGEABLE
+from asim_cvae.runs.settings import CHANGEABLE, flat_settings
 from asim_cvae.runs.weights import check_weights, sketched
 
 log = logging.getLogger(__name__)
 
 
-def resumed_config(folder: Path, config: DictConfig, overrides: Sequence[str]) -> DictConfig:
+def resumed_config(folder: Path, config: DictConfig, default: DictConfig, overrides: Sequence[str]) -> DictConfig:
     """Return the configuration of a resumed run: the one saved in its folder, with changes from the command line.
 
     Args:
         folder: the run folder.
         config: configuration of the command that resumes the run, which holds the changed values.
-        overrides: overrides of that command.
+        default: configuration of the command without any overrides.
+        overrides: overrides of the command.
 
     Raises:
-        InputError: ``folder`` holds no run, or an override changes a setting that must not change.
+        SettingError: ``folder`` holds no run, or the command gives another value to a setting that must not change.
     """
     if not (folder / CONFIG).is_file():
-        raise InputError(f"{folder}: no run to resume, there is no {CONFIG} in it")
+        raise SettingError(f"resume={folder}: no run to resume, there is no {CONFIG} in it")
     resumed = read_config(folder)
-    for override in overrides:
-        key = override.split("=", 1)[0].lstrip("+~")
-        if key in CHANGEABLE:
-            OmegaConf.update(resumed, key, OmegaConf.select(config, key))
-        elif key not in ("resume", "trust"):
-            raise InputError(f"{override} cannot be changed in a resumed run; only {', '.join(CHANGEABLE)} can")
+    named = {override.split("=", 1)[0].lstrip("+~") for override in overrides}
+    ours, usual, theirs = (flat_settings(_plain(part)) for part in (config, default, resumed))
+    for name in ("name", *sorted(ours.keys() | theirs.keys() - {"name"})):
+        value, present = ours.get(name), theirs.get(name)
+        is_given = value != usual.get(name) or any(f"{name}.".startswith(f"{key}.") for key in named)
+        if value == present or not is_given or name in ("resume", "trust"):
+            continue
+        if name not in CHANGEABLE:
+            raise SettingError(
+                f"{name}={value} cannot be changed in a resumed run, where it is {present}; "
+                f"only {', '.join(CHANGEABLE)} can"
+            )
+        OmegaConf.update(resumed, name, value)
     resumed.trust = config.trust  # only the user decides whom to trust, never a run folder
     return resumed
 
@@ -45,10 +54,14 @@ def refuse_other_config(folder: Path, config: DictConfig) -> None:
     """Make sure that ``folder`` holds no run of another configuration.
 
     Raises:
-        InputError: it holds one.
+        SettingError: it holds one.
     """
     if (folder / CONFIG).is_file() and _fixed(read_config(folder)) != _fixed(resolved(config)):
-        raise InputError(f"{folder}: holds a run of another configuration; choose another folder")
+        raise SettingError(f"{folder}: holds a run of another configuration; choose another folder")
+
+
+def _plain(config: DictConfig) -> dict[str, Any]:
+    return OmegaConf.to_container(config, resolve=True)  # type: ignore[return-value]
 
 
 def _fixed(config: DictConfig) -> object:
@@ -87,8 +100,8 @@ def resume_point(folder: Path, config: DictConfig) -> tuple[Path | None, int]:
         The checkpoint, and the number of restarts before it; (None, 0) if the run has to start over.
 
     Raises:
-        InputError: the run has more than ``trainer.max_epochs`` epochs already, its metrics are damaged, or the
-            checkpoint is not that of a model of this configuration.
+        InputError: its metrics are damaged, or the checkpoint is not that of a model of this configuration.
+        SettingError: the run has more than ``trainer.max_epochs`` epochs already.
     """
     read_metrics(folder / METRICS)  # later it is read within the training
     checkpoints = folder / CHECKPOINTS
@@ -101,7 +114,7 @@ def resume_point(folder: Path, config: DictConfig) -> tuple[Path | None, int]:
     path, content = latest
     run_info, max_epochs = content.description.run_info, config.trainer.max_epochs
     if (run_info.epochs or 0) > max_epochs:
-        raise InputError(
+        raise SettingError(
             f"{folder}: has {run_info.epochs} epochs already, more than trainer.max_epochs={max_epochs}; raise it"
         )
     try:

@@ -1,14 +1,19 @@
 """Check which class a configuration names at which place."""
 
 import importlib
+import inspect
 from collections.abc import Collection, Iterator, Mapping
 from fnmatch import fnmatchcase
+from inspect import Parameter
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from asim_cvae.base.errors import InputError, shown
+from asim_cvae.base.errors import InputError, SettingError, did_you_mean, shown
 from asim_cvae.base.targets import TARGET, resolve_target
+from asim_cvae.settings.schema import Section
+
+_VARIADIC = (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD)
 
 PLACES = {
     "": "asim_cvae.simulator.archive.Simulation",
@@ -49,20 +54,32 @@ _LATER = ("model.optimizer",)
 """Places whose classes are called later, with more arguments: ``_partial_`` is true there."""
 
 
-def check_targets(config: DictConfig, trust: Collection[str] = ()) -> None:
+GIVEN = {
+    "model.optimizer": ("params",),
+    "trainer": ("callbacks", "default_root_dir", "logger", "plugins"),
+    "suite": ("folder",),
+}
+"""Arguments of the class at a place that the program itself gives, so that no setting may."""
+
+
+def check_targets(config: DictConfig, trust: Collection[str] = (), section: Section | None = None) -> None:
     """Make sure that each class in a configuration is of the kind that its place asks for, before any is made.
 
     Args:
         config: configuration of a command; it need not be resolved.
         trust: packages that the user trusts beside those of :data:`asim_cvae.base.targets.TRUSTED`.
+        section: declared settings of the command. Where they are left to a class, they have to be arguments that its
+            constructor takes.
 
     Raises:
-        InputError: a class lies outside the trusted packages, does not exist, or is not of the kind that its place
-            asks for.
+        SettingError: a class lies outside the trusted packages, does not exist, is not of the kind that its place asks
+            for, or does not take the arguments that it is given.
     """
     for place, value in _values(_plain(config), ""):
         if isinstance(value, dict) and value.keys() & _HYDRAS:
-            _check_target(place, value, trust)
+            cls = _check_target(place, value, trust)
+            if section is not None and section.is_open(f"{place}.{TARGET}"):
+                _check_arguments(cls, place, value)
 
 
 def check_places(config: DictConfig) -> None:
@@ -72,28 +89,28 @@ def check_places(config: DictConfig) -> None:
         config: configuration of a command; it need not be resolved.
 
     Raises:
-        InputError: something else stands where a class is needed.
+        SettingError: something else stands where a class is needed.
     """
     for place, value in _values(_plain(config), ""):
         pattern = _pattern(place)
         if pattern is None or pattern in _OF_ARGUMENTS or value is None:
             continue
         if not isinstance(value, dict) or TARGET not in value:
-            raise InputError(f"{place}: has to be a class with its arguments; give {place}.{TARGET}=CLASS")
+            raise SettingError(f"{place}: has to be a class with its arguments; give {place}.{TARGET}=CLASS")
         if pattern in _LATER and not value.get(_PARTIAL):
-            raise InputError(f"{place}.{_PARTIAL}={shown(value.get(_PARTIAL))}: has to be true")
+            raise SettingError(f"{place}.{_PARTIAL}={shown(value.get(_PARTIAL))}: has to be true")
 
 
-def _check_target(place: str, value: Mapping[str, Any], trust: Collection[str]) -> None:
-    """Check what is called at a place."""
+def _check_target(place: str, value: Mapping[str, Any], trust: Collection[str]) -> type:
+    """Check what is called at a place, and return it."""
     target, pattern = value.get(TARGET), _pattern(place)
     if pattern is None:
-        raise InputError(f"{place}.{TARGET}={shown(target)}: no class can be named at this place")
+        raise SettingError(f"{place}.{TARGET}={shown(target)}: no class can be named at this place")
     module, _, name = PLACES[pattern].rpartition(".")
     try:
-        resolve_target(target, getattr(importlib.import_module(module), name), trust)
+        cls = resolve_target(target, getattr(importlib.import_module(module), name), trust)
     except InputError as error:
-        raise InputError(f"{place}.{error}" if place else str(error)) from error
+        raise SettingError(f"{place}.{error}" if place else str(error)) from error
     can_be_partial = pattern in (*_LATER, *_OF_ARGUMENTS)
     allowed = {
         "_args_": (None,),
@@ -103,7 +120,29 @@ def _check_target(place: str, value: Mapping[str, Any], trust: Collection[str]) 
     }
     for key, values in allowed.items():
         if value.get(key) not in values:
-            raise InputError(f"{place}.{key}={shown(value[key])}: is not allowed at this place")
+            raise SettingError(f"{place}.{key}={shown(value[key])}: is not allowed at this place")
+    return cls
+
+
+def _check_arguments(cls: type, place: str, settings: Mapping[str, Any]) -> None:
+    """Raise SettingError if the constructor of ``cls`` does not take ``settings``, or needs one that they lack."""
+    try:
+        parameters = inspect.signature(cls).parameters
+    except ValueError:  # a class of a compiled module need not tell its arguments
+        return
+    by_program = GIVEN.get(place, ())
+    names = [name for name, parameter in parameters.items() if parameter.kind not in _VARIADIC]
+    takes_any = any(parameter.kind is Parameter.VAR_KEYWORD for parameter in parameters.values())
+    for name in (name for name in settings if not (name.startswith("_") and name.endswith("_"))):
+        if name in by_program:
+            raise SettingError(f"{place}.{name}: is given by the program itself, and cannot be set")
+        if name not in names and not takes_any:
+            near = did_you_mean(name, set(names) - set(by_program))
+            raise SettingError(f"{place}.{name}: no such argument of {cls.__name__}{near}")
+    if not settings.get("_partial_"):
+        for name in names:
+            if parameters[name].default is Parameter.empty and name not in {*settings, *by_program}:
+                raise SettingError(f"{place}.{name} has to be given: an argument of {cls.__name__}")
 
 
 def _plain(config: DictConfig) -> Any:
