@@ -43,7 +43,12 @@ def main(config: DictConfig) -> None:
 def _run_config(config: DictConfig, folder: Path) -> DictConfig:
     """Return the configuration of the run in ``folder``, which is that of the command unless a run is resumed."""
     hydra = HydraConfig.get()
-    config.name = hydra.runtime.choices.get("experiment") or config.name
+    experiment = hydra.runtime.choices.get("experiment")
+    if experiment and any(override.startswith("name=") for override in hydra.overrides.task):
+        raise SettingError(
+            f"name={config.name}: a run of an experiment has its name, {experiment}; leave one of them out"
+        )
+    config.name = experiment or config.name
     if config.resume is None:
         return config
     from asim_cvae.runs.resume import resumed_config

@@ -215,7 +215,7 @@ def _trainer(
             plugins=cluster_plugins(),
         )
     except InstantiationException as error:
-        raise SettingError(f"{wanted}: {first_line(error.__cause__ or error)}") from error
+        raise SettingError(f"{wanted}: {' '.join(str(error.__cause__ or error).split())}") from error
     if trainer.world_size > 1 and isinstance(trainer.accelerator, CPUAccelerator) and group.accelerator == "auto":
         raise SettingError(
             f"{wanted}: there is no GPU here; trainer.accelerator=cpu takes several processes of the CPU"

@@ -236,6 +236,7 @@ def test_arguments_that_a_class_takes_pass() -> None:
         ("data.ground_truth.table=/nowhere.csv", "data.ground_truth.table=/nowhere.csv: no such file; null for files "
                                                  "without labels"),
         ("resume=/nowhere", "resume=/nowhere: hydra.run.dir="),
+        ("name=mine", "name=mine: a run of an experiment has its name, relu_lr2e-4; leave one of them out"),
     ],
 )  # fmt: skip
 def test_what_fits_no_class_or_folder_is_refused_before_anything_is_written(
