@@ -238,10 +238,16 @@ def _flags(variable: Variable) -> NDArray[np.bool_]:
     return flags if variable.unwritten is None else flags | variable.unwritten
 
 
+_FLAGS = {"T": True, "TRUE": True, "1": True, "F": False, "FALSE": False, "0": False, "": False}
+
+
 def _is_true(flag: NDArray[Any]) -> bool:
     value = flag.flat[0] if flag.size else False
-    if isinstance(value, bytes | str):
-        return value.strip().upper() in {"T", "TRUE", "1", b"T", b"TRUE", b"1"}
+    if flag.dtype.kind in "SU":
+        text = value.decode("ascii", "replace") if isinstance(value, bytes) else str(value)
+        value = _FLAGS.get(text.strip().upper())
+    if value is None or flag.dtype.kind not in "SUbiuf":
+        raise UnusableError("damaged: what says whether a photometer is there is no flag")
     return bool(value)
 
 

@@ -200,6 +200,9 @@ def _light(variable: Variable, level: int, name: str) -> list[np.ndarray | None]
 
 
 _PREFIXES = {"": 1e6, "d": 1e5, "c": 1e4, "m": 1e3, "u": 1.0, "µ": 1.0, "μ": 1.0, "n": 1e-3, "p": 1e-6, "f": 1e-9}
+_SPELLINGS = {"Watt": "W", "micro": "u", "UW/M": "uW/m"}
+"""Ways to write a unit that can mean nothing else."""
+
 _UNIT = re.compile(r"(?P<prefix>[dcmuµμnpf]?)W *(?:/|[. *]?) *(?P<over>m) *(?:\^|\*\*)? *(?P<power>[({]?-?2[)}]?|²)")
 
 
@@ -208,6 +211,8 @@ def unit_factor(unit: str) -> float:
     unit = unit.strip()
     if not unit:
         return 1.0
+    for spelling, symbol in _SPELLINGS.items():
+        unit = unit.replace(spelling, symbol)
     match = _UNIT.fullmatch(unit)
     if match is None or ("/" in unit) == ("-" in match["power"]):
         raise Undefined(f"unit {unit!r}")
