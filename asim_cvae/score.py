@@ -86,9 +86,9 @@ def _refuse_other_scores(out: Path, origin: Mapping[str, Any]) -> None:
     try:
         scores = read_scores(path)
     except InputError as error:
-        raise SettingError(f"out={out}: {error}; choose another folder") from error
+        raise SettingError(f"{error}; choose another folder") from error
     if not scores.get("weights"):
-        raise SettingError(f"out={out}: {path.name} in it was not written by score; choose another folder")
+        raise SettingError(f"{path}: not written by score; choose another folder")
     present = {**scores, "weights": scores["weights"]["sha256"]}
     differing = [name for name, value in origin.items() if present.get(name) != value]
     if differing:

@@ -454,7 +454,7 @@ def test_a_saved_configuration_holds_plain_values_alone(
 EVIL = [
     ("representation", {"_target_": "torch.load", "f": "evil.ckpt", "weights_only": False}, "torch.load: lies outside"),
     ("representation", {"_target_": "builtins.open", "file": "made", "mode": "w"}, "builtins.open: lies outside"),
-    ("data", {"_target_": "os.system", "command": "touch made"}, "os.system: lies outside"),
+    ("data", {"_target_": "os.system", "root": "touch made"}, "os.system: lies outside"),
     ("model.network", {"_target_": "hydra.utils.call", "config": {"_target_": "os.system"}}, "lies outside"),
     ("model.optimizer", {"_target_": "builtins.exec", "_args_": ["1"], "lr": 1.0, "fused": True}, "lies outside"),
     ("model.beta", {"_target_": ["os.system"], "share": 0.5}, "has to be the full name of a class"),
@@ -462,10 +462,10 @@ EVIL = [
     ("scoring", {"_target_": "asim_cvae.scoring.clusters.ClusteringProtocol", "_args_": [1]}, "scoring._args_"),
     ("callbacks", {"a": {"_target_": "pytorch_lightning.callbacks.LambdaCallback",
                          "on_fit_start": {"_target_": "os.system", "_partial_": True}}}, "no class can be named"),
-    ("callbacks", {"a": [{"_target_": "os.system"}]}, "no class can be named at this place"),
+    ("callbacks", {"a": [{"_target_": "os.system"}]}, "callbacks.a: no such setting"),
     ("figures", [{"_target_": "os.system"}], "figures=[{'_target_': 'os.system'}]: has to be a whole number"),
     ("model.augmentations", [{"_target_": "os.system"}], "os.system: lies outside"),
-    ("trainer", {"_target_": "pytorch_lightning.Trainer", "logger": {"_target_": "os.system"}}, "no class can be"),
+    ("trainer", {"_target_": "pytorch_lightning.Trainer", "logger": {"_target_": "os.system"}}, "is given by the program"),
 ]  # fmt: skip
 
 
@@ -486,7 +486,7 @@ def test_a_hostile_configuration_is_refused(folder: Path, place: str, value: Any
     _hostile(folder, place, value)
     with initialize_config_dir(str(CONF), version_base="1.3"):
         own = compose("train")
-    line = _refused(lambda: check_saved(folder, resumed_config(folder, own, [])))
+    line = _refused(lambda: check_saved(folder, resumed_config(folder, own, own, [])))
     assert line.startswith(f"{folder / 'config.yaml'}: ")
     assert told in line
 
@@ -510,12 +510,16 @@ def test_a_place_without_its_class_is_said(folder: Path) -> None:
         own = compose("train")
     for place, value, told in (
         ("model.optimizer", {"_target_": "torch.optim.Adam"}, "model.optimizer._partial_=None: has to be true"),
-        ("callbacks", {"a": 5}, "callbacks.a: has to be a class with its arguments; give callbacks.a._target_=CLASS"),
-        ("representation", {"low": 0.1}, "representation: has to be a class with its arguments; give representation."),
+        (
+            "callbacks",
+            {"a": 5},
+            "; callbacks.a._target_=PACKAGE.MODULE.CLASS adds one",
+        ),
+        ("representation", {"low": 0.1}, "representation: has to name a class, as representation._target_="),
     ):
         shutil.copy(folder / "whole.yaml", folder / "config.yaml")
         _hostile(folder, place, value)
-        assert told in _refused(lambda: check_saved(folder, resumed_config(folder, own, [])))
+        assert told in _refused(lambda: check_saved(folder, resumed_config(folder, own, own, [])))
 
 
 def test_commands_refuse_in_one_line(run, folder: Path, tmp_path: Path) -> None:
