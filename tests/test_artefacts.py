@@ -465,7 +465,7 @@ EVIL = [
     ("callbacks", {"a": [{"_target_": "os.system"}]}, "callbacks.a: no such setting"),
     ("figures", [{"_target_": "os.system"}], "figures=[{'_target_': 'os.system'}]: has to be a whole number"),
     ("model.augmentations", [{"_target_": "os.system"}], "os.system: lies outside"),
-    ("trainer", {"_target_": "pytorch_lightning.Trainer", "logger": {"_target_": "os.system"}}, "is given by the program"),
+    ("trainer", {"_target_": "pytorch_lightning.Trainer", "logger": {"_target_": "os.system"}}, "the program itself"),
 ]  # fmt: skip
 
 
