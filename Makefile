@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: help setup demo table1 table1-full dashboard realism bench test test-fast test-ray lint format settings lock clean
+.PHONY: help setup demo table1 table1-full dashboard realism bench faults test test-fast test-ray lint format settings lock clean
 
 help: ## Show this help
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -39,6 +39,9 @@ realism: $(READY) ## Report how real the simulated data are (ASIM_CVAE_REFERENCE
 
 bench: $(READY) ## Measure speed as ratios to references run beside it: some 20 minutes
 	$(BIN)/python -m asim_cvae.bench
+
+faults: $(READY) ## Damage thousands of inputs and kill commands, and see what survives: some 20 minutes
+	$(BIN)/python -m tests.faults
 
 test: lint ## Lint, types and all tests
 	$(BIN)/pytest

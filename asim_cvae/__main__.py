@@ -29,7 +29,8 @@ def run(name: str) -> None:
     names = commands()
     if name not in names:
         advice = did_you_mean(name, names) or f"; the commands are {', '.join(names)}"
-        sys.exit(f"asim-cvae: there is no command {name}{advice}")
+        print(f"asim-cvae: there is no command {name}{advice}", file=sys.stderr)
+        sys.exit(2)
     del sys.argv[1]
     # Training on several devices starts processes by the name of the main module, which has to be the command.
     runpy.run_module(f"asim_cvae.{name}", run_name="__main__", alter_sys=True)

@@ -6,13 +6,22 @@ from pathlib import Path
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
-from asim_cvae.base.errors import InputError, did_you_mean
+from asim_cvae.base.errors import SettingError, did_you_mean
 from asim_cvae.cli import command
 
 log = logging.getLogger(__name__)
 
 
-@command("bench")
+def _check(config: DictConfig) -> None:
+    """Make sure that the suite has the parts."""
+    suite = instantiate(config.suite, folder=Path(config.out))
+    for part in config.parts or ():
+        if part not in suite.parts:
+            near = did_you_mean(part, suite.parts)
+            raise SettingError(f"parts={config.parts}: {part} is not one of {', '.join(suite.parts)}{near}")
+
+
+@command("bench", _check)
 def main(config: DictConfig) -> None:
     """Measure parts of a suite, print their tables and write the report into ``out``."""
     from asim_cvae.studies.speed.report import as_markdown, machine, write_report  # torch takes seconds to import
@@ -21,10 +30,6 @@ def main(config: DictConfig) -> None:
     out.mkdir(parents=True, exist_ok=True)
     suite = instantiate(config.suite, folder=out)
     parts = list(suite.parts) if config.parts is None else list(config.parts)
-    for part in parts:
-        if part not in suite.parts:
-            near = did_you_mean(part, suite.parts)
-            raise InputError(f"parts={config.parts}: {part} is not one of {', '.join(suite.parts)}{near}")
     tables, measured = [], {}
     for part in parts:
         part_tables, measured[part] = suite.parts[part]()

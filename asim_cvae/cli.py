@@ -1,5 +1,6 @@
-"""Give the commands what they share: Hydra's entry point, errors in one line, the archive and the data module."""
+"""Give the commands what they share: Hydra's entry point, the check of all settings, and errors in one line."""
 
+import argparse
 import functools
 import logging
 import os
@@ -15,30 +16,17 @@ from hydra._internal.utils import get_args_parser
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException, InstantiationException
 from hydra.types import RunMode
-from hydra.utils import instantiate
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from asim_cvae.base.allocator import keep_large_blocks
-from asim_cvae.base.errors import InputError, first_line
+from asim_cvae.base.errors import InputError, SettingError, first_line
 from asim_cvae.runs.sweeps import swept_settings
+from asim_cvae.settings.composing import composed_jobs
 from asim_cvae.settings.mistakes import explain
 from asim_cvae.settings.pages import help_text
 from asim_cvae.settings.places import check_targets
-from asim_cvae.settings.schema import DECLARATIONS, Section, check_config, read_commands
-
-_IN_PACKAGE = Path(__file__).resolve().parent / "conf"
-CONF = _IN_PACKAGE if _IN_PACKAGE.is_dir() else _IN_PACKAGE.parent.parent / "conf"
-"""Folder of the configurations: inside the package of an installed wheel, beside the package in a clone."""
-
-OUTPUTS = Path("outputs")
-"""Folder into which commands write by default."""
-
-
-@functools.cache
-def declared_settings() -> dict[str, Section]:
-    """Return the declared settings of each command."""
-    return read_commands(CONF / DECLARATIONS)
+from asim_cvae.settings.schema import CONF, check_config, declared_settings
 
 
 def plain_config(config: DictConfig) -> dict[str, Any]:
@@ -52,8 +40,11 @@ OmegaConf.register_new_resolver("swept", swept_settings)
 
 log = logging.getLogger(__name__)
 
-_INPUT_ERRORS = (InputError, OSError, HydraException, OmegaConfBaseException)
-"""Errors that the user can mend."""
+_MISTAKES = (SettingError, HydraException, OmegaConfBaseException)
+"""Errors in what the user typed, which end a command with exit status 2."""
+
+_INPUT_ERRORS = (InputError, OSError, *_MISTAKES)
+"""Errors that the user can mend; those that are no mistakes in settings end a command with exit status 1."""
 
 _HARMLESS_WARNINGS = (
     ".*does not have many workers.*",  # frames come from memory, so none are needed
@@ -65,28 +56,38 @@ _HARMLESS_WARNINGS = (
 """Patterns of warnings that are not shown."""
 
 
-def command(name: str) -> Callable[[Callable[[DictConfig], None]], Callable[[], None]]:
+def command(
+    name: str, check: Callable[[DictConfig], None] = lambda config: None
+) -> Callable[[Callable[[DictConfig], None]], Callable[[], None]]:
     """Turn a function of a configuration into the command ``name``, which reads ``conf/NAME.yaml``.
 
-    If the function raises an :class:`InputError`, an error of the operating system (no space, no permission) or one of
-    the configuration, the command prints one line and ends with exit status 1. Any other error is a fault of the
-    program and shows its traceback.
+    Before Hydra makes a folder, all settings of all jobs are checked. A setting that cannot be used ends the command
+    with one line and exit status 2. If the function then raises an :class:`InputError` or an error of the operating
+    system (no space, no permission), the command prints one line and ends with exit status 1. Any other error is a
+    fault of the program and shows its traceback.
+
+    Args:
+        name: the command's name.
+        check: makes sure, beyond the declarations of ``conf/settings.yaml``, that settings can be used, and raises an
+            InputError if they cannot. It writes nothing.
     """
 
     def decorate(task: Callable[[DictConfig], None]) -> Callable[[], None]:
-        def checked(config: DictConfig) -> None:
-            check_config(declared_settings()[name], plain_config(config))
-            check_targets(config, config.get("trust", ()))
-            task(config)
+        def check_job(config: DictConfig) -> None:
+            section = declared_settings()[name]
+            check_config(section, plain_config(config))
+            check_targets(config, config.get("trust", ()), section)
+            check(config)
 
         @functools.wraps(task)
         def job(config: DictConfig) -> None:
             if HydraConfig.get().mode != RunMode.MULTIRUN:
-                with _errors_as_lines(name):
-                    checked(config)
+                with _errors_as_lines(name):  # here, as Hydra adds a line to errors that reach it
+                    task(config)
                 return
             try:
-                checked(config)
+                check_job(config)  # once more, as a sweeper of the user's own chooses values on its way
+                task(config)
             except Exception as error:  # Hydra goes on with the sweep, and raises the error at its end
                 cause = _cause(error)
                 log.error("%s failed: %s", HydraConfig.get().runtime.output_dir, cause)
@@ -99,16 +100,44 @@ def command(name: str) -> Callable[[Callable[[DictConfig], None]], Callable[[], 
             keep_large_blocks()
             for message in _HARMLESS_WARNINGS:
                 warnings.filterwarnings("ignore", message=message)
-            with _errors_as_lines(name):
-                arguments = get_args_parser().parse_args()
+            arguments = _parsed_arguments(name)
+            with _errors_as_lines(name, checking=True):
                 if arguments.help:  # Hydra's own help lists the groups of all commands, and is slow
                     print(help_text(name, declared_settings()[name], CONF, arguments.overrides, arguments.config_dir))
                     return
+                if not _only_shows(arguments):
+                    for config in composed_jobs(arguments.config_name or name, _config_folder(arguments), arguments):
+                        check_job(config)
+            with _errors_as_lines(name):
                 hydra.main(version_base="1.3", config_path=str(CONF), config_name=name)(job)()
 
         return entry
 
     return decorate
+
+
+def _parsed_arguments(name: str) -> argparse.Namespace:
+    """Read the command line by Hydra's parser; flags that are not allowed end the program with one line."""
+    parser = get_args_parser()
+    parser.prog, parser.usage = name, argparse.SUPPRESS
+    arguments = parser.parse_args()
+    modes = ("run", "multirun", "cfg", "info", "shell_completion")
+    given = [f"--{mode}" for mode in modes if getattr(arguments, mode)]
+    if len(given) > 1:
+        parser.error(f"{' and '.join(given)} cannot be given together")
+    if arguments.resolve and not arguments.cfg:
+        parser.error("--resolve goes with --cfg")
+    return arguments
+
+
+def _only_shows(arguments: argparse.Namespace) -> bool:
+    """Tell whether flags ask Hydra for information alone, and nothing runs."""
+    return bool(arguments.hydra_help or arguments.cfg or arguments.info or arguments.shell_completion)
+
+
+def _config_folder(arguments: argparse.Namespace) -> Path:
+    """Return the folder of the configurations, which ``--config-path`` gives relative to this file's."""
+    return CONF if arguments.config_path is None else Path(__file__).parent / arguments.config_path
 
 
 def _cause(error: Exception) -> Exception:
@@ -117,58 +146,28 @@ def _cause(error: Exception) -> Exception:
     A sweep's worker processes hand errors over without their causes.
     """
     cause = error.__cause__
-    if not isinstance(error, InstantiationException) or cause is None:
-        return error
-    if isinstance(cause, TypeError) and "unexpected keyword argument" in str(cause):
-        place = str(error).rpartition("full_key: ")[2]
-        return InputError(f"{place}: {first_line(cause)}")
-    return cause if isinstance(cause, _INPUT_ERRORS) else error
+    return cause if isinstance(error, InstantiationException) and isinstance(cause, _INPUT_ERRORS) else error
+
+
+def _refused(error: InstantiationException) -> SettingError:
+    """Say in one line that a class refuses its settings."""
+    _, _, place = str(error).partition("full_key: ")
+    reason = first_line(error.__cause__ or error)
+    return SettingError(f"{place}: {reason}" if place else reason)
 
 
 @contextmanager
-def _errors_as_lines(name: str) -> Iterator[None]:
-    """End the program with one line on an input error."""
+def _errors_as_lines(name: str, checking: bool = False) -> Iterator[None]:
+    """End the program with one line on an input error; while settings are checked, a class may refuse its settings."""
     try:
         yield
     except _INPUT_ERRORS as error:
+        if isinstance(error, InstantiationException) and checking:
+            error = _refused(error)
         cause = _cause(error)
-        if not isinstance(cause, _INPUT_ERRORS) or isinstance(cause, InstantiationException):
+        if isinstance(cause, InstantiationException):
             raise
-        sys.exit(f"{name}: {explain(cause, declared_settings()[name])}")
+        print(f"{name}: {explain(cause, declared_settings()[name])}", file=sys.stderr)
+        sys.exit(2 if isinstance(cause, _MISTAKES) else 1)
     except KeyboardInterrupt:
         sys.exit(130)  # 128 + SIGINT, as shells report it
-
-
-def provide_archive(data: DictConfig) -> None:
-    """Make the simulated archive that the group ``data`` describes, if it is missing or unfinished.
-
-    Only folders below ``outputs/`` are made; any other has to exist. Nothing is done if the data are not simulated.
-
-    Raises:
-        InputError: the folder is not below ``outputs/`` and does not exist, or it holds something else.
-    """
-    if data.simulation is None or data.root is None:
-        return
-    from asim_cvae.simulator.archive import make_archive  # scipy takes a second to import
-
-    root = Path(data.root).expanduser()
-    log.info("data are simulated, in %s", root)
-    if OUTPUTS.resolve() in root.resolve().parents:
-        make_archive(root, instantiate(data.simulation), data.file_workers)
-    elif not root.is_dir():
-        raise InputError(f"{root}: no such folder; python -m asim_cvae.simulate root={root} makes it")
-
-
-def make_data(data: DictConfig, **more: Any) -> Any:
-    """Make the data module that the group ``data`` describes.
-
-    Args:
-        data: the group.
-        more: arguments of the data module that are no settings of the group.
-    """
-    settings = data.copy()
-    with open_dict(settings):
-        simulation = settings.pop("simulation")
-        if simulation is not None and not simulation.labelled:
-            settings.ground_truth.table = None  # an archive without labelled files has no label table
-    return instantiate(settings, _partial_=True)(**more)

@@ -4,12 +4,18 @@ import logging
 
 from omegaconf import DictConfig
 
-from asim_cvae.cli import command, make_data, provide_archive
+from asim_cvae.cli import command
+from asim_cvae.sources import check_data, make_data, provide_archive
 
 log = logging.getLogger(__name__)
 
 
-@command("prepare")
+def _check(config: DictConfig) -> None:
+    check_data(config.data)
+    make_data(config.data, representation=None)
+
+
+@command("prepare", _check)
 def main(config: DictConfig) -> None:
     """Bring the store up to date, and report rejected files and excluded frames with the reasons."""
     provide_archive(config.data)

@@ -7,24 +7,34 @@ from pathlib import Path
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
-from asim_cvae.base.errors import InputError
+from asim_cvae.base.errors import SettingError
 from asim_cvae.cli import command
 
 log = logging.getLogger(__name__)
 
 
-@command("realism")
+def _check(config: DictConfig) -> None:
+    instantiate(config.rule)
+    if len(set(config.seeds)) < len(config.seeds):
+        raise SettingError(f"seeds={config.seeds}: give each seed once, as seeds=[0,1,2]")
+    if config.reference is not None and not Path(config.reference).is_dir():
+        raise SettingError(f"reference={config.reference}: no such folder; null leaves comparisons with it out")
+
+
+@command("realism", _check)
 def main(config: DictConfig) -> None:
     """Write the report. If the reference folder lacks data for a part, the report says so in its place."""
     from asim_cvae.simulator.archive import Simulation
     from asim_cvae.studies.realism.study import study_realism  # torch and scikit-learn take seconds to import
 
-    seeds = list(config.seeds)
-    if len(set(seeds)) < len(seeds):
-        raise InputError(f"seeds={config.seeds}: give each seed once, as seeds=[0,1,2]")
-    reference = None if config.reference is None else Path(config.reference)
-    settings = OmegaConf.masked_copy(config, ["_target_", *(field.name for field in fields(Simulation))])
-    page = study_realism(Path(config.out), reference, instantiate(settings), seeds)
+    names = [field.name for field in fields(Simulation) if field.name in config]
+    light = instantiate(OmegaConf.masked_copy(config, names))
+    page = study_realism(
+        Path(config.out),
+        None if config.reference is None else Path(config.reference),
+        Simulation(**light),
+        list(config.seeds),
+    )
     log.info("%s", page)
 
 

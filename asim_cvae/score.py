@@ -1,6 +1,5 @@
 """``python -m asim_cvae.score``: score trained weights on a ground truth."""
 
-import json
 import logging
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -10,15 +9,33 @@ from typing import Any
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
-from asim_cvae.base.errors import InputError, first_line
+from asim_cvae.base.errors import InputError, SettingError
 from asim_cvae.base.files import file_digest
-from asim_cvae.cli import command, make_data, provide_archive
-from asim_cvae.runs.folder import CONFIG, SCORES
+from asim_cvae.cli import command
+from asim_cvae.runs.config import CONFIG
+from asim_cvae.runs.folder import SCORES, read_scores
+from asim_cvae.sources import check_data, make_data, provide_archive
 
 log = logging.getLogger(__name__)
 
 
-@command("score")
+def _check(config: DictConfig) -> None:
+    """Make sure that there are weights and data, and that nothing else would be overwritten in ``out``."""
+    from asim_cvae.runs.export import weights_file
+
+    check_data(config.data)
+    make_data(config.data, representation=None)
+    out = Path(config.out)
+    if (out / CONFIG).exists():
+        raise SettingError(f"out={out}: is a run folder, whose own scores would be overwritten; choose another folder")
+    try:
+        weights = weights_file(Path(config.weights).expanduser())
+    except InputError as error:
+        raise SettingError(f"weights={error}") from error
+    _refuse_other_scores(out, _origin(weights, instantiate(config.scoring)))
+
+
+@command("score", _check)
 def main(config: DictConfig) -> None:
     """Encode the ground truth, or all frames without one, and write scores, latents and figures into ``out``."""
     # Imported here, as they take seconds, for which --help and a mistyped setting should not wait.
@@ -28,12 +45,9 @@ def main(config: DictConfig) -> None:
     from asim_cvae.scoring.table import closing_line, format_scores
 
     out = Path(config.out)
-    if (out / CONFIG).exists():
-        raise InputError(f"out={out}: is a run folder, whose own scores would be overwritten; choose another folder")
     weights = weights_file(Path(config.weights).expanduser())
     protocol = instantiate(config.scoring)
-    origin = {"weights": file_digest(weights), "protocol": asdict(protocol)}
-    _refuse_other_scores(out, origin)
+    origin = _origin(weights, protocol)
     model = load_model(weights, config.trust)
     provide_archive(config.data)
     data = make_data(config.data, representation=model.representation)
@@ -51,6 +65,11 @@ def main(config: DictConfig) -> None:
     log.info("%s\n%s", format_scores(scores), closing_line(scores, out))
 
 
+def _origin(weights: Path, protocol: Any) -> dict[str, Any]:
+    """Return what scores come from, as far as it is known before any frame is read."""
+    return {"weights": file_digest(weights), "protocol": asdict(protocol)}
+
+
 def _refuse_other_scores(out: Path, origin: Mapping[str, Any]) -> None:
     """Make sure that no scores of another origin would be overwritten.
 
@@ -59,19 +78,21 @@ def _refuse_other_scores(out: Path, origin: Mapping[str, Any]) -> None:
         origin: digest of the weights, protocol and data of the new scores, as far as they are known.
 
     Raises:
-        InputError: the folder holds scores of another origin, or scores that cannot be read.
+        SettingError: the folder holds scores of another origin, or scores that cannot be read.
     """
     path = out / SCORES
     if not path.exists():
         return
     try:
-        scores = json.loads(path.read_text(encoding="utf-8"))
-        present = {**scores, "weights": scores["weights"]["sha256"]}
-    except (ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{path}: not written by score ({first_line(error)}); choose another folder") from error
+        scores = read_scores(path)
+    except InputError as error:
+        raise SettingError(f"{error}; choose another folder") from error
+    if not scores.get("weights"):
+        raise SettingError(f"{path}: not written by score; choose another folder")
+    present = {**scores, "weights": scores["weights"]["sha256"]}
     differing = [name for name, value in origin.items() if present.get(name) != value]
     if differing:
-        raise InputError(f"out={out}: holds scores of other {' and '.join(differing)}; choose another folder")
+        raise SettingError(f"out={out}: holds scores of other {' and '.join(differing)}; choose another folder")
 
 
 if __name__ == "__main__":

@@ -7,20 +7,41 @@ from pathlib import Path
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
+from asim_cvae.base.errors import InputError, SettingError
 from asim_cvae.cli import command
 
 log = logging.getLogger(__name__)
 
 
-@command("simulate")
+def _check(config: DictConfig) -> None:
+    """Make sure that the folder holds nothing else."""
+    from asim_cvae.simulator.archive import refuse_other_archive
+
+    try:
+        refuse_other_archive(_root(config), instantiate(_simulation(config)))
+    except InputError as error:
+        raise SettingError(f"root={error}") from error
+
+
+@command("simulate", _check)
 def main(config: DictConfig) -> None:
     """Write the archive, unless it exists already."""
-    from asim_cvae.simulator.archive import Simulation, make_archive  # scipy takes a second to import
+    from asim_cvae.simulator.archive import make_archive  # scipy takes a second to import
 
-    root = Path(config.root)
-    settings = OmegaConf.masked_copy(config, ["_target_", *(field.name for field in fields(Simulation))])
-    is_new = make_archive(root, instantiate(settings), config.file_workers)
+    root = _root(config)
+    is_new = make_archive(root, instantiate(_simulation(config)), config.file_workers)
     log.info("%s: simulated archive %s", root, "written" if is_new else "exists already with these settings")
+
+
+def _root(config: DictConfig) -> Path:
+    return Path(config.root).expanduser()
+
+
+def _simulation(config: DictConfig) -> DictConfig:
+    """Return the settings of the archive's content."""
+    from asim_cvae.simulator.archive import Simulation
+
+    return OmegaConf.masked_copy(config, ["_target_", *(field.name for field in fields(Simulation))])
 
 
 if __name__ == "__main__":

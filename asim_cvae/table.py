@@ -5,7 +5,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from asim_cvae.base.errors import InputError
+from asim_cvae.base.errors import InputError, SettingError
 from asim_cvae.base.files import atomic_write
 from asim_cvae.cli import command
 from asim_cvae.runs.folder import find_runs
@@ -15,7 +15,15 @@ from asim_cvae.scoring.table1 import FORMATS, any_simulated, as_markdown, build_
 log = logging.getLogger(__name__)
 
 
-@command("table")
+def _check(config: DictConfig) -> None:
+    """Make sure that the folders are there."""
+    if not Path(config.runs).is_dir():
+        raise SettingError(f"runs={config.runs}: no such folder")
+    if config.reference is not None and not Path(config.reference).is_dir():
+        raise SettingError(f"reference={config.reference}: no such folder; give one that holds {PUBLISHED_TABLE}")
+
+
+@command("table", _check)
 def main(config: DictConfig) -> None:
     """Print the table, write it, and list the folders and runs that it excludes."""
     root, out = Path(config.runs), Path(config.out)
@@ -37,8 +45,6 @@ def _published(reference: str | None) -> list[PublishedRow]:
     """Read the published table from the reference folder; [] if there is none."""
     if reference is None:
         return []
-    if not Path(reference).is_dir():
-        raise InputError(f"reference={reference}: no such folder; give one that holds {PUBLISHED_TABLE}")
     path = Path(reference) / PUBLISHED_TABLE
     return read_published(path) if path.is_file() else []
 

@@ -2,37 +2,87 @@
 
 import logging
 import shutil
+import signal
 import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
+from typing import NoReturn
 
 import pytorch_lightning as pl
 import torch
 from hydra.core.hydra_config import HydraConfig
+from hydra.errors import InstantiationException
 from hydra.types import RunMode
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
+from pytorch_lightning.accelerators import CPUAccelerator
 from pytorch_lightning.loggers import TensorBoardLogger
 from pytorch_lightning.utilities import rank_zero_only
 from tqdm.contrib.logging import logging_redirect_tqdm
 
-from asim_cvae.base.errors import InputError
+from asim_cvae.base.errors import InputError, SettingError, first_line
+from asim_cvae.base.locks import HeldError, held_lock
 from asim_cvae.base.progress import on_terminal
 from asim_cvae.base.seeds import derived_seed
 from asim_cvae.callbacks.health import FailedTrainingError
 from asim_cvae.callbacks.run import Run, RunCallback
 from asim_cvae.callbacks.signals import StoppedError, StopSignal
-from asim_cvae.cli import make_data, provide_archive
 from asim_cvae.data.datamodule import MMIADataModule
+from asim_cvae.runs.config import write_config
 from asim_cvae.runs.contract import check_model
 from asim_cvae.runs.folder import CHECKPOINTS
-from asim_cvae.runs.resume import is_finished, refuse_other_config, resume_point, write_config
+from asim_cvae.runs.resume import is_finished, refuse_other_config, resume_point
 from asim_cvae.runs.settings import experiment_settings, named_settings
+from asim_cvae.runs.slurm import cluster_plugins, requeue_job
+from asim_cvae.settings.quoting import pasteable
+from asim_cvae.sources import check_data, make_data, provide_archive
 
+_LOCK = ".lock"
 _SPACE = 100_000_000  # bytes, for checkpoints of 12 MB each, the export and figures
 
 log = logging.getLogger(__name__)
 for _library in ("pytorch_lightning", "lightning_fabric"):
     logging.getLogger(_library).setLevel(logging.WARNING)  # importing them sets it to INFO
+
+
+def check_run(config: DictConfig) -> None:
+    """Make all that a run is made of, and try its model, so that what does not fit is refused before anything begins.
+
+    Raises:
+        SettingError: a folder is not there, a device is not there, or the model breaks its contract.
+        InstantiationException: a class refuses its settings.
+    """
+    check_data(config.data, is_training=True)
+    representation = instantiate(config.representation)
+    make_data(config.data, representation=representation)
+    instantiate(config.scoring)
+    for callback in config.callbacks.values():
+        instantiate(callback)
+    trainer = _trainer(config, Path(), [], None)
+    if trainer.world_size > 1 and HydraConfig.get().mode == RunMode.MULTIRUN:
+        raise SettingError("trainer=ddp: not in a sweep, which each device's process would start again; leave out -m")
+    module = instantiate(config.model)
+    try:
+        check_model(module, representation, config.trust)
+    except InputError as error:
+        raise SettingError(f"model: {error}") from error
+    try:
+        module.configure_optimizers()
+    except Exception as error:  # an optimiser refuses its settings only once it has parameters
+        raise SettingError(f"model.optimizer: {first_line(error)}") from error
+
+
+def check_folder(folder: Path, config: DictConfig) -> None:
+    """Make sure that ``folder`` holds no run of another configuration, and that no other program trains in it.
+
+    Raises:
+        SettingError: it holds one, or one does.
+    """
+    refuse_other_config(folder, config)
+    if (folder / _LOCK).exists() and _is_first():
+        with _locked(folder):
+            pass
 
 
 def train(config: DictConfig, folder: Path) -> None:
@@ -43,16 +93,35 @@ def train(config: DictConfig, folder: Path) -> None:
     Raises:
         InputError: the folder holds another run or lacks space, or training failed with all initial weights.
     """
+    with _locked(folder) if _is_first() else nullcontext():
+        _train(config, folder)
+
+
+def _is_first() -> bool:
+    """Tell whether this is the first of the processes of a run; each device has its own."""
+    return bool(rank_zero_only.rank == 0)  # type: ignore[attr-defined]
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Keep other programs from training in ``folder`` meanwhile."""
+    try:
+        with held_lock(folder / _LOCK, wait=False):
+            yield
+    except HeldError as error:
+        raise SettingError(f"{folder}: another program trains in it; wait for it, or choose another folder") from error
+
+
+def _train(config: DictConfig, folder: Path) -> None:
     data = make_data(config.data, representation=instantiate(config.representation), seed=config.seed)
-    is_first = rank_zero_only.rank == 0  # type: ignore[attr-defined]  # each device has a process of its own
-    if is_first:
+    if _is_first():
         _check_space(folder)
         refuse_other_config(folder, config)
     if is_finished(folder, config.trainer.max_epochs):
         log.info("%s: this run is finished", folder)
         return
-    checkpoint, restart = resume_point(folder, config.trainer.max_epochs)
-    if is_first:  # the other processes start later, and find all files in place
+    checkpoint, restart = resume_point(folder, config)
+    if _is_first():  # the other processes start later, and find all files in place
         write_config(folder, config)
         provide_archive(config.data)
         data.prepare_data()
@@ -65,13 +134,22 @@ def train(config: DictConfig, folder: Path) -> None:
                 _fit(config, data, folder, restart, checkpoint, stop)
                 return
             except StoppedError as stopped:
-                log.warning("%s; go on with: python -m asim_cvae.train resume=%s", stopped, folder)
-                sys.exit(stopped.exit_status if is_first else 0)  # Lightning would kill the first if another failed
+                _end(stopped, folder, config.requeue)
             except FailedTrainingError as error:
                 log.warning("training failed: %s (restarts so far: %d)", error, restart)
                 restart, checkpoint = restart + 1, None
                 _forget(folder)
     raise InputError(f"training failed with all initial weights, max_restarts={config.max_restarts}; try another seed")
+
+
+def _end(stopped: StoppedError, folder: Path, requeue: bool) -> NoReturn:
+    """End the program after a signal, and say how the run goes on."""
+    if not _is_first():
+        sys.exit(0)  # Lightning would kill the first process if another failed
+    log.warning("%s; go on with: %s", stopped, pasteable("train", {"resume": str(folder)}))
+    if requeue and stopped.number == signal.SIGUSR1:
+        requeue_job()
+    sys.exit(stopped.exit_status)
 
 
 def _check_space(folder: Path) -> None:
@@ -108,22 +186,41 @@ def _fit(
     seed = config.seed if restart == 0 else derived_seed(config.seed, restart)
     pl.seed_everything(seed, workers=True, verbose=False)
     module = instantiate(config.model)
-    if not checkpoint:
-        check_model(module, data.representation, config.trust)
     settings = named_settings(experiment_settings(OmegaConf.to_container(config, resolve=True)))  # type: ignore[arg-type]
     info = {"experiment": config.name, "seed": config.seed, "restarts": restart}
     run = Run(folder, seed, info, settings, instantiate(config.scoring), config.figures, stop)
-    trainer = instantiate(
-        config.trainer,
-        default_root_dir=str(folder),
-        enable_progress_bar=on_terminal() and config.trainer.get("enable_progress_bar", True),
-        callbacks=_callbacks(config.callbacks, run),
-        logger=TensorBoardLogger(folder, name="", version=""),
-    )
-    if trainer.world_size > 1 and HydraConfig.get().mode == RunMode.MULTIRUN:
-        raise InputError("trainer=ddp: not in a sweep, which each device's process would start again; leave out -m")
+    logger = TensorBoardLogger(folder, name="", version="")
+    trainer = _trainer(config, folder, _callbacks(config.callbacks, run), logger)
     with logging_redirect_tqdm():  # log lines appear above the progress bar
         trainer.fit(module, data, ckpt_path=checkpoint, weights_only=True)
+
+
+def _trainer(
+    config: DictConfig, folder: Path, callbacks: Sequence[pl.Callback], logger: TensorBoardLogger | None
+) -> pl.Trainer:
+    """Make the trainer.
+
+    Raises:
+        SettingError: there are no such devices, or it refuses other settings.
+    """
+    group = config.trainer
+    wanted = f"trainer.accelerator={group.get('accelerator')}, trainer.devices={group.get('devices')}"
+    try:
+        trainer: pl.Trainer = instantiate(
+            group,
+            default_root_dir=str(folder),
+            enable_progress_bar=on_terminal() and group.get("enable_progress_bar", True),
+            callbacks=list(callbacks),
+            logger=logger or False,
+            plugins=cluster_plugins(),
+        )
+    except InstantiationException as error:
+        raise SettingError(f"{wanted}: {' '.join(str(error.__cause__ or error).split())}") from error
+    if trainer.world_size > 1 and isinstance(trainer.accelerator, CPUAccelerator) and group.accelerator == "auto":
+        raise SettingError(
+            f"{wanted}: there is no GPU here; trainer.accelerator=cpu takes several processes of the CPU"
+        )
+    return trainer
 
 
 def _callbacks(group: DictConfig, run: Run) -> list[pl.Callback]:

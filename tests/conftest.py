@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from asim_cvae.settings.quoting import quoted
 from tests.forked import run_module
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # the tests run in parallel, one per core
@@ -45,7 +46,7 @@ def _run(
 
 def interrupt(arguments: list[str], folder: Path, number: int, wait: float) -> tuple[int, str]:
     """Start a training run, send it the signal ``number`` ``wait`` seconds into its second epoch; status and output."""
-    command = [sys.executable, "-m", "asim_cvae.train", *arguments, f"hydra.run.dir={folder}"]
+    command = [sys.executable, "-m", "asim_cvae.train", *arguments, quoted("hydra.run.dir", str(folder))]
     process = subprocess.Popen(command, cwd=PROJECT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     deadline = time.monotonic() + 120
     while not (folder / "checkpoints" / "last.ckpt").exists() and time.monotonic() < deadline:

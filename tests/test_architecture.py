@@ -12,7 +12,7 @@ PACKAGE = Path(asim_cvae.__file__).parent
 ROOMS = (
     *("base", "instrument", "archive", "frames", "simulator"),
     *("nn", "model", "data", "scoring", "settings", "runs", "figures", "inference", "callbacks", "studies"),
-    *("cli", "training"),
+    *("cli", "sources", "training"),
 )
 """Rooms from the lowest floor up: folders of the package, or modules if a room is one file."""
 

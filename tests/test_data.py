@@ -12,10 +12,11 @@ from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 
 from asim_cvae.base.errors import InputError
-from asim_cvae.cli import CONF, make_data, provide_archive
 from asim_cvae.data.datamodule import MMIADataModule
 from asim_cvae.data.sampler import EpochShuffle
 from asim_cvae.frames.representation import LinearScaling
+from asim_cvae.settings.schema import CONF
+from asim_cvae.sources import make_data, provide_archive
 from tests.conftest import interrupt
 from tests.mmia_files import NAME, level1, light, write_fits
 
@@ -81,11 +82,11 @@ def test_archives_are_made_below_outputs_and_nowhere_else(tmp_path: Path, monkey
     assert not module.table.is_labelled
     assert set(module.table.file) == {path.name for path in made}
     elsewhere = tmp_path / "elsewhere"
-    with pytest.raises(InputError, match=f"{elsewhere}: no such folder; python -m asim_cvae.simulate root={elsewhere}"):
-        provide_archive(_simulated(*few, f"root={elsewhere}"))
-    assert not elsewhere.exists()
-    elsewhere.mkdir()
-    provide_archive(_simulated(*few, f"root={elsewhere}"))
+    simulate = f"python -m asim_cvae.simulate root={elsewhere} makes it"
+    for _ in range(2):
+        with pytest.raises(InputError, match=f"data.root={elsewhere}: no simulated archive; {simulate}"):
+            provide_archive(_simulated(*few, f"root={elsewhere}"))
+        elsewhere.mkdir(exist_ok=True)
     assert not list(elsewhere.iterdir())
 
 
@@ -140,5 +141,5 @@ def test_training_on_two_devices(run, arguments: list[str], tmp_path: Path) -> N
     last = torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)
     assert last["global_step"] == 2 * (frames // 2 // 10)  # each step takes 10 frames per process
     swept = run("train", "-m", *arguments, *devices, f"hydra.sweep.dir={tmp_path / 'sweep'}", check=False)
-    assert swept.returncode == 1
-    assert "trainer=ddp: not in a sweep" in swept.stdout + swept.stderr
+    assert swept.returncode == 2
+    assert swept.stderr.startswith("train: trainer=ddp: not in a sweep")

@@ -14,7 +14,6 @@ from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
 from asim_cvae.base.files import write_npz
-from asim_cvae.cli import CONF
 from asim_cvae.frames.build import build_store
 from asim_cvae.frames.columns import SHARDS, TABLES, Column
 from asim_cvae.frames.representation import LinearScaling
@@ -26,6 +25,7 @@ from asim_cvae.runs.contract import check_model
 from asim_cvae.runs.export import describe_model, export_model
 from asim_cvae.runs.thesis import THESIS_REPRESENTATION
 from asim_cvae.settings.places import check_targets
+from asim_cvae.settings.schema import CONF
 from tests.conftest import PROJECT
 
 PAGES = [PROJECT / "README.md", PROJECT / "CONTRIBUTING.md", *sorted((PROJECT / "docs").glob("*.md"))]
@@ -64,7 +64,8 @@ def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run folder of an untrained network, as far as the pages read it."""
     folder = tmp_path_factory.mktemp("run")
     module = CVAEModule(ThesisNetwork(), BetaLikelihood()).eval()
-    export_model(folder, describe_model(module, THESIS_REPRESENTATION, {"experiment": "docs"}), module, None)
+    run_info = {"experiment": "docs", "seed": 0, "epochs": 0, "restarts": 0}
+    export_model(folder, describe_model(module, THESIS_REPRESENTATION, run_info), module, None)
     (folder / "scores.json").write_text(json.dumps({"purity": 0.5}))
     write_npz(folder / "latents.npz", {"description": np.zeros((2, 50)), "label": np.array(["N", "HCHA"])})
     return folder

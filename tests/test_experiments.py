@@ -9,9 +9,9 @@ from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
-from asim_cvae.cli import CONF
 from asim_cvae.runs.sweeps import swept_settings
 from asim_cvae.runs.thesis import load_thesis_weights
+from asim_cvae.settings.schema import CONF
 
 EXPERIMENTS = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
 
@@ -47,6 +47,10 @@ def test_folders_are_named_by_what_was_swept(tmp_path: Path) -> None:
     job = ["+experiment=baseline", "seed=1", "trainer.max_epochs=4", "data.root=/a/c", "+model.x=2", "~scoring"]
     assert swept_settings(str(tmp_path), job) == "model.x-2_data.root--a-c_seed-1"
     assert swept_settings(str(tmp_path), [*job, "drawn=3"]).endswith("_drawn-3_seed-1")  # chosen by a sweeper
+    long = [swept_settings(str(tmp_path), [*job, f"drawn={'x' * 300}{end}"]) for end in "abab"]
+    assert {len(name) for name in long} == {200}
+    assert long[0] == long[2] != long[1] == long[3]
+    assert long[0].startswith("model.x-2_data.root--a-c_drawn-xxx")
     OmegaConf.save({"hydra": {"overrides": {"task": ["+experiment=glob(*)"]}}}, tmp_path / "multirun.yaml")
     assert swept_settings(str(tmp_path), job[:1]) == ""
 

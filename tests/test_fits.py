@@ -200,13 +200,18 @@ def _keyword(keyword: str, value: object) -> object:
     return edit
 
 
+def _instead_of(content: bytes, keyword: bytes, card: bytes) -> bytes:
+    start = content.index(keyword.ljust(8) + b"=", BLOCK)
+    return content[:start] + card.ljust(80) + content[start + 80 :]
+
+
 DAMAGE = {
     "truncated: the last 4 bytes": _deleted,
     "no whole number of FITS blocks": lambda content: content[:-500] + b"more" + content[-500:],
     "after the end of its table, by its header, there are more data": _one_row_less,
     "2880 bytes after its table belong to nothing": lambda content: content + b"x" * BLOCK,
     "no FITS header at byte 2880": lambda content: content.replace(b"XTENSION", b"YTENSION"),
-    "a header without an end": lambda content: content.replace(b"END" + b" " * 77, b" " * 80),
+    "a keyword of a header has characters": lambda content: content.replace(b"END" + b" " * 77, b" " * 80),
     "TFIELDS in a header is 2147483648": _keyword("TFIELDS", 2147483648),
     "NAXIS in a header is -2": _keyword("NAXIS", -2),
     "GCOUNT in a header is 0.5": _keyword("GCOUNT", 0.5),
@@ -217,6 +222,8 @@ DAMAGE = {
     "two columns are named PHOT1_photon_flux": lambda content: content.replace(
         b"'PHOT2_photon_flux'", b"'PHOT1_photon_flux'"
     ),
+    "TTYPE2 has characters that FITS has not": lambda content: content.replace(b"'PHOT2_", b"'PHOT2\xa0"),
+    "TDIM3 is 7,7 for 299 elements": lambda content: _instead_of(content, b"GCOUNT", b"TDIM3   = '(7,7)   '"),
     "two values of TFORM1": lambda content: content.replace(b"TFORM2  =", b"TFORM1  ="),
     "the value of TFORM1 cannot be read": lambda content: content.replace(
         b"TFORM1  = '299E", b"TFORM1  = '299E\x00"[:-1].replace(b"'", b'"')

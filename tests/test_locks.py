@@ -1,10 +1,12 @@
-"""Tests of locks on file systems that have none."""
+"""Tests of locks: held by others, left by a kill, and on file systems that have none."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from asim_cvae.base.locks import held_lock
+from asim_cvae.base.locks import HeldError, held_lock
 
 
 @pytest.mark.parametrize("number", [5, 37, 38, 95, 524])
@@ -20,6 +22,28 @@ def test_without_locks_work_goes_on_and_says_so(
         done.append(number)
     assert done == [number]
     assert f"{tmp_path / '.lock'}: the file system has no locks" in caplog.text
+
+
+def test_a_lock_that_is_held_is_waited_for_or_told(tmp_path: Path) -> None:
+    path = tmp_path / ".lock"
+    with held_lock(path), pytest.raises(HeldError), held_lock(path, wait=False):
+        pass
+    with held_lock(path, wait=False):
+        pass
+
+
+def test_a_lock_ends_with_its_program(tmp_path: Path) -> None:
+    path = tmp_path / ".lock"
+    code = "import sys; from pathlib import Path; from asim_cvae.base.locks import held_lock"
+    code += "\nwith held_lock(Path(sys.argv[1])): print(flush=True); sys.stdin.read()"
+    holder = subprocess.Popen([sys.executable, "-c", code, path], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    holder.stdout.readline()
+    with pytest.raises(HeldError), held_lock(path, wait=False):
+        pass
+    holder.kill()
+    holder.wait()
+    with held_lock(path, wait=False):
+        pass
 
 
 def test_other_errors_are_raised(tmp_path: Path) -> None:

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 import asim_cvae
-from asim_cvae.cli import CONF
 from asim_cvae.frames.hdf import FORMAT
+from asim_cvae.settings.schema import CONF
 from asim_cvae.simulator.archive import SIMULATOR
 from tests.conftest import PROJECT
 
@@ -86,7 +86,7 @@ def test_the_clone_lists_every_command() -> None:
 )
 def test_a_misspelt_command_is_one_line(name: str, advice: str) -> None:
     done = _run("-m", "asim_cvae", name, folder=PROJECT, check=False)
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert done.stderr.startswith(f"asim-cvae: there is no command {name}; {advice}")
     assert done.stderr.count("\n") == 1
 

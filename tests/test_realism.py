@@ -50,7 +50,7 @@ def test_without_a_reference_the_report_says_what_it_lacks(run, tmp_path: Path) 
 @pytest.mark.parametrize("wrong", ["seeds=[1,1]", "labelled=0"])
 def test_reports_that_cannot_be_made(run, wrong: str, tmp_path: Path) -> None:
     done = run("realism", wrong, f"out={tmp_path}", check=False)
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert done.stderr.count("\n") == 1
     assert done.stderr.startswith("realism: ")
 

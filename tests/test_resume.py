@@ -2,8 +2,12 @@
 
 import csv
 import json
+import os
+import shlex
 import shutil
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,8 +15,10 @@ import torch
 from omegaconf import OmegaConf
 
 from asim_cvae.archive.labels import read_labels
+from asim_cvae.base.locks import held_lock
 from asim_cvae.runs.checkpoints import latest_checkpoint
-from tests.conftest import EPOCHS, interrupt
+from asim_cvae.runs.description import RunInfo
+from tests.conftest import EPOCHS, PROJECT, interrupt
 
 
 @pytest.fixture(scope="module")
@@ -55,6 +61,62 @@ def test_a_stopped_run_saves_within_the_epoch(run, arguments, whole: Path, tmp_p
     _same(folder, whole)
 
 
+def test_a_job_of_slurm_ends_by_the_same_command_again(
+    run, arguments, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told_slurm = _as_job_of_slurm(tmp_path, monkeypatch)
+    folder = tmp_path / "fixed folder"
+    again = [*arguments, "requeue=true"]
+    status, told = interrupt(again, folder, signal.SIGUSR1, 0.3)
+    assert status == 128 + signal.SIGUSR1
+    assert "stopped by SIGUSR1; go on with: python -m asim_cvae.train 'resume=" in told
+    assert told_slurm.read_text() == "requeue 17\n"
+    assert "SLURM starts job 17 again" in told
+    assert not list(folder.rglob("hpc_ckpt*"))
+    done = run("train", *again, f'hydra.run.dir="{folder}"')
+    assert "going on from" in done.stdout
+    _same(folder, whole)
+
+
+def _as_job_of_slurm(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Make what is run a job of SLURM; the file of what it tells SLURM, of which a script plays the part."""
+    (folder / "bin").mkdir()
+    scontrol = folder / "bin" / "scontrol"
+    scontrol.write_text(f'#!/bin/sh\necho "$@" >> "{folder}/told"\n')
+    scontrol.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{scontrol.parent}:{os.environ['PATH']}")
+    for name, value in {"JOB_ID": "17", "JOB_NAME": "train", "NTASKS": "1", "PROCID": "0", "LOCALID": "0"}.items():
+        monkeypatch.setenv(f"SLURM_{name}", value)
+    return folder / "told"
+
+
+def test_slurm_starts_no_job_again_unasked(
+    run, arguments, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told_slurm = _as_job_of_slurm(tmp_path, monkeypatch)
+    folder = tmp_path / "a, [b]=c"
+    status, told = interrupt(arguments, folder, signal.SIGUSR1, 0.3)
+    assert status == 128 + signal.SIGUSR1
+    assert not told_slurm.exists()
+    monkeypatch.undo()
+    printed = told.partition("go on with: ")[2].splitlines()[0].replace("python", shlex.quote(sys.executable), 1)
+    subprocess.run(["sh", "-c", printed], cwd=PROJECT, check=True, capture_output=True)
+    _same(folder, whole)
+
+
+def test_two_programs_do_not_train_in_one_folder(run, arguments, whole: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(whole, folder)
+    (folder / "scores.json").unlink()
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
+    with held_lock(folder / ".lock"):
+        for command in ([f"resume={folder}"], [*arguments, f"hydra.run.dir={folder}"]):
+            done = run("train", *command, check=False)
+            told = f"train: {folder}: another program trains in it; wait for it, or choose another folder\n"
+            assert (done.returncode, done.stdout, done.stderr) == (2, "", told)
+    assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before
+
+
 def test_a_run_killed_while_scoring_scores_again(run, whole: Path, tmp_path: Path) -> None:
     folder = tmp_path / "unscored"
     shutil.copytree(whole, folder)
@@ -82,13 +144,11 @@ def test_a_damaged_checkpoint_is_passed_over(run, whole: Path, tmp_path: Path) -
 def test_checkpoints_are_of_plain_types_and_complete(whole: Path) -> None:
     path, content = latest_checkpoint(whole / "checkpoints")
     assert path.name == "last.ckpt"
-    assert content["asim_cvae"]["run_info"] == {
-        "experiment": "relu_lr2e-4",
-        "seed": 0,
-        "restarts": json.loads((whole / "scores.json").read_text())["restarts"],
-        "epochs": EPOCHS,
-    }
-    assert {"state_dict", "optimizer_states", "loops", "callbacks"} <= set(content)
+    restarts = json.loads((whole / "scores.json").read_text())["restarts"]
+    assert content.description.run_info == RunInfo("relu_lr2e-4", 0, EPOCHS, restarts)
+    whole_content = torch.load(path, weights_only=True)
+    assert {"state_dict", "optimizer_states", "loops", "callbacks"} <= set(whole_content)
+    assert all(torch.equal(value, whole_content["state_dict"][name]) for name, value in content.weights.items())
     best = torch.load(whole / "checkpoints" / "best.ckpt", weights_only=True)
     assert best["asim_cvae"]["run_info"]["epochs"] <= EPOCHS
 
@@ -97,8 +157,8 @@ def test_more_epochs_may_be_asked_for_and_nothing_else_changed(run, whole: Path,
     folder = tmp_path / "longer"
     shutil.copytree(whole, folder)
     refused = run("train", f"resume={folder}", "model.optimizer.lr=1", check=False)
-    assert refused.returncode == 1
-    assert "model.optimizer.lr=1 cannot be changed in a resumed run" in refused.stderr
+    assert refused.returncode == 2
+    assert "model.optimizer.lr=1 cannot be changed in a resumed run, where it is 0.0002" in refused.stderr
     run("train", f"resume={folder}", f"trainer.max_epochs={EPOCHS + 1}")
     assert json.loads((folder / "scores.json").read_text())["epochs"] == EPOCHS + 1
     with (folder / "metrics.csv").open() as stream:
@@ -107,8 +167,46 @@ def test_more_epochs_may_be_asked_for_and_nothing_else_changed(run, whole: Path,
     (folder / "scores.json").unlink()
     fewer = run("train", f"resume={folder}", "trainer.max_epochs=1", check=False)
     assert "epochs already, more than trainer.max_epochs=1" in fewer.stderr
+    assert fewer.returncode == 2
     nowhere = run("train", f"resume={tmp_path / 'nowhere'}", check=False)
+    assert (nowhere.returncode, nowhere.stdout) == (2, "")
     assert "no run to resume" in nowhere.stderr
+    assert not (tmp_path / "nowhere").exists()
+
+
+def test_the_settings_of_a_run_may_be_given_again(run, arguments: list[str], whole: Path) -> None:
+    assert "this run is finished" in run("train", *arguments, f"resume={whole}").stdout
+    before = (whole / "config.yaml").read_bytes()
+    for changed, told in (
+        ("seed=1", "seed=1 cannot be changed in a resumed run, where it is 0; "),
+        ("+experiment=baseline", "name=baseline cannot be changed in a resumed run, where it is relu_lr2e-4; "),
+        ("data=simulated", "data."),
+        (f"hydra.run.dir={whole.parent}", f"resume={whole}: hydra.run.dir={whole.parent} is another folder; "),
+    ):
+        given = [argument for argument in arguments if not changed.startswith("+") or not argument.startswith("+")]
+        done = run("train", *given, f"resume={whole}", changed, check=False)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert done.stderr.startswith(f"train: {told}")
+        assert done.stderr.count("\n") == 1
+    assert (whole / "config.yaml").read_bytes() == before
+
+
+def test_epochs_without_validation_have_no_values_of_it(run, arguments, tmp_path: Path) -> None:
+    done = run("train", *arguments, "+trainer.check_val_every_n_epoch=2", f"hydra.run.dir={tmp_path}")
+    with (tmp_path / "metrics.csv").open() as stream:
+        rows = list(csv.DictReader(stream))
+    for name in ("val/elbo", "val/log_px", "val/kl", "val/active_units"):
+        assert [bool(row[name]) for row in rows] == [False, True, False]
+    assert all(row["train/elbo"] for row in rows)
+    lines = [line for line in done.stdout.splitlines() if line.startswith("epoch ")]
+    assert ["val ELBO -," in line for line in lines] == [True, False, True]
+
+
+def test_the_best_epoch_is_chosen_by_a_value_that_is_logged(run, arguments, tmp_path: Path) -> None:
+    done = run("train", *arguments, "callbacks.checkpoints.monitor=val/elb", f"hydra.run.dir={tmp_path}", check=False)
+    assert done.returncode == 2
+    told = "callbacks.checkpoints.monitor=val/elb: no value of this name is logged; did you mean val/elbo?"
+    assert done.stderr == f"train: {told}\n"
 
 
 def test_a_run_goes_on_with_the_frames_it_began_with(run, archive: Path, whole: Path, tmp_path: Path) -> None:
@@ -133,7 +231,7 @@ def test_a_run_goes_on_with_the_frames_it_began_with(run, archive: Path, whole: 
 
 def test_a_run_of_an_earlier_version_is_refused_in_one_line(run, whole: Path, tmp_path: Path) -> None:
     config = OmegaConf.load(whole / "config.yaml")
-    del config["representation"], config["data"]["cache"]
+    del config["data"]["cache"]
     config.model._target_ = "asim_cvae.model.CVAEModule"
     OmegaConf.save(config, tmp_path / "config.yaml")
     done = run("train", f"resume={tmp_path}", check=False)
@@ -144,6 +242,7 @@ def test_a_run_of_an_earlier_version_is_refused_in_one_line(run, whole: Path, tm
 def test_a_folder_with_another_run_is_left_alone(run, arguments, whole: Path) -> None:
     before = (whole / "config.yaml").read_bytes()
     done = run("train", *arguments, "model.optimizer.lr=1e-3", f"hydra.run.dir={whole}", check=False)
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert "holds a run of another configuration" in done.stderr
     assert (whole / "config.yaml").read_bytes() == before
+    assert (whole / ".hydra" / "overrides.yaml").stat().st_mtime < (whole / "scores.json").stat().st_mtime

@@ -10,16 +10,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from hydra import compose, initialize_config_dir
 from hydra.errors import HydraException
 from omegaconf import OmegaConf
 
-from asim_cvae.base.errors import InputError, did_you_mean
-from asim_cvae.cli import CONF, declared_settings
+from asim_cvae.base.errors import SettingError, did_you_mean
 from asim_cvae.runs.settings import INCIDENTAL
 from asim_cvae.settings.mistakes import explain
 from asim_cvae.settings.pages import settings_page
-from asim_cvae.settings.schema import Section, Setting, check_config, lacking_names
+from asim_cvae.settings.places import check_targets
+from asim_cvae.settings.quoting import pasteable
+from asim_cvae.settings.schema import CONF, Section, Setting, check_config, declared_settings, lacking_names
 from tests.conftest import PROJECT
 
 COMMANDS = list(declared_settings())
@@ -81,10 +83,10 @@ def test_settings_named_elsewhere_are_declared() -> None:
 @pytest.mark.parametrize(
     ("command", "override", "told"),
     [
-        ("train", "seed=-1", "seed=-1: has to be a whole number, 0 or more"),
-        ("train", "seed=1.0", "seed=1.0: has to be a whole number, 0 or more"),
-        ("train", "seed=true", "seed=True: has to be a whole number, 0 or more"),
-        ("train", "seed=null", "seed=None: has to be a whole number, 0 or more"),
+        ("train", "seed=-1", "seed=-1: has to be a whole number from 0 to 1000000000"),
+        ("train", "seed=1.0", "seed=1.0: has to be a whole number from 0 to 1000000000"),
+        ("train", "seed=true", "seed=True: has to be a whole number from 0 to 1000000000"),
+        ("train", "seed=null", "seed=None: has to be a whole number from 0 to 1000000000"),
         ("train", "model.optimizer.lr=nan", "model.optimizer.lr=nan: has to be a number, above 0"),
         ("train", "model.optimizer.lr=0", "model.optimizer.lr=0: has to be a number, above 0"),
         ("train", "model.optimizer.lr=inf", "model.optimizer.lr=inf: has to be a number, above 0"),
@@ -96,9 +98,17 @@ def test_settings_named_elsewhere_are_declared() -> None:
         ("train", "data.simulation=small", "data.simulation=small: has to be a group of settings, such as "),
         ("train", "tf32=1", "tf32=1: has to be true or false"),
         ("train", "model.learning_rate=fast", "model.learning_rate=fast: has to be a mapping, or null"),
-        ("train", "resume=2024", "resume=2024: has to be a path, or null; quote it, as resume='\"2024\"'"),
+        ("train", "resume=2024", "resume=2024: has to be a path, or null; quote it, as 'resume=\"2024\"'"),
         ("train", "+experimnt=baseline", "experimnt: no such setting; did you mean experiment?"),
         ("train", "+data.batchsize=3", "data.batchsize: no such setting; did you mean batch_size?"),
+        ("train", "+data.seed=3", "data.seed: no such setting; --help lists them"),
+        ("train", "+width=3", "width: no such setting; --help lists them"),
+        ("train", "+callbacks.helth=null", "callbacks.helth: no such setting; did you mean health?; "
+                                           "callbacks.helth._target_=PACKAGE.MODULE.CLASS adds one"),
+        ("train", "~seed", "seed has to be given: Seed of all random numbers"),
+        ("train", "~model.network._target_", "model.network: has to name a class, as model.network._target_="),
+        ("realism", "+seed=3", "seed: no such setting; did you mean seeds?"),
+        ("realism", "+faults=0.1", "faults: no such setting; --help lists them"),
         ("score", "out=x", "weights has to be given: "),
         ("simulate", "level=2", "level=2: has to be one of 0, 1"),
         ("realism", "labelled=1", "labelled=1: has to be a whole number, 2 or more"),
@@ -108,15 +118,15 @@ def test_settings_named_elsewhere_are_declared() -> None:
     ],
 )  # fmt: skip
 def test_what_is_not_allowed_is_named_with_what_is(command: str, override: str, told: str) -> None:
-    with pytest.raises(InputError) as error:
+    with pytest.raises(SettingError) as error:
         check_config(declared_settings()[command], _config(command, override))
     assert str(error.value).startswith(told)
 
 
 def test_settings_of_a_user_s_own_are_passed_on() -> None:
     own = ("+trainer.limit_val_batches=2", "+model.network.kernel=7", "model.network._target_=mine.Network",
-           "+model.optimizer.weight_decay=x", "+callbacks.mine._target_=mine.Callback", "callbacks.health=null",
-           "+width=3")  # fmt: skip
+           "+model.optimizer.weight_decay=x", "+callbacks.mine._target_=mine.Callback",
+           "callbacks.health=null")  # fmt: skip
     check_config(
         declared_settings()["train"], _config("train", *own, "data.simulation=null", "model.learning_rate={a: 1}")
     )
@@ -142,7 +152,8 @@ def test_the_nearest_name() -> None:
     ("override", "told"),
     [
         ("model.optimizer.lrr=1", "model.optimizer.lrr=1: no such setting; did you mean model.optimizer.lr? "
-                                  "(+model.optimizer.lrr=1 adds a new one)"),
+                                  "(+model.optimizer.lrr=1 hands it to the class)"),
+        ("trainer.strategy=ddp", "trainer.strategy=ddp: write +trainer.strategy=ddp, with a plus"),
         ("+experiment=relu_lr2e4", "experiment=relu_lr2e4: no such choice; did you mean relu_lr2e-4?"),
         ("data=simulate", "data=simulate: no such choice; did you mean simulated?"),
         ("data=x", "data=x: no such choice: one of mmia, simulated, simulated_evaluation, simulated_full, "
@@ -163,8 +174,7 @@ def test_what_hydra_refuses_is_told_in_one_line(override: str, told: str) -> Non
 @pytest.mark.parametrize(
     ("command", "overrides", "told"),
     [
-        ("train", ["trainr.max_epochs=2"], "trainr.max_epochs=2: no such setting; did you mean trainer.max_epochs? "
-                                           "(+trainr.max_epochs=2 adds a new one)"),
+        ("train", ["trainr.max_epochs=2"], "trainr.max_epochs=2: no such setting; did you mean trainer.max_epochs?"),
         ("train", ["-m", "+experiment=relu_lr2e4,baseline"], "experiment=relu_lr2e4: no such choice; did you mean "
                                                              "relu_lr2e-4?"),
         ("train", ["data.batch_size=0"], "data.batch_size=0: has to be a whole number, 1 or more"),
@@ -175,17 +185,164 @@ def test_what_hydra_refuses_is_told_in_one_line(override: str, told: str) -> Non
 def test_a_mistyped_command_ends_in_one_line(
     run, tmp_path: Path, command: str, overrides: list[str], told: str
 ) -> None:
-    places = [f"out={tmp_path}"] if command == "bench" else [f"hydra.run.dir={tmp_path}"]
-    done = run(command, *overrides, *places, check=False)
-    assert (done.returncode, done.stderr) == (1, f"{command}: {told}\n")
+    refused = _refused(run, tmp_path, command, *overrides)
+    assert refused == f"{command}: {told}"
 
 
-def test_arguments_that_a_class_does_not_take_are_named(run, arguments: list[str], tmp_path: Path) -> None:
-    done = run("train", *arguments, "+trainer.max_epoch=2", f"hydra.run.dir={tmp_path}", check=False)
-    assert done.returncode == 1
-    assert done.stderr.splitlines() == [
-        "train: trainer: Trainer.__init__() got an unexpected keyword argument 'max_epoch'"
-    ]
+def _refused(run, folder: Path, command: str, *overrides: object) -> str:
+    """The line with which a command refuses settings; it leaves nothing behind."""
+    place = folder / "made"
+    places = {"train": [f"hydra.run.dir={place}", f"hydra.sweep.dir={place}"], "simulate": [f"root={place}"]}
+    done = run(command, *overrides, *places.get(command, [f"out={place}"]), check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert not place.exists()
+    (line,) = done.stderr.splitlines()
+    return line
+
+
+@pytest.mark.parametrize(
+    ("override", "told"),
+    [
+        ("+trainer.max_epoch=2", "trainer.max_epoch: no such argument of Trainer; did you mean max_epochs?"),
+        ("+trainer.logger=false", "trainer.logger: is given by the program itself, and cannot be set"),
+        ("+model.optimizer.params=[]", "model.optimizer.params: is given by the program itself, and cannot be set"),
+        ("+model.network.width=3", "model.network.width: no such argument of ThesisNetwork"),
+        ("+callbacks.health.x=3", "callbacks.health.x: no such argument of TrainingHealth"),
+        ("~model.network", "model.network has to be given: an argument of CVAEModule"),
+        ("model.learning_rate={_target_: asim_cvae.model.schedules.OneCycle, riser: 3}",
+         "model.learning_rate.riser: no such argument of OneCycle; did you mean rise?"),
+    ],
+)  # fmt: skip
+def test_arguments_that_a_class_does_not_take_are_named(override: str, told: str) -> None:
+    with pytest.raises(SettingError) as error:
+        check_targets(OmegaConf.create(_config("train", override)), (), declared_settings()["train"])
+    assert str(error.value) == told
+
+
+def test_arguments_that_a_class_takes_pass() -> None:
+    taken = ("+trainer.limit_val_batches=2", "+model.optimizer.weight_decay=0.1", "~callbacks.health")
+    check_targets(OmegaConf.create(_config("train", *taken)), (), declared_settings()["train"])
+
+
+@pytest.mark.parametrize(
+    ("override", "told"),
+    [
+        ("+trainer.max_epoch=2", "trainer.max_epoch: no such argument of Trainer; did you mean max_epochs?"),
+        ("+model.optimizer.betas=[2,2]", "model.optimizer: Invalid beta parameter at index 0: 2"),
+        ("representation.low=0.999999", "representation: low=0.999999, high=0.99999, full_scale=210.0: must be "
+                                        "0 < low < high < 1 and full_scale > 0"),
+        ("representation=counts", "model: ThesisNetwork: encode fails on two frames (frames have to be (B, 3, 5000), "
+                                  "not (2, 3, 1000))"),
+        ("data.root=/nowhere", "data.root=/nowhere: no such folder; give one that holds MMIA files (.fits or .cdf)"),
+        ("data.ground_truth.table=/nowhere.csv", "data.ground_truth.table=/nowhere.csv: no such file; null for files "
+                                                 "without labels"),
+        ("resume=/nowhere", "resume=/nowhere: hydra.run.dir="),
+        ("name=mine", "name=mine: a run of an experiment has its name, relu_lr2e-4; leave one of them out"),
+    ],
+)  # fmt: skip
+def test_what_fits_no_class_or_folder_is_refused_before_anything_is_written(
+    run, arguments: list[str], tmp_path: Path, override: str, told: str
+) -> None:
+    assert _refused(run, tmp_path, "train", *arguments, override).startswith(f"train: {told}")
+
+
+def test_a_misspelt_name_in_a_file_of_one_s_own_is_refused(run, tmp_path: Path) -> None:
+    (tmp_path / "experiment").mkdir()
+    (tmp_path / "experiment" / "mine.yaml").write_text("# @package _global_\ntrainr: {max_epochs: 800}\n")
+    refused = _refused(run, tmp_path, "train", "--config-dir", tmp_path, "+experiment=mine")
+    assert refused == "train: trainr: no such setting; did you mean trainer?"
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+@pytest.mark.parametrize(
+    ("overrides", "told"),
+    [
+        (["trainer.accelerator=gpu"], "trainer.accelerator=gpu, trainer.devices=1: No supported gpu backend found!"),
+        (["trainer.accelerator=gpu", "trainer.devices=2"], "trainer.accelerator=gpu, trainer.devices=2: No supported "),
+        (["trainer=ddp", "trainer.devices=2"], "trainer.accelerator=auto, trainer.devices=2: there is no GPU here; "
+                                               "trainer.accelerator=cpu takes several processes of the CPU"),
+        (["trainer.devices=none"], "trainer.accelerator=auto, trainer.devices=none: `devices` selected with "),
+    ],
+)  # fmt: skip
+def test_devices_that_are_not_there_are_refused(
+    run, arguments: list[str], tmp_path: Path, overrides: list[str], told: str
+) -> None:
+    assert _refused(run, tmp_path, "train", *arguments, *overrides).startswith(f"train: {told}")
+
+
+def test_a_sweep_with_a_setting_that_cannot_be_used_does_not_begin(run, arguments: list[str], tmp_path: Path) -> None:
+    refused = _refused(run, tmp_path, "train", "-m", *arguments, "model.beta.share=0.2,2")
+    assert refused == "train: model.beta.share=2: has to be a number from 0 to 1"
+    resumed = _refused(run, tmp_path, "train", "-m", *arguments, f"resume={tmp_path}", "seed=0,1")
+    assert resumed == "train: resume: not in a sweep; the same sweep goes on in its folder by hydra.sweep.dir=FOLDER"
+
+
+def test_other_folders_than_a_simulated_archive_s_are_for_data_mmia(run, archive: Path, tmp_path: Path) -> None:
+    own = tmp_path / "own files"
+    own.mkdir()
+    (own / "notes.txt").touch()
+    refused = _refused(run, tmp_path, "train", f"data.root={own}")
+    assert refused == f"train: data.root={own}: holds no simulated archive; for files of your own add data=mmia"
+    for typo in (tmp_path / "typo", "outputs/typo"):
+        simulate = f"python -m asim_cvae.simulate root={typo} makes it"
+        told = f"data.root={typo}: no simulated archive; {simulate}; data=mmia: files of your own"
+        assert _refused(run, tmp_path, "train", f"data.root={typo}") == f"train: {told}"
+        assert not (PROJECT / typo).exists()
+    refused = _refused(run, tmp_path, "score", f"weights={archive / 'truth.csv'}", f"data.root={archive}")
+    assert refused == (
+        f"score: data.root={archive}: holds another simulated archive (observations is 12 there, not 300); "
+        "choose another folder or delete it; data=mmia uses it as it is"
+    )
+    done = run("simulate", f"root={archive}", "seed=3", "observations=12", "labelled=7", check=False)
+    assert done.returncode == 2
+    told = f"simulate: root={archive}: holds another simulated archive (labelled is 6 there, not 7)"
+    assert done.stderr.startswith(told)
+
+
+@pytest.mark.parametrize(
+    ("command", "overrides", "told"),
+    [
+        ("train", ["model=null"], "model=null: has to be one of thesis"),
+        ("train", ["=3"], "=3: cannot be read as a setting; its name is missing"),
+        ("train", ["+hydra.job.nam=x"], "+hydra.job.nam=x: Hydra has no such setting; did you mean name?"),
+        ("train", ["--fast"], "error: unrecognized arguments: --fast"),
+        ("train", ["--run", "--multirun"], "error: --run and --multirun cannot be given together"),
+        ("train", ["--config-dir", "/nowhere"], "--config-dir /nowhere: no such folder"),
+        ("train", ["--config-name=x"], "Cannot find primary config 'x'. Check that it's in your config search path."),
+        ("prepare", ["data.validation_fraction=1"], "data.validation_fraction=1: has to be a number, above 0 and "),
+        ("prepare", ["+experiment=baseline"], "model: no such setting"),
+        ("prepare", ["data=mmia"], "no data: give data.root=FOLDER, or "),
+        ("prepare", ["data=mmia", "data.store=/nowhere"], "data.store=/nowhere: no such folder; give data."),
+        ("score", ["weights=/nowhere"], "weights=/nowhere: no such weights; "),
+        ("simulate", ["observations=0", "labelled=0"], "observations, labelled and seed must be 0 or more"),
+        ("table", ["runs=/nowhere"], "runs=/nowhere: no such folder"),
+        ("table", ["runs=/tmp", "reference=/nowhere"], "reference=/nowhere: no such folder; "),
+        ("bench", ["+suite.folder=x"], "suite.folder: is given by the program itself, and cannot be set"),
+    ],
+)  # fmt: skip
+def test_mistakes_are_one_line_and_exit_status_2(
+    run, tmp_path: Path, command: str, overrides: list[str], told: str
+) -> None:
+    places = [] if command != "simulate" else [f"root={tmp_path / 'made'}"]
+    done = run(command, *places, *overrides, check=False)
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+    assert done.stderr.startswith(f"{command}: {told}")
+    assert not (tmp_path / "made").exists()
+
+
+AWKWARD = ("plain/path", "a b", "a=b", "it's", 'say "x"', "[a,b]", "{a: 1}", "(x)", "2024", "null", "a\\", 'a\\"b',
+           "a${b}", "$HOME", "a,b", "~/x", "#1", "*", "a;b&c|d", "choice(1,2)", "\\\\", " a ", "ü")  # fmt: skip
+
+
+@pytest.mark.parametrize("text", AWKWARD)
+def test_printed_commands_can_be_pasted(text: str) -> None:
+    printed = pasteable("train", {"resume": text}).replace("python -m asim_cvae.train", "printf '%s\\n'", 1)
+    shell = subprocess.run(["sh", "-c", printed], capture_output=True, text=True, check=True)
+    assert _config("train", shell.stdout[:-1])["resume"] == text
+
+
+def test_plain_folders_are_printed_plainly() -> None:
+    assert pasteable("train", {"resume": "/a/b_1.c-d"}) == "python -m asim_cvae.train resume=/a/b_1.c-d"
 
 
 def test_help_shows_a_command_s_own_settings_and_groups(run) -> None:

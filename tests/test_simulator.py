@@ -20,10 +20,10 @@ from asim_cvae.archive.labels import read_labels
 from asim_cvae.archive.layout import TRIGGER_VARIABLES, FileName
 from asim_cvae.archive.reader import read_observation
 from asim_cvae.base.errors import InputError
-from asim_cvae.cli import CONF
 from asim_cvae.frames.slicing import FRAME_SAMPLES
 from asim_cvae.instrument.observation import RejectedFileError
 from asim_cvae.instrument.photometers import DEAD_TIME, flux_to_counts
+from asim_cvae.settings.schema import CONF
 from asim_cvae.simulator import archive as archive_room
 from asim_cvae.simulator.archive import TABLE_NAME, Simulation, make_archive, noise_free_light
 from asim_cvae.simulator.events import Cloud, Pulse, cloud_pulse, expected_light, particles, return_stroke

@@ -106,7 +106,9 @@ def test_what_is_left_out_is_listed_beside_the_store_and_told_once(folder: Path,
     }
     assert rows[0]["file"] == "gone.fits"
     assert excluded.read_text() == f"file,frame,reason\n{_name(3)}.cdf,1,touches a gap in PHOT3\n"
-    assert [line.split()[0] for line in told] == ["rejected"] * 3 + ["7", "excluded", "1", f"{store}:"]
+    assert [line.split()[0] for line in told if "note" not in line] == [
+        *(["rejected"] * 3), "7", "excluded", "1", f"{store}:"
+    ]  # fmt: skip
     assert told[3] == f"7 files rejected, all listed in {rejected}"
     assert "7 rejected, 1 frames excluded" in told[-1]
     (folder / "gone.fits").unlink()
@@ -158,19 +160,6 @@ def test_new_changed_and_lost_files(folder: Path, tmp_path: Path) -> None:
     assert build_store(store, folder).files_read == 0
 
 
-def test_all_files_of_a_labelled_observation_are_kept_from_training(tmp_path: Path) -> None:
-    counts = np.full((3, 2, 8325), 3, dtype=np.int32)
-    root = tmp_path / "files"
-    root.mkdir()
-    write_fits(root / f"{NAME}.fits", level1(light(2)))
-    write_fits(root / f"{NAME.replace('level1', '')}.fits", level0(counts))  # Level 0 of the same observation
-    write_fits(root / f"{_name(1)}.fits", level1(light(2)))
-    build_store(tmp_path / "store", root, ground_truth_table=_table(tmp_path / "t.xlsx", [(f"{NAME}.fits", 0, "N")]))
-    table = FrameStore(tmp_path / "store").table
-    held = set(table.observations["file"][table.ground_truth])
-    assert held == {f"{NAME}.fits", f"{NAME.replace('level1', '')}.fits"}
-
-
 def test_labels_keep_other_files_of_the_observation_from_training_too(tmp_path: Path) -> None:
     root = tmp_path / "files"
     root.mkdir()
@@ -178,8 +167,87 @@ def test_labels_keep_other_files_of_the_observation_from_training_too(tmp_path: 
     write_fits(root / f"{_name(1)}.fits", level1(light(1)))
     table = _table(tmp_path / "t.xlsx", [(f"{NAME}.fits", 0, "N"), (f"{_name(1)}.fits", 0, "no class")])
     report = build_store(tmp_path / "store", root, ground_truth_table=table)
-    assert FrameStore(tmp_path / "store").table.ground_truth.all()
-    assert len(report.label_problems) == 2
+    held = FrameStore(tmp_path / "store").table
+    assert held.ground_truth.all()
+    assert dict(zip(held.file.tolist(), held.label.tolist(), strict=True)) == {
+        f"{NAME}.cdf": "N",
+        f"{_name(1)}.fits": "",
+    }
+    assert len(report.label_problems) == 1
+
+
+@pytest.mark.parametrize(
+    "named", [f"{_name(1).upper()}.FITS", _name(1), rf"C:\mmia\{_name(1)}.cdf", f"/mmia/{_name(1)}.fits", "1"]
+)
+def test_labels_find_their_file_by_whatever_names_it(folder: Path, tmp_path: Path, named: str) -> None:
+    build_store(
+        tmp_path / "store", folder, ground_truth_table=_table(tmp_path / "t.xlsx", [(named, 0, "N"), (None, 2, "HCHA")])
+    )
+    table = FrameStore(tmp_path / "store").table
+    labels = dict(zip(zip(table.file.tolist(), table.frame.tolist(), strict=True), table.label.tolist(), strict=True))
+    assert {place: label for place, label in labels.items() if label} == {
+        (f"{_name(1)}.fits", 0): "N",
+        (f"{_name(1)}.fits", 2): "HCHA",
+    }
+    assert table.observations["file"][table.ground_truth].tolist() == [f"{_name(1)}.fits"]
+
+
+def test_labels_of_one_observation_under_two_names_are_joined(folder: Path, tmp_path: Path) -> None:
+    rows = [(f"{_name(1)}.fits", 0, "N"), (_name(1), 1, "N"), (None, 2, "N"), ("1", 0, "HCHA")]
+    report = build_store(tmp_path / "store", folder, ground_truth_table=_table(tmp_path / "t.xlsx", rows))
+    assert report.table.label[report.table.file == f"{_name(1)}.fits"].tolist() == ["N"] * 3
+    assert len(report.label_problems) == 1
+    assert "under another name of the observation" in report.label_problems[0]
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_one_based_frame_numbers_are_refused(folder: Path, tmp_path: Path, first: int) -> None:
+    rows = [(f"{_name(file)}.fits", first + frame, "N") for file in range(2) for frame in range(3)]
+    table = _table(tmp_path / "t.xlsx", rows)
+    if first == 0:
+        assert build_store(tmp_path / "store", folder, ground_truth_table=table).label_problems == []
+        return
+    with pytest.raises(InputError) as error:
+        build_store(tmp_path / "store", folder, ground_truth_table=table)
+    assert str(error.value) == (
+        f"{table}: its frame numbers seem to be one-based: none is 0, and in 2 of 2 files one is just past the last "
+        "frame; subtract 1 from all frame numbers"
+    )
+    assert not (tmp_path / "store" / "index.h5").exists()
+
+
+@pytest.mark.parametrize(
+    ("rows", "told"),
+    [
+        ([("a.fits", "x", "N")], "t.xlsx, row 2: frame x of a.fits: the frame number is not a whole number from 0 on"),
+        ([], "no row below its header has a Frame Number and a Classification"),
+        ([("a.fits", 0, "N"), (None, 1, "N")], "2 frame(s) of a.fits: not in the archive"),
+        (
+            [(f"{_name(4)}.fits", 0, "N")],
+            f"1 frame(s) of {_name(4)}.fits: rejected, neither FITS nor CDF by its content",
+        ),
+        (
+            [(f"{_name(3)}.cdf", 1, "N"), (None, 7, "N")],
+            f"N on frame 1 of {_name(3)}.cdf: it touches a gap in PHOT3; "
+            f"N on frame 7 of {_name(3)}.cdf: the file holds frames 0 to 2",
+        ),
+    ],
+    ids=str,
+)
+def test_a_table_without_a_usable_label_is_refused(folder: Path, tmp_path: Path, rows: list[tuple], told: str) -> None:
+    table = _table(tmp_path / "t.xlsx", rows)
+    with pytest.raises(InputError) as error:
+        build_store(tmp_path / "store", folder, ground_truth_table=table)
+    assert str(error.value) == f"{table}: no label can be used: {told}"
+
+
+def test_labels_that_fit_no_frame_are_counted_where_there_are_many(folder: Path, tmp_path: Path) -> None:
+    rows = [(f"{_name(0)}.fits", 0, "N"), *((None, frame, "N") for frame in range(3, 33))]
+    rows += [(f"no_{number}.fits", 0, "N") for number in range(12)]
+    problems = build_store(tmp_path / "s", folder, ground_truth_table=_table(tmp_path / "t.xlsx", rows)).label_problems
+    assert len(problems) == 22
+    assert problems[10] == "and 20 more: frames past the end"
+    assert problems[21] == "and 2 more: files that are not in the archive"
 
 
 def test_other_files_and_folders_are_not_written_over(folder: Path, tmp_path: Path) -> None:
@@ -211,19 +279,6 @@ def test_another_folder_s_files_are_other_files(tmp_path: Path) -> None:
     np.testing.assert_array_equal(
         FrameStore(tmp_path / "store").frames(np.array([0]))[0], light(1, seed=2)[:, 0, :5000]
     )
-
-
-def test_what_the_machine_was_to_blame_for_is_tried_again(
-    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def fail(path: Path) -> None:
-        raise OSError(5, "Input/output error")
-
-    with monkeypatch.context() as patch:
-        patch.setattr("asim_cvae.archive.reader._read_content", fail)
-        assert not len(build_store(tmp_path / "store", folder).table.frames)
-    assert len(build_store(tmp_path / "store", folder).table.frames) == 11
-    assert build_store(tmp_path / "store", folder).files_read == 0
 
 
 def test_ground_truth_in_a_folder_of_its_own(folder: Path, tmp_path: Path) -> None:
@@ -354,11 +409,11 @@ def test_a_damaged_or_older_index_is_made_anew_from_the_shards(
     for path in (index, *_shards(store)):
         with h5py.File(path, "r+") as file:
             file.attrs["format"] = 1
-    with pytest.raises(InputError, match="is of format 1, not 2; python"):
+    with pytest.raises(InputError, match="is of format 1, not 3; python"):
         FrameStore(store)
     with caplog.at_level("INFO"):
         assert build_store(store, folder).files_read == 6
-    assert caplog.text.count("is of format 1, not 2") == 1
+    assert caplog.text.count("is of format 1, not 3") == 1
     assert _content(store) == content
 
 
@@ -454,7 +509,13 @@ def test_a_killed_build_goes_on_where_it_was(tmp_path: Path) -> None:
     whole = tmp_path / "whole"
     build_store(whole, root, workers=1)
     assert _content(store) == _content(whole)
-    assert sorted(path.name for path in store.iterdir()) == ["excluded.csv", "index.h5", "rejected.csv", "shards"]
+    assert sorted(path.name for path in store.iterdir()) == [
+        "excluded.csv",
+        "index.h5",
+        "notes.csv",
+        "rejected.csv",
+        "shards",
+    ]
 
 
 @pytest.mark.processes

@@ -14,13 +14,15 @@ def test_what_cannot_be_trained_is_begun_again_and_in_the_end_given_up(run, argu
 
 
 def test_a_job_that_fails_fails_alone_and_the_sweep_says_so(run, arguments, tmp_path: Path) -> None:
-    short = [*arguments, "trainer.max_epochs=1", f"hydra.sweep.dir={tmp_path}"]
-    done = run("train", "-m", "hydra/launcher=processes", *short, "model.beta.share=2,0.2", check=False)
+    short = [*arguments, "trainer.max_epochs=1", "max_restarts=1", "model.network.bounded=false"]
+    swept = [f"hydra.sweep.dir={tmp_path}", "model.optimizer.lr=1e30,1e-4"]
+    done = run("train", "-m", "hydra/launcher=processes", *short, *swept, check=False)
     assert done.returncode == 1
-    assert "failed: model.beta.share=2: has to be a number from 0 to 1\n" in done.stdout
-    assert done.stderr.rstrip().endswith("train: model.beta.share=2: has to be a number from 0 to 1")
+    told = "training failed with all initial weights, max_restarts=1; try another seed"
+    assert f"failed: {told}\n" in done.stdout
+    assert done.stderr.rstrip().endswith(f"train: {told}")
     assert "Traceback" not in done.stdout + done.stderr
-    assert [path.parent.name for path in tmp_path.rglob("scores.json")] == ["model.beta.share-0.2"]
+    assert [path.parent.name for path in tmp_path.rglob("scores.json")] == ["model.optimizer.lr-0.0001"]
 
 
 def test_a_sweep_s_jobs_have_folders_of_their_own_and_are_not_done_twice(run, arguments, tmp_path: Path) -> None:

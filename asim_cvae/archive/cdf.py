@@ -28,7 +28,7 @@ _MOST_RECORDS = 20_000  # of one kind; a file of MMIA has some hundred
 _DEEPEST_INDEX = 16  # levels of index records
 _BIG_ENDIAN, _LITTLE_ENDIAN = {1, 2, 5, 7, 9, 11, 12, 18}, {4, 6, 13, 16, 17, 19}  # encodings; others are not IEEE 754
 _ROW_MAJOR, _SINGLE_FILE, _HAS_CHECKSUM, _IS_MD5 = 1, 2, 4, 8  # flags of a file
-_IS_COMPRESSED = 4  # flag of a variable
+_RECORD_VARIES, _IS_COMPRESSED = 1, 4  # flags of a variable
 _REPEATED = 2  # kind of sparse records: one that was not written repeats the one before
 _RUNS_OF_ZEROS, _GZIP = 1, 5  # kinds of compression
 
@@ -52,20 +52,21 @@ def read_cdf(source: Source) -> FileContent:
         UnusableError: the file is damaged, or stored in a way that is not read.
     """
     cdf = _open(source)
-    attributes = {name: cdf.attribute(name) for name in ("FILLVAL", "UNITS", SIMULATOR_KEYWORD)}
+    fills, units = cdf.attribute("FILLVAL"), cdf.attribute("UNITS")
 
     def read(variable: "_Variable") -> Variable:
-        fill = attributes["FILLVAL"].get(variable.key)
-        unit = attributes["UNITS"].get(variable.key, "")
+        fill = fills.get(variable.key)
         values, unwritten = cdf.values(variable)
-        fills = (float(fill),) if isinstance(fill, int | float) and values.dtype.kind != "M" else ()
-        return Variable(values, fills, str(unit).strip(), unwritten)
+        is_number = isinstance(fill, int | float) and values.dtype.kind != "M"
+        unit = str(units.get(variable.key, "")).strip()
+        return Variable(values, (float(fill),) if is_number else (), unit, unwritten)  # type: ignore[arg-type]
 
     variables, notes = read_variables(cdf.variables(), read)
     zeros = [name for name, variable in variables.items() if name in LIGHT_CURVES and 0 in variable.fills]
     if zeros:
         notes = (*notes, f"zeros of {', '.join(zeros)} are gaps, as its FILLVAL says")
-    return FileContent(variables, str(attributes[SIMULATOR_KEYWORD].get(("global", 0), "")), notes)
+    simulator = cdf.attribute(SIMULATOR_KEYWORD, is_global=True).get(("global", 0), "")
+    return FileContent(variables, str(simulator), notes)
 
 
 _Key = tuple[str, int]
@@ -186,41 +187,48 @@ class _CDF:
         r_sizes = self._global.numbers(f"{_dimensions(r_dimensions)}i", 72)
         found: dict[str, _Variable] = {}
         for kind, head, count in ((_ZVDR, z_head, z_count), (_RVDR, r_head, r_count)):
-            for record in _chain(self._source, head, kind, count):
-                name = record.name(72)
-                if name in found:
-                    raise UnusableError(f"damaged: two variables are named {name}")
-                found[name] = _describe(record, kind, r_sizes)
+            for number, record in enumerate(_chain(self._source, head, kind, count)):
+                name, variable = record.name(72), _describe(record, kind, r_sizes)
+                if name in found or variable.key[1] != number:
+                    raise UnusableError(f"damaged: two variables are named {name}, or have one number")
+                found[name] = variable
         return found
 
-    def attribute(self, name: str) -> dict[_Key, Any]:
-        """Return the values of an attribute: text, or the first of its numbers. There are none if it does not exist."""
+    def attribute(self, name: str, is_global: bool = False) -> dict[_Key, Any]:
+        """Return the values of an attribute: text, or the first of its numbers. There are none if it does not exist.
+
+        Args:
+            name: the attribute's name.
+            is_global: whether it belongs to the file, and not to its variables.
+        """
         (head,), (count,) = self._global.numbers("q", 16), self._global.numbers("i", 36)
-        values = {}
+        (r_count,), (z_count,) = self._global.numbers("i", 32), self._global.numbers("i", 48)
+        values: dict[_Key, Any] = {}
         for record in _chain(self._source, head, _ADR, count):
             if record.name(56) != name:
                 continue
-            (gr_head, scope), (gr_count,) = record.numbers("qi", 8), record.numbers("i", 24)
-            z_head, z_count = record.numbers("qi", 36)
-            owner = "global" if scope in (1, 3) else "r"
-            for kind, of, first, number in (
-                (_GR_ENTRY, owner, gr_head, gr_count),
-                (_Z_ENTRY, "z", z_head, z_count),
-            ):
-                for entry in _chain(self._source, first, kind, number):
+            (scope,) = record.numbers("i", 16)
+            if scope not in ((1, 3) if is_global else (2, 4)):  # 3 and 4 are those that are taken for granted
+                raise UnusableError(f"damaged: the attribute {name} has scope {scope}")
+            parts = [(_GR_ENTRY, "global" if is_global else "r", _MOST_RECORDS if is_global else r_count, 8, 24)]
+            parts += [(_Z_ENTRY, "z", z_count, 36, 44)]
+            for kind, owner, owners, first, number in parts:
+                (place,), (entries,) = record.numbers("q", first), record.numbers("i", number)
+                for entry in _chain(self._source, place, kind, entries):
                     data_type, which, elements = entry.numbers("iii", 12)
-                    values[of, which] = self._entry(entry.body[44:], data_type, elements)
+                    if (owner, which) in values or not 0 <= which < owners:
+                        raise UnusableError(f"damaged: the attribute {name} has two values, or one of nothing")
+                    values[owner, which] = self._entry(entry.body[44:], data_type, elements)
         return values
 
     def _entry(self, content: bytes, data_type: int, elements: int) -> Any:
-        if data_type in _TEXTS:
-            text = content[: max(elements, 0)].rstrip(b" \0")
+        if data_type in _TEXTS and len(content) == elements:
+            text = content.rstrip(b" \0")
             return text.decode("utf-8" if _is_utf8(text) else "latin-1")
-        if data_type not in _NUMBERS or elements < 1:
-            return None
-        dtype = np.dtype(self._order + _NUMBERS[data_type])
-        if len(content) < dtype.itemsize:
-            raise UnusableError("damaged: an attribute without its value")
+        form, parts, _ = _TIMES.get(data_type, (_NUMBERS.get(data_type), 1, None))
+        dtype = np.dtype(self._order + (form or "u1"))
+        if form is None or elements < 1 or len(content) != elements * parts * dtype.itemsize:
+            raise UnusableError(f"damaged: an attribute of {elements} elements of data type {data_type}")
         return np.frombuffer(content, dtype, 1).item()
 
     def values(self, variable: _Variable) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
@@ -319,7 +327,8 @@ def _describe(record: _Record, kind: int, r_sizes: tuple[int, ...]) -> _Variable
         count = _dimensions(*record.numbers("i", 328))
         sizes, end = record.numbers(f"{count}i", 332), 332 + 4 * count
     varies = record.numbers(f"{len(sizes)}i", end)
-    if last < -1 or elements < 1 or any(size < 1 for size in sizes) or sparse not in (0, 1, _REPEATED):
+    is_fixed = not flags & _RECORD_VARIES and last > 0
+    if last < -1 or is_fixed or elements < 1 or any(size < 1 for size in sizes) or sparse not in (0, 1, _REPEATED):
         raise UnusableError(f"damaged: the description of {record.name(72)}")
     return _Variable(
         ("z" if kind == _ZVDR else "r", number),
@@ -342,9 +351,9 @@ def _block(source: Source, place: int, size: int, compression: int) -> bytes:
         if not 0 <= packed <= len(record.body) - 12:
             raise UnusableError("damaged: a block of records that is too short")
         return _unpack(record.body[12 : 12 + packed], compression, size)
-    if len(record.body) < size:
+    if len(record.body) != size:
         raise UnusableError(f"damaged: a block of {len(record.body)} bytes for records of {size}")
-    return record.body[:size]
+    return record.body
 
 
 def _compression(source: Source, place: int) -> int:
@@ -366,10 +375,14 @@ def _unpack(packed: bytes, kind: int, size: int) -> bytes:
 
 
 def _unpack_gzip(packed: bytes, size: int) -> bytes:
+    stream = zlib.decompressobj(wbits=31)
     try:
-        return zlib.decompressobj(wbits=31).decompress(packed, size + 1)
+        content = stream.decompress(packed, size + 1)
     except zlib.error as error:
         raise UnusableError(f"damaged: compressed records do not unpack ({error})") from error
+    if not stream.eof or stream.unused_data:
+        raise UnusableError("damaged: compressed records that end too early or too late")
+    return content
 
 
 def _unpack_runs(packed: bytes, size: int) -> bytes:

@@ -31,6 +31,7 @@ _ELEMENTS = {
 """Type of one element by the letter of TFORM (section 7.3.1); of descriptors P and Q, which are pairs, of one half."""
 
 _FORMAT = re.compile(r"(\d{0,9})([LXBIJKAEDCM]).*|[01]?([PQ])([LXBIJKAEDCM]).*")
+_KEYWORD_CHARACTERS = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-"
 _VALUE = re.compile(rb"= *(?:'((?:[^']|'')*)'|([TF])|([+-]?(?:\d+\.?\d*|\.\d+)(?:[EDed][+-]?\d+)?)|) *(?:/.*)?")
 
 
@@ -102,7 +103,7 @@ class _Header:
 
 _LAYOUT_KEYWORDS = (
     *(b"XTENSION", b"BITPIX", b"NAXIS", b"PCOUNT", b"GCOUNT", b"TFIELDS", b"THEAP"),
-    *(b"TTYPE", b"TFORM", b"TUNIT", b"TNULL", b"TSCAL", b"TZERO"),
+    *(b"TTYPE", b"TFORM", b"TUNIT", b"TNULL", b"TSCAL", b"TZERO", b"TDIM"),
 )
 
 
@@ -129,7 +130,11 @@ def _read_header(source: Source, start: int) -> _Header:
             card = block[first : first + _CARD]
             key = card[:8].rstrip()
             if key == b"END" and not card[8:].strip():
+                if not start and _value(cards, b"SIMPLE") is not True:
+                    raise UnusableError("damaged: by its first line it is no FITS file of the standard")
                 return _Header(cards, frozenset(repeated), start, place + _BLOCK, _data_size(cards))
+            if key.translate(None, _KEYWORD_CHARACTERS):
+                raise UnusableError("damaged: a keyword of a header has characters that FITS has not")
             if cards.setdefault(key, card) is not card:
                 repeated.add(key)
     raise UnusableError("damaged: a header without an end")
@@ -144,7 +149,7 @@ def _data_size(cards: Mapping[bytes, bytes]) -> int:
 
 
 def _value(cards: Mapping[bytes, bytes], keyword: bytes, default: object = None) -> object:
-    """Return the value of a keyword: text, True, False or a number; ``default`` where it has none (section 4.2)."""
+    """Return the value of a keyword: text, True, False or a number; ``default`` without the keyword (section 4.2)."""
     if keyword not in cards:
         return default
     match = _VALUE.fullmatch(cards[keyword][8:])
@@ -156,12 +161,12 @@ def _value(cards: Mapping[bytes, bytes], keyword: bytes, default: object = None)
     if logical is not None:
         return bool(logical == b"T")
     if number is None:
-        return default
+        raise UnusableError(f"damaged: {keyword.decode('ascii', 'replace')} in a header has no value")
     return int(number) if number.lstrip(b"+-").isdigit() else float(number.upper().replace(b"D", b"E"))
 
 
 def _string(cards: Mapping[bytes, bytes], keyword: bytes) -> str:
-    value = _value(cards, keyword, "")
+    value = _value(cards, keyword) if keyword in cards else ""
     if not isinstance(value, str):
         raise UnusableError(f"damaged: {keyword.decode()} is no text")
     return value.strip()
@@ -267,18 +272,24 @@ def _table(layout: tuple[bytes, ...]) -> _Table:
     if _integer(cards, b"NAXIS") != 2 or _integer(cards, b"BITPIX") != 8 or _integer(cards, b"GCOUNT", 1) != 1:
         raise UnusableError("damaged: the header of its binary table is not one of a binary table")
     columns: dict[str, _Column] = {}
+    names: set[str] = set()
     start = 0
     for number in range(1, _integer(cards, b"TFIELDS", highest=999) + 1):
         column = _column(cards, number, start)
         name = _string(cards, b"TTYPE%d" % number)
-        if columns.setdefault(name, column) is not column and name.lower() in _WANTED_NAMES:
+        if not (name.isascii() and name.isprintable()):
+            raise UnusableError(f"damaged: TTYPE{number} has characters that FITS has not")
+        if name.lower() in names & _WANTED_NAMES:
             raise UnusableError(f"damaged: two columns are named {name}")
+        names.add(name.lower())
+        columns[name] = column
         start += column.width
     width, rows = _integer(cards, b"NAXIS1"), _integer(cards, b"NAXIS2")
     if start != width:
         raise UnusableError(f"damaged: a row of its table has {width} bytes, its columns {start}")
+    heap = _integer(cards, b"THEAP", width * rows, width * rows, width * rows + _integer(cards, b"PCOUNT", 0))
     wanted = {name: column for name, column in columns.items() if name.lower() in _WANTED_NAMES}
-    return _Table(wanted, rows, width, _integer(cards, b"THEAP", width * rows, width * rows))
+    return _Table(wanted, rows, width, heap)
 
 
 _WANTED_NAMES = frozenset(name.lower() for name in WANTED_VARIABLES)
@@ -293,7 +304,12 @@ def _column(cards: Mapping[bytes, bytes], number: int, start: int) -> _Column:
     scale, zero = (_value(cards, b"%s%d" % (key, number), default) for key, default in ((b"TSCAL", 1), (b"TZERO", 0)))
     if not _is_number(scale) or not _is_number(zero) or not scale:
         raise UnusableError(f"damaged: TSCAL{number} is {scale} and TZERO{number} {zero}")
+    dimensions = re.findall(r"\d+", _string(cards, b"TDIM%d" % number))
+    if dimensions and not descriptor and math.prod(map(int, dimensions)) != int(count or 1):
+        raise UnusableError(f"damaged: TDIM{number} is {','.join(dimensions)} for {count or 1} elements")
     null = _value(cards, b"TNULL%d" % number)
+    if null is not None and type(null) is not int:
+        raise UnusableError(f"damaged: TNULL{number} is {null}")
     return _Column(
         letter or element,
         2 if descriptor and form[0] != "0" else 0 if descriptor else int(count or 1),
@@ -301,7 +317,7 @@ def _column(cards: Mapping[bytes, bytes], number: int, start: int) -> _Column:
         descriptor or "",
         scale,  # type: ignore[arg-type]
         zero,  # type: ignore[arg-type]
-        null if isinstance(null, int) else None,
+        null,
         _string(cards, b"TUNIT%d" % number),
     )
 
@@ -369,16 +385,19 @@ def _values(stored: NDArray[Any], column: _Column) -> NDArray[Any]:
         if not (true | (stored == b"F") | (stored == b"")).all():
             raise UnusableError("damaged: a flag that is neither T nor F")
         return true
+    if column.letter in "CM" or (column.letter == "X" and column.descriptor):
+        raise UnusableError("neither numbers nor texts nor flags")
     if column.letter == "X":
-        return stored.astype(bool)
-    if column.letter in "CM":
-        raise UnusableError("complex numbers")
+        bits = np.unpackbits(stored.reshape(len(stored), -1), axis=1)[:, : column.count]
+        return bits[:, 0] if column.count == 1 else bits
     if column.letter == "A" or (column.scale == 1 and column.zero == 0):
         return stored
     size = stored.dtype.itemsize
     if column.scale == 1 and column.letter in "IJK" and column.zero == 2 ** (8 * size - 1):  # unsigned, table 11
         unsigned: NDArray[Any] = stored.astype(f"i{size}").view(f"u{size}") + np.array(column.zero, f"u{size}")
         return unsigned
+    if column.scale == 1 and column.letter == "B" and column.zero == -128:  # signed, table 11
+        return (stored ^ np.uint8(128)).view(np.int8)
     scaled = stored * float(column.scale) + float(column.zero)
     return np.asarray(np.where((stored == column.null) & (column.letter in "BIJK"), np.nan, scaled))
 

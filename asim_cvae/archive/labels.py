@@ -1,19 +1,33 @@
-"""Read label tables (xlsx or csv) in the layout published with Joergensen 2021."""
+"""Read label tables in the layout published with Joergensen 2021, as spreadsheet programs and people write them."""
 
-import csv
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PureWindowsPath
-from typing import Any
 
-from asim_cvae.base.errors import InputError, did_you_mean
-from asim_cvae.instrument.classes import CLASSES
+from asim_cvae.archive.sheets import NO_VALUE, Sheet, TableError, read_sheets
+from asim_cvae.base.errors import Problems, did_you_mean, printable
+from asim_cvae.instrument.classes import CLASS_NAMES, CLASSES
 
 COLUMNS = ("File Name", "Frame Number", "Classification")
 
+_FILE_NUMBER = "File Number"
+"""A column that need not be there. Like the name, it stands in the first row of an observation."""
 
-class LabelTableError(InputError):
-    """A label table that cannot be read at all; the message is one line."""
+_OBSERVATION_ID = "Observation ID"
+"""A column that may stand in place of the file name."""
+
+_HEADER_ROWS = 20
+"""Rows among which the header is looked for: titles and notes may stand above it."""
+
+_NO_FILE = "no file"
+
+_SHOWN = 3
+"""Problems that the error names where no label can be used."""
+
+
+class LabelTableError(TableError):
+    """A label table that cannot be used at all; the message is one line."""
 
 
 @dataclass(frozen=True)
@@ -21,9 +35,10 @@ class LabelTable:
     """The contents of a label table.
 
     Attributes:
-        labels: label of each frame, by base name of the file and frame number.
-        files: base names of all files in the table, also of those named only in rows with problems.
-        problems: one line for each row that was ignored, with the reason.
+        labels: label of each frame, by name of the file and frame number. Names are as the table has them, without
+            folders: they may lack a suffix, differ in case, or be an observation id.
+        files: names of all files in the table, also of those named only in rows with problems.
+        problems: a line for each row that was ignored, with the reason; at most ten for each reason, then a count.
     """
 
     labels: dict[tuple[str, int], str]
@@ -32,83 +47,182 @@ class LabelTable:
 
 
 def read_labels(path: Path) -> LabelTable:
-    """Read a label table with the columns in ``COLUMNS``.
+    """Read a label table with the columns in ``COLUMNS``, in any sheet, below any title.
 
     A file's name stands in its first row only and applies to the rows below it. Rows without a file, without a usable
     frame number, with an unknown class, or with a class that contradicts an earlier row are ignored and listed in
-    ``problems``.
+    ``problems``. So are rows of an observation whose name is missing, which would otherwise label frames of the one
+    above: their frame numbers start again, their file number is another one, or the name was a formula.
 
     Raises:
-        LabelTableError: the file does not exist, cannot be read, or lacks a column.
+        LabelTableError: the file does not exist, cannot be read, is too large, or lacks a column.
     """
     if not path.is_file():
         raise LabelTableError(f"{path}: no such label table; give data.ground_truth.table a file that exists")
     try:
-        rows = list(_read_xlsx(path) if path.suffix.lower() == ".xlsx" else _read_csv(path))
-    except ImportError:  # a broken installation, not a broken table
-        raise
-    except Exception as error:  # openpyxl raises zip, XML, key and other errors on a damaged file
-        raise LabelTableError(f"{path}: cannot be read as a label table ({error}); it must be xlsx or csv") from error
-    header = [str(cell or "").strip() for cell in rows[0]] if rows else []
-    missing = [column for column in COLUMNS if column not in header]
-    if missing:
-        raise LabelTableError(f"{path}: no column {', '.join(missing)}; a label table has {', '.join(COLUMNS)}")
-    return _collect(rows[1:], [header.index(column) for column in COLUMNS], path.name)
+        reading = _Reading(path.name)
+        for block in _blocks(_find_rows(path)):
+            reading.read_block(block)
+    except TableError as error:
+        raise LabelTableError(str(error)) from error
+    return LabelTable(reading.labels, frozenset(reading.files), tuple(reading.problems.lines()))
 
 
-def _read_xlsx(path: Path) -> Iterable[Sequence[Any]]:
-    import openpyxl  # here, as it is slow to import and few processes read a table
-
-    workbook = openpyxl.load_workbook(path, read_only=True, data_only=True)
-    try:
-        sheet = workbook.worksheets[0]
-        sheet.reset_dimensions()  # some programs store wrong dimensions, and rows would be missing
-        yield from sheet.iter_rows(values_only=True)
-    finally:
-        workbook.close()
+def no_usable_label(path: Path | None, problems: Sequence[str]) -> LabelTableError:
+    """The error that says why no label can be used, by the first of the problems that its labels have."""
+    why = "; ".join(problems[:_SHOWN]) or f"no row below its header has a {COLUMNS[1]} and a {COLUMNS[2]}"
+    more = f"; and {len(problems) - _SHOWN} more lines" if len(problems) > _SHOWN else ""
+    return LabelTableError(f"{path}: no label can be used: {why}{more}")
 
 
-def _read_csv(path: Path) -> Iterable[Sequence[Any]]:
-    with path.open(newline="", encoding="utf-8-sig") as stream:
-        header = stream.readline()
-        stream.seek(0)
-        yield from csv.reader(stream, delimiter=max(",;\t", key=header.count))
+@dataclass(frozen=True)
+class _Row:
+    number: int  # in the table, from 1
+    file_number: str
+    name: str
+    frame: str
+    label: str
 
 
-def _collect(rows: list[Sequence[Any]], columns: Sequence[int], table: str) -> LabelTable:
-    labels: dict[tuple[str, int], str] = {}
-    problems = []
-    files = set()
-    file = ""
-    for number, row in enumerate(rows, start=2):
-        name, frame_cell, class_cell = (_text(row[c]) if c < len(row) else "" for c in columns)
-        file = PureWindowsPath(name).name or file  # a Windows path splits at both kinds of slashes
-        files |= {file} - {""}
-        if not (frame_cell or class_cell):
-            continue  # an empty row, or one of a legend that is longer than the table
-        where = f"{table}, row {number}: frame {frame_cell or '?'} of {file or 'no file'}"
-        frame = _frame_number(frame_cell)
-        if not file:
-            problems.append(f"{where}: no file name in this row or above")
+def _find_rows(path: Path) -> Iterator[_Row]:
+    """Yield the rows below the first header that has all columns, except empty ones."""
+    looked_at = []
+    fewest: Sequence[str] = COLUMNS
+    for sheet in read_sheets(path):
+        looked_at += [printable(sheet.name, 40)] if sheet.name else []
+        for top, row in enumerate(sheet.rows[:_HEADER_ROWS]):
+            header = [_plain(cell) for cell in row]
+            missing = [column for column in COLUMNS if not _places(header, column)]
+            fewest = min(fewest, missing, key=len)
+            if not missing:
+                yield from _rows_below(path, sheet, top, header)
+                return
+    where = f" in the first {_HEADER_ROWS} rows of sheet {', '.join(looked_at)}" if looked_at else ""
+    raise LabelTableError(f"{path}: no column {', '.join(fewest)}{where}; a label table has {', '.join(COLUMNS)}")
+
+
+def _rows_below(path: Path, sheet: Sheet, top: int, header: Sequence[str]) -> Iterator[_Row]:
+    columns = []
+    for column in (_FILE_NUMBER, *COLUMNS):
+        places = _places(header, column)
+        if len(places) > 1:
+            raise LabelTableError(f"{path}: has {len(places)} columns {column}; delete or rename all but one")
+        columns.append(places[0] if places else None)
+    for number, row in enumerate(sheet.rows[top + 1 :], start=top + 2):
+        cells = ["" if place is None or place >= len(row) else row[place] for place in columns]
+        if any(cells[1:]):  # not a row of a legend that is longer than the table
+            yield _Row(number, *cells)
+
+
+def _places(header: Sequence[str], column: str) -> list[int]:
+    """Places of a column in a header."""
+    names = [column, _OBSERVATION_ID] if column == COLUMNS[0] else [column]
+    found = ([place for place, cell in enumerate(header) if cell == _plain(name)] for name in names)
+    return next(filter(None, found), [])
+
+
+def _plain(text: str) -> str:
+    """Text in lower case, without what people write between words: 'File_Name' and 'file  name' are one."""
+    return re.sub(r"[\s_,;/&+-]+", "", text).casefold()
+
+
+def _blocks(rows: Iterator[_Row]) -> Iterator[list[_Row]]:
+    """Yield rows that belong together: one with a name and those without one below it."""
+    block: list[_Row] = []
+    for row in rows:
+        if row.name and block:
+            yield block
+            block = []
+        block.append(row)
+    if block:
+        yield block
+
+
+class _Reading:
+    """The labels, files and problems of the rows that were read so far."""
+
+    def __init__(self, table: str) -> None:
+        self.table = printable(table, 60)
+        self.labels: dict[tuple[str, int], str] = {}
+        self.files: set[str] = set()
+        self.problems = Problems()
+
+    def read_block(self, block: list[_Row]) -> None:
+        first = block[0]
+        file = _base_name(first.name)
+        if not first.name:
+            for row in block:
+                self._ignore(row, _NO_FILE, "no file name in this row or above")
+        elif not file:
+            self._ignore_all(block, "the cell of the file name holds an error, or a formula without a value")
+        else:
+            self.files.add(file)
+            kept, others, reason = _split_at_lost_name(block)
+            for row in kept:
+                self._read_row(row, file)
+            if others:
+                self._ignore_all(others, reason)
+
+    def _read_row(self, row: _Row, file: str) -> None:
+        if not (row.frame or row.label):
+            return  # the name stands in a row of its own
+        frame = _frame_number(row.frame)
+        label = _CLASS_OF.get(_plain(row.label))
+        if NO_VALUE in (row.frame, row.label):
+            self._ignore(row, file, "a cell holds an error, or a formula without a value; save the table once more")
         elif frame is None:
-            problems.append(f"{where}: the frame number is not a whole number from 0 on")
-        elif class_cell not in CLASSES:
-            near = did_you_mean(class_cell.upper(), CLASSES)
-            problems.append(f"{where}: unknown class '{class_cell}', not one of {', '.join(CLASSES)}{near}")
-        elif labels.setdefault((file, frame), class_cell) != class_cell:
-            problems.append(
-                f"{where}: labelled {class_cell}, but {labels[file, frame]} in an earlier row, which is kept"
-            )
-    return LabelTable(labels, frozenset(files), tuple(problems))
+            self._ignore(row, file, "the frame number is not a whole number from 0 on")
+        elif label is None:
+            near = did_you_mean(row.label.upper()[:40], CLASSES)
+            what = f"unknown class '{printable(row.label, 60)}', not one of {', '.join(CLASSES)}{near}"
+            self._ignore(row, file, what, "unknown class")
+        elif (earlier := self.labels.setdefault((file, frame), label)) != label:
+            what = f"labelled {label}, but {earlier} in an earlier row, which is kept"
+            self._ignore(row, file, what, "labelled differently in an earlier row, which is kept")
+
+    def _ignore(self, row: _Row, file: str, reason: str, kind: str | None = None) -> None:
+        frame = printable(row.frame, 40) or "?"
+        self.problems.add(
+            kind or reason, f"{self.table}, row {row.number}: frame {frame} of {printable(file, 160)}: {reason}"
+        )
+
+    def _ignore_all(self, rows: list[_Row], reason: str) -> None:
+        """Ignore all rows up to the next name; one line tells it of all of them."""
+        below = f"; rows {rows[0].number} to {rows[-1].number} are ignored" if len(rows) > 1 else ""
+        self._ignore(rows[0], _NO_FILE, f"{reason}{below}; write the file name there", reason)
 
 
-def _text(cell: Any) -> str:
-    return "" if cell is None else str(cell).strip()
+def _split_at_lost_name(block: list[_Row]) -> tuple[list[_Row], list[_Row], str]:
+    """Divide the rows below a name into those that it applies to, and those of an observation whose name is missing.
+
+    A frame number at or below the first one starts another observation. A later one that stands there twice tells that
+    rows were sorted or lost, but not where: the name then applies to its own row alone.
+    """
+    first = block[0]
+    beginning: int | None = None
+    seen: set[int] = set()
+    for place, row in enumerate(block):
+        frame = _frame_number(row.frame)
+        if place and first.file_number and row.file_number not in ("", first.file_number):
+            return block[:place], block[place:], "the file number is another one, but the file name is missing"
+        if frame is None:
+            continue
+        if beginning is not None and frame <= beginning:
+            return block[:place], block[place:], "the frame numbers start again, but the file name is missing"
+        if frame in seen:
+            return block[:1], block[1:], "a frame number stands twice below one file name"
+        beginning = frame if beginning is None else beginning
+        seen.add(frame)
+    return block, [], ""
+
+
+def _base_name(cell: str) -> str:
+    """Name of a file without its folders, Windows or POSIX; '' where a cell holds none."""
+    return "" if cell == NO_VALUE else PureWindowsPath(cell).name
+
+
+_CLASS_OF = {_plain(name): label for label, full in CLASS_NAMES.items() for name in (label, full)}
 
 
 def _frame_number(text: str) -> int | None:
-    try:
-        number = float(text)
-        return int(number) if number >= 0 and number == int(number) else None
-    except (ValueError, OverflowError):
-        return None
+    return int(text.split(".")[0]) if re.fullmatch(r"[0-9]{1,9}(\.0*)?", text) else None

@@ -42,12 +42,15 @@ WANTED_VARIABLES = (*LIGHT_CURVES, *PRESENCE_VARIABLES, *TIME_VARIABLES, "observ
 SIMULATOR_KEYWORD = "SIMULATR"
 """FITS keyword, or CDF global attribute, that names the simulator in a simulated file."""
 
-_FILE_NAME = re.compile(
+_SUFFIX = re.compile(r"\.(fits?|(?P<cdf>cdf))(?P<gz>\.gz)?$", re.IGNORECASE)
+_COPY = r"( ?\((\d+|(another )?copy)\)| (- )?copy( \d+| \(\d+\))?)*"  # as browsers and desktops mark copies
+_OBSERVATION = re.compile(
     r"mmiatriggeredobservationtm(?P<level>level1)?"
     r"_observation_time_(?P<time>\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d)"
-    r"_observation_id_(?P<id>\d+)(_group_id_(?P<group>\d+))?\.(fits|cdf)",
+    r"_observation_id_(?P<id>\d+)(_group_id_(?P<group>\d+))?",
     re.IGNORECASE,
 )
+_FILE_NAME = re.compile(_OBSERVATION.pattern + _COPY + _SUFFIX.pattern, re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -90,3 +93,35 @@ class FileName:
             return None
         group = match["group"]
         return cls(1 if match["level"] else 0, start, int(match["id"]), None if group is None else int(group))
+
+
+def has_known_suffix(name: str) -> bool:
+    """Whether ``name`` ends as that of a file that is read: in .fits, .fit or .cdf, and perhaps .gz."""
+    return _SUFFIX.search(name) is not None
+
+
+def without_suffix(name: str) -> str:
+    """``name`` without such an ending."""
+    return _SUFFIX.sub("", name)
+
+
+def looks_like_an_observation(name: str) -> bool:
+    """Whether ``name`` begins as that of an MMIA file, however it ends."""
+    return _OBSERVATION.match(name) is not None
+
+
+def observation_key(name: str) -> str:
+    """Identify the observation of a file by its name: :attr:`FileName.key`, or the name without suffix if it has none.
+
+    Files of the same observation have the same key.
+    """
+    parts = FileName.parse(name)
+    return parts.key if parts else without_suffix(name)
+
+
+def preference(name: str) -> tuple[bool, bool, bool, str, str]:
+    """Sort key of the files of one observation, that to be used first: Level 1, FITS, not compressed, no copy."""
+    parts, suffix = FileName.parse(name), _SUFFIX.search(name)
+    is_level0 = parts is not None and parts.level == 0
+    is_cdf, is_compressed = (suffix is not None and suffix[part] is not None for part in ("cdf", "gz"))
+    return is_level0, is_cdf, is_compressed, without_suffix(name), name

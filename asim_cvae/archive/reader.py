@@ -58,7 +58,8 @@ def read_observation(path: str | Path) -> Observation:
     """
     path = Path(path)
     try:
-        return _assemble(_read_content(path), path)
+        with np.errstate(over="ignore", invalid="ignore"):  # NaN and infinity are looked for
+            return _assemble(_read_content(path), path)
     except UnusableError as error:
         raise RejectedFileError(path.name, str(error)) from error
     except (OSError, MemoryError) as error:
@@ -196,7 +197,7 @@ def _blank_fill(row: NDArray[Any], variable: Variable, factor: float) -> NDArray
         blank = values <= limits.min + 1 if limits.min < 0 else values == limits.max
     for fill in variable.fills:
         blank |= values == fill
-    samples = np.where(blank, np.nan, values * factor if factor != 1 else values)
+    samples = np.where(blank, np.nan, values.astype(np.float64) * factor)
     return samples.astype(np.float32)
 
 
@@ -231,14 +232,22 @@ def _flags(variable: Variable) -> NDArray[np.bool_]:
     if isinstance(values, np.ndarray) and values.ndim == 1 and values.dtype.kind in "biuf":
         flags = values.astype(bool)
     else:
+        if any(row.size > 1 for row in variable.rows):
+            raise UnusableError("damaged: more than one flag a row says whether a photometer is there")
         flags = np.array([_is_true(row) for row in variable.rows], dtype=bool)
     return flags if variable.unwritten is None else flags | variable.unwritten
 
 
+_FLAGS = {"T": True, "TRUE": True, "1": True, "F": False, "FALSE": False, "0": False, "": False}
+
+
 def _is_true(flag: NDArray[Any]) -> bool:
     value = flag.flat[0] if flag.size else False
-    if isinstance(value, bytes | str):
-        return value.strip().upper() in {"T", "TRUE", "1", b"T", b"TRUE", b"1"}
+    if flag.dtype.kind in "SU":
+        text = value.decode("ascii", "replace") if isinstance(value, bytes) else str(value)
+        value = _FLAGS.get(text.strip().upper())
+    if value is None or flag.dtype.kind not in "SUbiuf":
+        raise UnusableError("damaged: what says whether a photometer is there is no flag")
     return bool(value)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 _NO_LOCKS = {errno.EIO, errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, 524}
 """What file systems without locks say, networks' and clusters' above all; 524 is Linux's own ENOTSUPP."""
@@ -14,15 +14,28 @@ _NO_LOCKS = {errno.EIO, errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, 524}
 log = logging.getLogger(__name__)
 
 
+class HeldError(Exception):
+    """Another program holds the lock."""
+
+
 @contextmanager
-def held_lock(path: Path) -> Iterator[None]:
-    """Hold the lock file ``path`` within a context, once no other program does.
+def held_lock(path: Path, wait: bool = True) -> Iterator[None]:
+    """Hold the lock file ``path`` within a context, once no other program does. A kill ends it too.
 
     Where the file system has no locks, go on without one, and say so.
+
+    Args:
+        path: of the lock file, which stays.
+        wait: whether to wait for another program.
+
+    Raises:
+        HeldError: another program holds the lock, and is not waited for.
     """
-    lock = FileLock(path)
+    lock = FileLock(path, timeout=-1 if wait else 0, fallback_to_soft=False)
     try:
         lock.acquire()
+    except Timeout as error:
+        raise HeldError(str(path)) from error
     except OSError as error:
         if error.errno not in _NO_LOCKS:
             raise

@@ -1,11 +1,12 @@
 """Find classes that configurations and exports name: only in trusted packages, and only of the wanted kind."""
 
 import importlib
+import inspect
 from collections.abc import Collection, Mapping
 from difflib import get_close_matches
 from typing import Any, TypeVar
 
-from asim_cvae.base.errors import InputError
+from asim_cvae.base.errors import InputError, first_line, shown
 
 TRUSTED = ("asim_cvae", "torch.optim", "pytorch_lightning")
 """Packages whose classes may always be named."""
@@ -30,16 +31,18 @@ def resolve_target(target: object, kind: type[Kind], trust: Collection[str] = ()
         InputError: ``target`` lies outside the trusted packages, does not exist, or is no ``kind``.
     """
     trusted = (*TRUSTED, *trust)
-    if not isinstance(target, str) or not _is_inside(target, trusted):
+    if not isinstance(target, str) or not all(map(str.isidentifier, target.split("."))):
+        raise InputError(f"{TARGET}={shown(target)}: has to be the full name of a class, as package.module.Class")
+    if not _is_inside(target, trusted):
         raise InputError(
-            f"{TARGET}={target}: lies outside of the trusted packages ({', '.join(trusted)}); "
+            f"{TARGET}={shown(target)}: lies outside of the trusted packages ({', '.join(trusted)}); "
             "trust=[PACKAGE] on the command line adds one of your own"
         )
     module_name, _, name = target.rpartition(".")
     try:
         module = importlib.import_module(module_name)
-    except ImportError as error:
-        raise InputError(f"{TARGET}={target}: cannot import {module_name} ({error})") from error
+    except Exception as error:  # a module can raise errors of any type
+        raise InputError(f"{TARGET}={target}: cannot import {module_name} ({first_line(error)})") from error
     found = getattr(module, name, None)
     if not isinstance(found, type):
         nearest = get_close_matches(name, [key for key, value in vars(module).items() if isinstance(value, type)], 1)
@@ -47,6 +50,8 @@ def resolve_target(target: object, kind: type[Kind], trust: Collection[str] = ()
         raise InputError(f"{TARGET}={target}: {module_name} has no class {name}{hint}")
     if not issubclass(found, kind) or not _is_inside(f"{found.__module__}.{name}", trusted):
         raise InputError(f"{TARGET}={target}: is no {kind.__name__}")
+    if inspect.isabstract(found):
+        raise InputError(f"{TARGET}={target}: is abstract; name a class that derives from it")
     return found
 
 
@@ -72,8 +77,8 @@ def build_target(settings: Mapping[str, Any], kind: type[Kind], trust: Collectio
     cls = resolve_target(arguments.pop(TARGET, None), kind, trust)
     try:
         return cls(**arguments)
-    except TypeError as error:
-        raise InputError(f"{cls.__name__}: {error}") from error
+    except Exception as error:  # the user's own class can raise errors of any type
+        raise InputError(f"{cls.__name__}: {first_line(error)}") from error
 
 
 def _is_inside(name: str, packages: Collection[str]) -> bool:

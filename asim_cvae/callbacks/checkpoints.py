@@ -9,6 +9,7 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Checkpoint
 
+from asim_cvae.base.errors import SettingError, did_you_mean
 from asim_cvae.base.files import atomic_write
 from asim_cvae.callbacks.run import RunCallback
 from asim_cvae.data.sampler import EpochShuffle
@@ -68,13 +69,26 @@ class RunCheckpoints(RunCallback, Checkpoint):
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Save, also as the best checkpoint if this epoch is the best, and stop if a signal came."""
-        value = float(trainer.callback_metrics.get(self.monitor, torch.tensor(float("nan"))))
+        value = self._monitored(trainer)
         is_best = value > self.best
         if is_best:
             self.best = value
         self._save(trainer, is_best)
         if self._is_stopped(trainer):
             self.run.stop.raise_if_stopped()
+
+    def _monitored(self, trainer: pl.Trainer) -> float:
+        """Return the value by which the best epoch is chosen; NaN in an epoch without validation.
+
+        Raises:
+            SettingError: no value of this name is logged.
+        """
+        logged = trainer.callback_metrics
+        is_validated = any(name.startswith("val/") for name in logged)
+        if self.monitor not in logged and is_validated:
+            near = did_you_mean(self.monitor, logged) or f"; one of {', '.join(sorted(logged))}"
+            raise SettingError(f"callbacks.checkpoints.monitor={self.monitor}: no value of this name is logged{near}")
+        return float(logged.get(self.monitor, torch.tensor(float("nan"))))
 
     def _is_stopped(self, trainer: pl.Trainer) -> bool:
         """Tell whether a signal came to the process of any device."""

@@ -10,6 +10,11 @@ from asim_cvae.runs.folder import METRICS, read_metrics, write_metrics
 class EpochMetrics(pl.Callback):
     """Writes the whole file after each epoch. A resumed run keeps the rows of earlier epochs."""
 
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Forget the values of earlier epochs, which Lightning keeps: an epoch without validation has none."""
+        trainer.logged_metrics.clear()
+        trainer.callback_metrics.clear()
+
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Add the epoch's row after those of earlier epochs."""
         if not trainer.is_global_zero:

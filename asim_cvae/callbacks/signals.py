@@ -1,25 +1,29 @@
-"""Keep SIGTERM and Ctrl-C until the training can save its state."""
+"""Keep SIGTERM, SIGUSR1 and Ctrl-C until the training can save its state."""
 
 import signal
 from types import FrameType
+
+SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
+"""Signals that end a training: of the system, of a cluster shortly before a job's time is up, and of Ctrl-C."""
 
 
 class StoppedError(Exception):
     """A signal ended the training after its state was saved."""
 
     def __init__(self, number: int) -> None:
+        self.number = number
         self.exit_status = 128 + number
         super().__init__(f"stopped by {signal.Signals(number).name}")
 
 
 class StopSignal:
-    """A context in which the first SIGTERM or Ctrl-C is kept in ``number``. A second one has its usual effect."""
+    """A context in which the first of ``SIGNALS`` is kept in ``number``. A second one has its usual effect."""
 
     def __init__(self) -> None:
         self.number: int | None = None
 
     def __enter__(self) -> "StopSignal":
-        self._usual = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+        self._usual = {number: signal.getsignal(number) for number in SIGNALS}
         self.listen()
         return self
 

@@ -118,7 +118,8 @@ class MMIADataModule(pl.LightningDataModule):
         """Bring the store up to date with the files; see :func:`asim_cvae.frames.build.build_store`.
 
         Raises:
-            InputError: the files cannot be used, or a store that is given alone is to be compacted, or is damaged.
+            InputError: the files cannot be used, or give no frame; a store that is given alone is to be compacted, or
+                is damaged.
         """
         if self._prepared:
             return
@@ -129,8 +130,11 @@ class MMIADataModule(pl.LightningDataModule):
                 check_store(self.store_path)
             return
         places = (self.root, self.ground_truth_root, self.ground_truth_table)
-        for line in build_store(self.store_path, *places, self.file_workers, check, compact).lines():
+        report = build_store(self.store_path, *places, self.file_workers, check, compact)
+        for line in report.lines():
             log.info(line)
+        if why := report.why_no_frames():
+            raise InputError(f"{self.root or self.ground_truth_root}: {why}")
         self._prepared = True
 
     def setup(self, stage: str) -> None:

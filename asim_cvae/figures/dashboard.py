@@ -22,6 +22,7 @@ _CHARTS = {
     "log p(x|z)": ("train/log_px", "val/log_px"),
     "KL": ("train/kl", "val/kl"),
 }
+_OF_SEVERAL_TYPES = ("trainer.devices", "trainer.precision")  # numbers or text
 _THUMBNAIL = 36  # pixels per side; each photometer has a band of a third of the height
 _FULL_HEIGHT = 200.0  # counts per sample that fill a band
 
@@ -35,17 +36,23 @@ def add_layout(writer: SummaryWriter) -> None:
 def add_scores(logger: TensorBoardLogger, settings: Mapping[str, Any], scores: Mapping[str, Any]) -> None:
     """Write a run's settings and scores for the HPARAMS tab.
 
-    The tab cannot show a missing value: if no cluster of labelled frames is noise, noise certainty and recall are 0.
+    The tab cannot show a missing score: if no cluster of labelled frames is noise, noise certainty and recall are 0. It
+    sorts runs by a setting only where all have values of one type, or none: null is left out, and lists are text.
     """
     known = {column.name: column.value(scores) for column in score_columns()}
     if scores["purity"] is not None and scores["noise"] is None:  # the frames have labels, but no cluster is noise
         known |= {name: 0.0 for name in known if name.startswith("noise_")}
     # Epochs are written as a score: TensorBoard keeps the first values of settings, and a resumed run may be longer.
     known["epochs"] = scores["epochs"]
-    params = {name: "none" if value is None else value for name, value in settings.items()}
+    params = {name: _sortable(name, value) for name, value in settings.items() if value is not None}
     logger.log_hyperparams(
         params, {f"score/{name}": float(value) for name, value in known.items() if value is not None}
     )
+
+
+def _sortable(name: str, value: Any) -> bool | float | str:
+    """Return a setting's value as one of the types that TensorBoard has: text where it may be a list or a number."""
+    return value if isinstance(value, bool | int | float) and name not in _OF_SEVERAL_TYPES else str(value)
 
 
 def add_pictures(writer: SummaryWriter, paths: Sequence[Path], step: int) -> None:

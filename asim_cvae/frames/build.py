@@ -35,7 +35,7 @@ from asim_cvae.frames.index import (
     write_index,
 )
 from asim_cvae.frames.plan import Plan, make_plan
-from asim_cvae.frames.reading import File, read_into_shard
+from asim_cvae.frames.reading import File, give_up, read_into_shard
 from asim_cvae.frames.report import BuildReport, write_tables
 from asim_cvae.frames.shards import (
     SHARD_FILES,
@@ -75,7 +75,7 @@ def build_store(
         ground_truth_root: folder of the observations to score on, if they are not in ``root``.
         ground_truth_table: label table. The files that it names are ground truth; without a table those in
             ``ground_truth_root`` are, without labels.
-        workers: number of worker processes; by default one per core, or fewer if there are few files to read.
+        workers: number of worker processes that read files; by default one per core, or fewer if there are few files.
         check: whether all frames are read, and damaged shards are made again.
         compact: whether what is no longer needed is removed; not while others read or write the store.
 
@@ -144,7 +144,7 @@ class _Build:
 
     def run(self, compact: bool) -> BuildReport:
         index = self.before
-        if index is None or index.plan != self.plan.digest or not index.is_whole(self.store) or self.check or compact:
+        if index is None or not self._is_up_to_date(index) or self.check or compact:
             index = self._bring_up_to_date()
             if compact:
                 index = self._compact()
@@ -157,6 +157,11 @@ class _Build:
         is_new = self.before is None or self.before.digest != index.digest
         problems = [*self.plan.label_problems, *self.plan.unplaced_labels(index.tables)]
         return BuildReport(self.store, is_new, self.files_read, index.tables, problems)
+
+    def _is_up_to_date(self, index: Index) -> bool:
+        """Whether nothing is to be done; files that could not be read are tried again where that can be kept."""
+        is_settled = index.is_complete or not os.access(shards_folder(self.store), os.W_OK)
+        return index.plan == self.plan.digest and is_settled and index.is_whole(self.store)
 
     def _read_index(self) -> Index | None:
         try:
@@ -203,13 +208,30 @@ class _Build:
                 shard_path(self.store, name).unlink(missing_ok=True)
 
     def _missing(self) -> list[File]:
-        held = {version for part in (self.known, *self.shards.values()) for version in versions(part.tables)}
-        wanted = self.plan.versions
-        names = sorted(name for name in wanted if name not in self.unread and (name, wanted[name]) not in held)
-        self.asked.update(names)
-        lost = {name: "its shard could not be read back" for name in names if self.asked[name] > _ATTEMPTS}
-        self.unread |= lost
-        return [(self.plan.files[name], wanted[name]) for name in names if name not in lost]
+        """The files to read now: of each observation that none has given yet the next one."""
+        given, rejected = set(), set()
+        for part in (self.known, *self.shards.values()):
+            held = versions(part.tables)
+            given.update(held[: len(part.tables.observations)])
+            rejected.update(held[len(part.tables.observations) :])
+        missing = []
+        for files in self.plan.observations:
+            for version in ((name, self.plan.versions[name]) for name in files):
+                if version in given:
+                    break
+                if version not in rejected and self._may_be_read(version[0]):
+                    missing.append(version)
+                    break
+        return [(self.plan.files[name], version) for name, version in sorted(missing)]
+
+    def _may_be_read(self, name: str) -> bool:
+        """Whether a file that is in no shard is to be read now, which is noted."""
+        if name in self.unread:
+            return False
+        self.asked[name] += 1
+        if self.asked[name] > _ATTEMPTS:
+            self.unread[name] = "its shard could not be read back; it is tried again next time"
+        return name not in self.unread
 
     def _read_files(self, files: Sequence[File]) -> None:
         if not os.access(shards_folder(self.store), os.W_OK):  # before hours of reading
@@ -217,14 +239,14 @@ class _Build:
         self.files_read += len(files)
         workers = self.workers or min(os.cpu_count() or 1, 1 + len(files) // _FILES_PER_WORKER)
         work = partial(read_into_shard, store=self.store)
-        for unread in map_batches(work, _own_order(files), SHARD_FILES, workers, "reading"):
+        lost = partial(give_up, store=self.store)
+        for unread in map_batches(work, _own_order(files), SHARD_FILES, workers, "reading", lost):
             self.unread |= unread
 
     def _write(self, index: Index) -> None:
         """Write an index that says something new."""
         before = self.before
-        is_same = before is not None and (before.plan, before.digest) == (index.plan, index.digest)
-        if before is None or not is_same or not before.is_whole(self.store):
+        if before is None or not index.says_the_same_as(before) or not before.is_whole(self.store):
             write_index(self.store, index)
 
     def _compact(self) -> Index:

@@ -82,7 +82,8 @@ OBSERVATIONS = (
            lambda o: o.photometer_trigger.max(axis=0, initial=-1), (3,), missing=-1),
     Column("priority", "i2", "MMIA's priority, the highest of its rows", lambda o: o.priority.max(initial=-1),
            missing=-1),
-    Column("notes", TEXT, "what was odd about the file, which was taken all the same", lambda o: "; ".join(o.notes)),
+    Column("notes", TEXT, "what was odd about the file, which was taken all the same, a line each",
+           lambda o: "\n".join(o.notes)),
     Column("ground_truth", "?", "whether it is scored on, and kept out of training", only_index=True),
     _SHARD,
 )  # fmt: skip

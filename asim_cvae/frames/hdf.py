@@ -16,7 +16,7 @@ from asim_cvae.frames.columns import Column, Table, from_stored, to_stored
 from asim_cvae.frames.slicing import FRAME_SAMPLES
 from asim_cvae.instrument.photometers import PHOTOMETERS, SAMPLING_RATE
 
-FORMAT = 2
+FORMAT = 3
 """Version of the store's layout. Stores and shards of another version are made again from the files."""
 
 _CHECKSUM = "crc32"

@@ -55,12 +55,18 @@ class Index(Holding):
     """The index of a store: shards that hold what counts, and the tables of that, in the order of file names.
 
     Attributes:
-        plan: digest of the plan that the store fulfils; '' where files could not be read this time.
+        plan: digest of the plan that the store fulfils.
+        is_complete: whether all files could be read or rejected for good; the others are to be tried again.
         digest: digest of the content.
     """
 
     plan: str
+    is_complete: bool
     digest: str
+
+    def says_the_same_as(self, other: "Index") -> bool:
+        """Whether both are of the same plan and content."""
+        return (self.plan, self.is_complete, self.digest) == (other.plan, other.is_complete, other.digest)
 
     def is_whole(self, store: Path) -> bool:
         """Whether all shards are there, as long as they were."""
@@ -114,12 +120,14 @@ def read_index(store: Path) -> Index:
         check_format(file, path)
         tables = Tables(**{name: read_table(file, name, columns) for name, columns in TABLES.items()})
         shards = read_table(file, "shards", SHARDS)
-        return Index(shards, tables, str(file.attrs["plan"]), str(file.attrs["digest"]))
+        plan, digest = (str(file.attrs[name]) for name in ("plan", "digest"))
+        return Index(shards, tables, plan, bool(file.attrs["is_complete"]), digest)
 
 
 def write_index(store: Path, index: Index) -> None:
     """Write the index of a store."""
-    with write_hdf(index_path(store), {"plan": index.plan, "digest": index.digest}) as file:
+    attributes = {"plan": index.plan, "is_complete": index.is_complete, "digest": index.digest}
+    with write_hdf(index_path(store), attributes) as file:
         for name, columns in TABLES.items():
             write_table(file, name, getattr(index.tables, name), columns)
         write_table(file, "shards", index.shards, SHARDS)
@@ -129,8 +137,12 @@ def make_index(plan: Plan, held: Holding, unread: Mapping[str, str]) -> Index:
     """The index that follows from a plan and what the shards hold, which may be more.
 
     ``unread``: the reason of each file that could not be read this time.
+
+    Raises:
+        LabelTableError: the plan's labels are not those of the frames.
     """
-    chosen = choose(held.tables, *_wanted(plan, held.tables))
+    observations, rejected, unused = _wanted(plan, held.tables)
+    chosen = choose(held.tables, observations, rejected)
     numbers = np.concatenate([table["shard"] for table in (chosen.observations, chosen.rejected)])
     counted = Holding(held.shards, chosen).of(np.isin(np.arange(len(held.shards)), numbers))
     tables = counted.tables
@@ -138,32 +150,39 @@ def make_index(plan: Plan, held: Holding, unread: Mapping[str, str]) -> Index:
     tables = replace(
         tables,
         frames=with_column(tables.frames, FRAMES, "label", plan.labels_of(tables)),
-        rejected=_with_unread(tables.rejected, {**plan.rejected, **unread}),
+        rejected=_with_more(tables.rejected, {**unused, **plan.rejected, **unread}),
     )
-    return Index(counted.shards, tables, "" if unread else plan.digest, content_digest(tables, FORMAT))
+    plan.check_labels(tables)
+    return Index(counted.shards, tables, plan.digest, not unread, content_digest(tables, FORMAT))
 
 
-def _wanted(plan: Plan, held: Tables) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Rows of observations and of rejected files that count: of each wanted version of a file one, by its name.
+def _wanted(plan: Plan, held: Tables) -> tuple[NDArray[np.int64], NDArray[np.int64], dict[str, str]]:
+    """Rows of observations and of rejected files that count, and the reason of each file that is not used.
 
-    Where several shards hold it, that of the first name counts; an observation rather than a rejection.
+    Of each observation the first file that gave one counts, and those before it that gave none. Where several shards
+    hold a file, that of the first name counts; an observation rather than a rejection.
     """
     shards = (held.observations["shard"], held.rejected["shard"])
-    order = np.concatenate(
-        [np.argsort(shards[0], kind="stable"), len(shards[0]) + np.argsort(shards[1], kind="stable")]
-    )
+    count = len(shards[0])
+    order = np.concatenate([np.argsort(shards[0], kind="stable"), count + np.argsort(shards[1], kind="stable")])
     found = versions(held)
     rows: dict[str, int] = {}
     for row in order.tolist():
         file, version = found[row]
         if plan.versions.get(file) == version:
             rows.setdefault(file, row)
-    chosen = np.array([rows[file] for file in sorted(rows)], dtype=np.int64)
-    count = len(held.observations)
-    return chosen[chosen < count], chosen[chosen >= count] - count
+    counts: dict[str, int] = {}
+    unused: dict[str, str] = {}
+    for files in plan.observations:
+        used = next((place for place, file in enumerate(files) if rows.get(file, count) < count), len(files))
+        counts |= {file: rows[file] for file in files[: used + 1] if file in rows}
+        for file in files[used + 1 :]:
+            unused[file] = f"same observation as {files[used]}, which is used"
+    chosen = np.array([counts[file] for file in sorted(counts)], dtype=np.int64)
+    return chosen[chosen < count], chosen[chosen >= count] - count, unused
 
 
-def _with_unread(rejected: Table, reasons: Mapping[str, str]) -> Table:
+def _with_more(rejected: Table, reasons: Mapping[str, str]) -> Table:
     more = make_table(REJECTED, len(reasons), {"file": list(reasons), "reason": list(reasons.values())})
     table = np.concatenate([more, rejected])
     return table[np.lexsort((table["reason"], table["file"]))]

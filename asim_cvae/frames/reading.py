@@ -1,16 +1,15 @@
 """Read observation files into shards."""
 
-import signal
-import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
-from types import FrameType
 
 import numpy as np
 from numpy.typing import NDArray
 
 from asim_cvae.archive.reader import read_observation
+from asim_cvae.base.errors import first_line, is_machines_fault
+from asim_cvae.base.limits import limited
+from asim_cvae.base.workers import WorkerDiedError
 from asim_cvae.frames.columns import EXCLUDED, FRAMES, OBSERVATIONS, REJECTED, ROWS, make_table, observed
 from asim_cvae.frames.shards import Fingerprint, checksums, shard_name, shard_path, write_shard
 from asim_cvae.frames.slicing import FRAME_SAMPLES, frame_times, slice_frames
@@ -18,7 +17,7 @@ from asim_cvae.frames.tables import Tables, concatenate, no_tables
 from asim_cvae.instrument.observation import Observation, RejectedFileError
 from asim_cvae.instrument.photometers import PHOTOMETERS
 
-_TIMEOUT_S = 60  # for reading one file
+_AGAIN = "it is tried again next time"
 
 File = tuple[Path, Fingerprint]
 """A file to read, and the version of it that is wanted."""
@@ -35,45 +34,49 @@ def read_into_shard(files: Sequence[File], store: Path) -> dict[str, str]:
     parts, flux, unread = [], [], {}
     for path, version in files:
         try:
-            with _time_limit(_TIMEOUT_S):
-                observation = read_observation(path)
-            if Fingerprint.of(path) != version:
-                raise RejectedFileError(path.name, "was changed while it was read", transient=True)
-            tables, kept = sliced(observation, version)
+            tables, kept = _read(path, version)
             parts.append(tables)
             flux.append(kept)
         except RejectedFileError as error:
             if error.transient:
-                unread[path.name] = error.reason
+                unread[path.name] = f"{error.reason}; {_AGAIN}"
             else:
                 parts.append(_rejected(path.name, version, error.reason))
-        except OSError as error:  # it has just gone
-            unread[path.name] = f"cannot be read ({error.strerror})"
     if parts:
         write_shard(store, concatenate(parts), flux)
     return unread
 
 
-@contextmanager
-def _time_limit(seconds: int) -> Iterator[None]:
-    """Raise TimeoutError in the block after ``seconds``: reading a damaged CDF file may never end.
+def give_up(file: File, death: WorkerDiedError, store: Path) -> dict[str, str]:
+    """Reject a file that ends each process that reads it, in a shard of its own; returns as :func:`read_into_shard`.
 
-    Without effect outside the main thread and on systems without SIGALRM.
+    Whoever is killed from outside has been so for want of memory, as a rule: the file is left for another time.
     """
-    if threading.current_thread() is not threading.main_thread() or not hasattr(signal, "SIGALRM"):
-        yield
-        return
+    path, version = file
+    reason = f"its reading ended the process three times ({death.how})"
+    if death.how == "SIGKILL":
+        return {path.name: f"{reason}, as where memory runs out; {_AGAIN}"}
+    write_shard(store, _rejected(path.name, version, f"{reason}; replace it, or touch it to have it tried again"), [])
+    return {}
 
-    def stop(number: int, frame: FrameType | None) -> None:
-        raise TimeoutError(f"not read within {seconds} s")
 
-    previous_handler = signal.signal(signal.SIGALRM, stop)
-    signal.alarm(seconds)
+def _read(path: Path, version: Fingerprint) -> tuple[Tables, NDArray[np.float32]]:
+    """Read and slice a file; raises RejectedFileError, whatever it is that goes wrong."""
     try:
-        yield
-    finally:
-        signal.alarm(0)
-        signal.signal(signal.SIGALRM, previous_handler)
+        with limited():
+            observation = read_observation(path)
+        if Fingerprint.of(path) != version:
+            raise RejectedFileError(path.name, "was changed while it was read", transient=True)
+        return sliced(observation, version)
+    except ImportError:  # a broken installation, not a broken file
+        raise
+    except RejectedFileError as error:
+        cause = error.__cause__
+        transient = error.transient if cause is None else is_machines_fault(cause)
+        raise RejectedFileError(error.file, error.reason, transient) from cause
+    except Exception as error:  # whatever a damaged file leads to, the others are read
+        reason = f"cannot be read ({first_line(error)})"
+        raise RejectedFileError(path.name, reason, is_machines_fault(error)) from error
 
 
 def sliced(observation: Observation, version: Fingerprint) -> tuple[Tables, NDArray[np.float32]]:

@@ -1,17 +1,24 @@
-"""Report the result of building a store, in lines of text and in tables of rejected files and excluded frames."""
+"""Report the result of building a store, in lines of text and in tables: files rejected, frames excluded, notes."""
 
 import csv
 import io
-from collections.abc import Iterable, Iterator, Sequence
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
+from asim_cvae.archive.layout import observation_key
 from asim_cvae.base.files import atomic_write
 from asim_cvae.frames.tables import Tables
 
+Entry = TypeVar("Entry")
+
 _SHOWN = 3
-"""Rejected files, and excluded frames, that are named in lines; tables list all of them."""
+"""Rejected files, excluded frames and notes of each kind that are named in lines; tables list all of them."""
+
+_KINDS = 5
+"""Kinds of notes, and reasons, that are told of; the most frequent."""
 
 
 class RejectedFile(NamedTuple):
@@ -27,6 +34,13 @@ class ExcludedFrame(NamedTuple):
     file: str
     frame: int
     reason: str
+
+
+class Note(NamedTuple):
+    """What is odd about an observation that is in the store."""
+
+    file: str
+    note: str
 
 
 @dataclass(frozen=True)
@@ -64,6 +78,7 @@ class BuildReport:
             excluded = [f"excluded frame {frame} of {file}: {reason}" for file, frame, reason in self.excluded]
             yield from _first_few(rejected, f"files rejected, all listed in {rejected_table(self.store)}")
             yield from _first_few(excluded, f"frames excluded, all listed in {excluded_table(self.store)}")
+            yield from self._note_lines()
             for line in self.label_problems:
                 yield f"label ignored, {line}"
         table = self.table
@@ -72,6 +87,48 @@ class BuildReport:
             f"{(table.label != '').sum()} labelled; {self.files_read} files read now, "
             f"{len(table.rejected)} rejected, {len(table.excluded)} frames excluded"
         )
+
+    def why_no_frames(self) -> str | None:
+        """Why the store holds no frame, in one line that begins with how many files there are; None if it holds some.
+
+        The most frequent reasons are told.
+        """
+        table = self.table
+        if len(table.frames):
+            return None
+        told = []
+        if len(table.rejected):
+            told.append(f"{len(table.rejected)} files rejected ({_most_frequent(table.rejected['reason'].tolist())})")
+        if len(table.excluded):
+            excluded = _most_frequent(table.excluded["reason"].tolist())
+            told.append(f"{len(table.excluded)} frames of {len(table.observations)} files excluded ({excluded})")
+        place = rejected_table(self.store) if len(table.rejected) else excluded_table(self.store)
+        return f"no frame to use: {', '.join(told)}; all are listed in {place}"
+
+    def _note_lines(self) -> Iterator[str]:
+        """Yield the first notes of each kind with their number, and the number of all."""
+        found = notes(self.table)
+        for kind in _kinds(found, lambda note: note.note)[:_KINDS]:
+            yield from (f"note on {file}: {note}" for file, note in kind[:_SHOWN])
+            if len(kind) > _SHOWN:
+                yield f"{len(kind) - _SHOWN} more notes like the last"
+        if found:
+            yield f"{len(found)} notes on files that are used, all listed in {notes_table(self.store)}"
+
+
+def _kinds(entries: Iterable[Entry], text: Callable[[Entry], str]) -> list[list[Entry]]:
+    """Group entries whose text is the same but for numbers; the largest group first."""
+    kinds: dict[str, list[Entry]] = {}
+    for entry in entries:
+        kinds.setdefault(re.sub(r"[-+]?\d[\d.]*(, [-+]?\d[\d.]*)*", "#", text(entry)), []).append(entry)
+    return sorted(kinds.values(), key=len, reverse=True)
+
+
+def _most_frequent(reasons: Iterable[str]) -> str:
+    kinds = _kinds(reasons, str)
+    told = [f"{len(kind)}: {kind[0]}" for kind in kinds[:_KINDS]]
+    more = sum(map(len, kinds[_KINDS:]))
+    return "; ".join([*told, f"{more} for other reasons"] if more else told)
 
 
 def _first_few(lines: Sequence[str], where: str) -> Iterator[str]:
@@ -82,8 +139,14 @@ def _first_few(lines: Sequence[str], where: str) -> Iterator[str]:
 
 
 def rejected_files(table: Tables) -> list[RejectedFile]:
-    """The files that a store leaves out."""
-    return [RejectedFile(*row) for row in table.rejected[["file", "reason"]].tolist()]
+    """The files that a store leaves out; the reason names the file of the same observation that is used, if any."""
+    used = {observation_key(file): file for file in table.observations["file"].tolist()}
+    found = []
+    for file, reason in table.rejected[["file", "reason"]].tolist():
+        other = used.get(observation_key(Path(file).name))
+        is_news = other is not None and other not in reason
+        found.append(RejectedFile(file, f"{reason}; {other} of the same observation is used" if is_news else reason))
+    return found
 
 
 def excluded_frames(table: Tables) -> list[ExcludedFrame]:
@@ -91,6 +154,12 @@ def excluded_frames(table: Tables) -> list[ExcludedFrame]:
     files = table.observations["file"][table.excluded["observation"]].tolist()
     rows = table.excluded[["frame", "reason"]].tolist()
     return [ExcludedFrame(file, *row) for file, row in zip(files, rows, strict=True)]
+
+
+def notes(table: Tables) -> list[Note]:
+    """What is odd about observations in a store."""
+    rows = table.observations[["file", "notes"]].tolist()
+    return [Note(file, note) for file, lines in rows for note in lines.splitlines()]
 
 
 def rejected_table(store: Path) -> Path:
@@ -103,10 +172,16 @@ def excluded_table(store: Path) -> Path:
     return store / "excluded.csv"
 
 
+def notes_table(store: Path) -> Path:
+    """Return the path of the table of what is odd about observations in a store."""
+    return store / "notes.csv"
+
+
 def write_tables(store: Path, table: Tables) -> None:
-    """Write the tables of rejected files and excluded frames; a table that is up to date is not touched."""
+    """Write the tables of rejected files, excluded frames and notes; a table that is up to date is not touched."""
     _write_table(rejected_table(store), [RejectedFile._fields, *rejected_files(table)])
     _write_table(excluded_table(store), [ExcludedFrame._fields, *excluded_frames(table)])
+    _write_table(notes_table(store), [Note._fields, *notes(table)])
 
 
 def _write_table(path: Path, rows: Iterable[Sequence[object]]) -> None:

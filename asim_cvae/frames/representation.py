@@ -66,7 +66,7 @@ class _UnitScaling(Representation):
         high: largest value; larger ones are clamped to it.
 
     Raises:
-        InputError: ``full_scale`` is not positive, or not 0 < ``low`` < ``high`` < 1.
+        InputError: ``full_scale`` is not positive, or not 0 < ``low`` < ``high`` < 1, in float32.
     """
 
     full_scale: float = SATURATION_FLUX
@@ -74,10 +74,12 @@ class _UnitScaling(Representation):
     high: float = 0.99999
 
     def __post_init__(self) -> None:
-        if not (0 < self.low < self.high < 1 and self.full_scale > 0):
+        with np.errstate(over="ignore"):
+            low, high, full_scale = np.array([self.low, self.high, self.full_scale], dtype=np.float32)
+        if not (0 < low < high < 1 and 0 < full_scale < np.inf):
             raise InputError(
                 f"low={self.low}, high={self.high}, full_scale={self.full_scale}: "
-                "must be 0 < low < high < 1 and full_scale > 0"
+                "must be 0 < low < high < 1 and full_scale > 0, in single precision"
             )
 
     def _to_values(self, flux: Frames) -> Frames:

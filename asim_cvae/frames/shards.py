@@ -1,6 +1,7 @@
 """Shards: HDF5 files of a batch of observations each, named after what is in them and never changed."""
 
 import hashlib
+import stat
 import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from asim_cvae.frames.hdf import (
 )
 from asim_cvae.frames.slicing import FRAME_SAMPLES
 from asim_cvae.frames.tables import Tables
+from asim_cvae.instrument.observation import RejectedFileError
 from asim_cvae.instrument.photometers import PHOTOMETERS
 
 FRAME_SHAPE = (len(PHOTOMETERS), FRAME_SAMPLES)
@@ -52,8 +54,11 @@ class Fingerprint(NamedTuple):
 
         Raises:
             OSError: its status cannot be read (a dangling link).
+            RejectedFileError: it is a folder, a pipe or a device.
         """
         status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
+            raise RejectedFileError(path.name, "not a regular file")
         return cls(status.st_size, status.st_mtime_ns, status.st_ctime_ns)
 
 

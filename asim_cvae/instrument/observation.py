@@ -6,6 +6,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from asim_cvae.base.errors import printable
 from asim_cvae.instrument.photometers import flux_to_counts
 
 
@@ -68,15 +69,10 @@ class RejectedFileError(Exception):
     """
 
     def __init__(self, file: str, reason: str, transient: bool = False) -> None:
-        self.file = _printable(file)
-        self.reason = _printable(" ".join(reason.split()))
+        self.file = printable(file)
+        self.reason = printable(" ".join(reason.split()))
         self.transient = transient
         super().__init__(f"{self.file}: {self.reason}")
 
     def __reduce__(self) -> tuple[type, tuple[str, str, bool]]:
         return type(self), (self.file, self.reason, self.transient)
-
-
-def _printable(text: str) -> str:
-    """Escape the characters of ``text`` that cannot be printed or encoded, as those of a damaged file name."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode("ascii") for c in text)

@@ -19,6 +19,7 @@ from asim_cvae.instrument.photometers import PHOTOMETERS
 from asim_cvae.model.module import CVAEModule
 from asim_cvae.nn.contract import Likelihood, Network, Posterior
 from asim_cvae.runs.export import describe_model
+from asim_cvae.runs.weights import sketched
 
 _FRAMES = 2
 
@@ -56,9 +57,11 @@ def _check_export(module: CVAEModule, representation: Representation, trust: Col
             settings = json.loads(json.dumps(description[name], allow_nan=False))
         except (TypeError, ValueError) as error:
             raise InputError(f"{_name(part)}: its settings have to be plain values for an export ({error})") from error
-        with torch.random.fork_rng(devices=[]):
-            copied = build_target(settings, kind, trust)
-        shapes, copied_shapes = ({k: v.shape for k, v in p.state_dict().items()} for p in (part, copied))
+        try:
+            sketch = sketched(lambda: build_target(settings, kind, trust))  # noqa: B023  called at once
+        except InputError as error:
+            raise InputError(f"{_name(part)}: {error}") from error
+        shapes, copied_shapes = ({k: v.shape for k, v in weights.items()} for weights in (part.state_dict(), sketch))
         if shapes != copied_shapes:
             differing = sorted(shapes.items() ^ copied_shapes.items())[0][0]
             raise InputError(

@@ -1,26 +1,28 @@
 """Export the model and results of a run, and load a model without unpickling."""
 
-import json
+import hashlib
 import logging
-import pickle
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load, save
 
+from asim_cvae.base.documents import parse_json, read_bounded, read_text
 from asim_cvae.base.errors import InputError, first_line
 from asim_cvae.base.files import atomic_write, write_json, write_npz
 from asim_cvae.base.targets import TARGET, build_target, target_of
 from asim_cvae.frames.representation import Representation
 from asim_cvae.model.module import CVAEModule
 from asim_cvae.nn.contract import Likelihood, Network
-from asim_cvae.runs.checkpoints import CHECKPOINT_KEY
+from asim_cvae.runs.checkpoints import MOST_CHECKPOINT_BYTES, read_checkpoint
+from asim_cvae.runs.description import FORMAT, Description, ExportDescription, read_export_description, signed
 from asim_cvae.runs.folder import LATENTS, SCORES
 from asim_cvae.runs.thesis import THESIS_REPRESENTATION, load_thesis_weights
+from asim_cvae.runs.weights import MOST_BYTES, Weights, check_weights, size_of, sketched
 from asim_cvae.scoring.clusters import SavedClusters
 from asim_cvae.scoring.evaluation import Evaluation
 
@@ -32,7 +34,8 @@ DESCRIPTION = "model.json"
 MAX_LATENT_VALUES = 256
 """Largest number of latents per frame for which ``latents.npz`` holds the posteriors, beside what is clustered."""
 
-_FORMAT = 3  # version of the description
+_MOST_DESCRIPTION = 32_000_000  # bytes of model.json; five clusters of 50 values take 10,000
+_MOST_HEADER = 10_000_000  # bytes of model.safetensors before its weights
 
 
 @dataclass(frozen=True)
@@ -64,7 +67,7 @@ def describe_model(module: CVAEModule, representation: Representation, run_info:
         InputError: a part cannot be named, see :func:`asim_cvae.base.targets.target_of`.
     """
     return {
-        "format": _FORMAT,
+        "format": FORMAT,
         "network": _named(module.network),
         "likelihood": _named(module.likelihood),
         "representation": _named(representation),
@@ -80,21 +83,30 @@ def export_model(
     folder: Path, description: Mapping[str, Any], module: CVAEModule, clusters: SavedClusters | None
 ) -> None:
     """Write ``model.safetensors`` and ``model.json``, which hold all that inference needs."""
+    weights = save({name: value.contiguous().cpu() for name, value in module.state_dict().items()})
     with atomic_write(folder / WEIGHTS) as partial:
-        save_file({name: value.contiguous().cpu() for name, value in module.state_dict().items()}, partial)
-    write_json(folder / DESCRIPTION, {**description, "clusters": None if clusters is None else clusters.as_dict()})
+        partial.write_bytes(weights)
+    content = {
+        **description,
+        "weights": {"sha256": hashlib.sha256(weights).hexdigest()},
+        "clusters": None if clusters is None else clusters.as_dict(),
+    }
+    write_json(folder / DESCRIPTION, signed(content))
 
 
 def weights_file(path: Path) -> Path:
     """Return the file of weights at ``path``, which may be a run folder.
 
     Raises:
-        InputError: there is no such file.
+        InputError: there is no such file, or it is too large for weights.
     """
     if path.is_dir():
         path = path / WEIGHTS
     if not path.is_file():
         raise InputError(f"{path}: no such weights; give a run folder, model.safetensors, a .ckpt or a thesis .pth")
+    size, most = path.stat().st_size, MOST_CHECKPOINT_BYTES if path.suffix == ".ckpt" else MOST_BYTES
+    if size > most:
+        raise InputError(f"{path}: {size:,} bytes are no weights; at most {most:,} are read")
     return path
 
 
@@ -119,23 +131,55 @@ def load_model(path: Path, trust: Collection[str] = ()) -> TrainedModel:
         }
         return TrainedModel(load_thesis_weights(path), THESIS_REPRESENTATION, run_info)
     try:
-        state, description = _read_checkpoint(path) if path.suffix == ".ckpt" else _read_export(path)
-        model = _build(state, description, trust)
-        clusters = description.get("clusters")
-    except InputError as error:
-        raise InputError(f"{path}: {error}") from error
-    except (OSError, KeyError, TypeError, ValueError, RuntimeError, SafetensorError, pickle.UnpicklingError) as error:
-        raise InputError(f"{path}: no model of this program ({first_line(error)})") from error
-    return model if clusters is None else replace(model, clusters=_read_clusters(path, clusters, model))
+        return _load_checkpoint(path, trust) if path.suffix == ".ckpt" else _load_export(path, trust)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({first_line(error)})") from error
 
 
-def _read_clusters(path: Path, content: Any, model: TrainedModel) -> SavedClusters:
+def _load_checkpoint(path: Path, trust: Collection[str]) -> TrainedModel:
+    with _naming(path):
+        checkpoint = read_checkpoint(path)
+        check_weights(checkpoint.weights, sketched(lambda: _build(checkpoint.description, trust)))
+        return _trained(checkpoint.description, checkpoint.weights, trust)
+
+
+def _load_export(path: Path, trust: Collection[str]) -> TrainedModel:
+    beside = path.with_suffix(".json")
+    text = read_text(beside, _MOST_DESCRIPTION)
+    with _naming(beside):
+        description = read_export_description(parse_json(text))
+        sketch = sketched(lambda: _build(description, trust))
+    weights = _read_weights(path, description, size_of(sketch))
+    with _naming(path):
+        check_weights(weights, sketch)
+    with _naming(beside):
+        model = _trained(description, weights, trust)
+    if description.clusters is None:
+        return model
+    with _naming(f"{beside}: clusters"):
+        return replace(model, clusters=SavedClusters.from_dict(description.clusters, _description_size(model)))
+
+
+@contextmanager
+def _naming(place: Path | str) -> Iterator[None]:
+    """Name a file in input errors about it, or a file and a part of it."""
     try:
-        return SavedClusters.from_dict(content, _description_size(model))
+        yield
     except InputError as error:
+        raise InputError(f"{place}: {error}") from error
+
+
+def _read_weights(path: Path, description: ExportDescription, size: int) -> Weights:
+    """Read the weights of ``size`` bytes to which an export's description belongs."""
+    content = read_bounded(path, size + _MOST_HEADER)
+    if hashlib.sha256(content).hexdigest() != description.weights.sha256:
         raise InputError(
-            f'{path.with_suffix(".json")}: clusters: {error}; set "clusters": null to read the model without them'
-        ) from error
+            f"{path}: damaged or of another model: its SHA-256 is not that in {DESCRIPTION}; copy the export again"
+        )
+    try:
+        return load(content)
+    except Exception as error:  # safetensors raises errors of many types
+        raise InputError(f"{path}: no weights in the format safetensors ({first_line(error)})") from error
 
 
 @torch.inference_mode()
@@ -144,26 +188,18 @@ def _description_size(model: TrainedModel) -> int:
     return model.module.describe(torch.zeros(1, *model.representation.shape)).shape[1]
 
 
-def _build(state: Mapping[str, torch.Tensor], description: Mapping[str, Any], trust: Collection[str]) -> TrainedModel:
-    module = CVAEModule(
-        build_target(description["network"], Network, trust),  # type: ignore[type-abstract]
-        build_target(description["likelihood"], Likelihood, trust),  # type: ignore[type-abstract]
+def _trained(description: Description, weights: Weights, trust: Collection[str]) -> TrainedModel:
+    module = _build(description, trust)
+    module.load_state_dict(weights)
+    representation = build_target(description.representation, Representation, trust)  # type: ignore[type-abstract]
+    return TrainedModel(module.eval(), representation, asdict(description.run_info))
+
+
+def _build(description: Description, trust: Collection[str]) -> CVAEModule:
+    return CVAEModule(
+        build_target(description.network, Network, trust),  # type: ignore[type-abstract]
+        build_target(description.likelihood, Likelihood, trust),  # type: ignore[type-abstract]
     )
-    module.load_state_dict(state)
-    representation = build_target(description["representation"], Representation, trust)  # type: ignore[type-abstract]
-    return TrainedModel(module.eval(), representation, description["run_info"])
-
-
-def _read_export(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
-    description: dict[str, Any] = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
-    if description.get("format") != _FORMAT:
-        raise ValueError(f"format {description.get('format')} of {path.with_suffix('.json').name}, not {_FORMAT}")
-    return load_file(path), description
-
-
-def _read_checkpoint(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
-    checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-    return checkpoint["state_dict"], checkpoint[CHECKPOINT_KEY]
 
 
 def write_results(folder: Path, evaluation: Evaluation, run_info: Mapping[str, Any]) -> dict[str, Any]:

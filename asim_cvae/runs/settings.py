@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 CHANGEABLE = (
-    *("trainer.max_epochs", "trainer.accelerator", "trainer.enable_progress_bar"),
+    *("trainer.max_epochs", "trainer.accelerator", "trainer.enable_progress_bar", "requeue"),
     *("data.cache", "data.memory_gb", "data.num_workers", "data.file_workers", "model.cuda_graph"),
 )
 """Settings that may change when a run is resumed: epochs, device and data loading."""

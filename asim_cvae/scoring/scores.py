@@ -1,8 +1,18 @@
-"""Declare each score once: scores.json, printed tables, Table 1 and dashboards list the fields of these classes."""
+"""Declare each score once, with its range: scores.json, tables and dashboards list the fields of these classes."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any
+from typing import Annotated, Any, Literal
+
+from msgspec import Meta
+
+from asim_cvae.base.documents import Count, Name, Share
+
+Distance = Annotated[float, Meta(ge=0)]
+"""A Euclidean distance."""
+
+Index = Annotated[float, Meta(ge=-1, le=1 + 1e-9)]
+"""An index that is 1 at best and 0 by chance."""
 
 
 def score(heading: str, places: int = 2, in_table1: bool = True) -> Any:
@@ -31,12 +41,12 @@ class Cluster:
         counts: number of its frames by class; empty if the frames have no labels.
     """
 
-    cluster: int
-    label: str | None
-    certainty: float | None
-    mdcc: float
-    size: int
-    counts: dict[str, int]
+    cluster: Count
+    label: Name | None
+    certainty: Share | None
+    mdcc: Distance
+    size: Count
+    counts: dict[Name, Count]
 
 
 @dataclass(frozen=True)
@@ -48,8 +58,8 @@ class NoiseCluster:
         recall: share of all frames labelled N that are in it; None if no frame is labelled N.
     """
 
-    certainty: float | None = score("noise certainty")
-    recall: float | None = score("noise recall")
+    certainty: Share | None = score("noise certainty")
+    recall: Share | None = score("noise recall")
 
 
 @dataclass(frozen=True)
@@ -67,10 +77,10 @@ class ClusterScores:
 
     clusters: list[Cluster] = field(default_factory=list)
     noise: NoiseCluster | None = field(default=None, metadata={"scores_of": NoiseCluster})
-    purity: float | None = score("purity", in_table1=False)
-    classes_represented: int | None = score("classes", places=0, in_table1=False)
-    ari: float | None = score("ARI")
-    nmi: float | None = score("NMI")
+    purity: Share | None = score("purity", in_table1=False)
+    classes_represented: Count | None = score("classes", places=0, in_table1=False)
+    ari: Index | None = score("ARI")
+    nmi: Share | None = score("NMI")
 
 
 @dataclass(frozen=True)
@@ -86,8 +96,8 @@ class Scores(ClusterScores):
         saved: scores of the clusters that were saved with the model; None if it has none.
     """
 
-    probe_macro_f1: float | None = score("probe F1")
-    active_units: int | None = score("active units", places=0, in_table1=False)
+    probe_macro_f1: Share | None = score("probe F1")
+    active_units: Count | None = score("active units", places=0, in_table1=False)
     dead: bool | None = None
     log_px: float | None = score("log p(x|z)", in_table1=False)
     kl: float | None = score("KL", in_table1=False)
@@ -96,6 +106,71 @@ class Scores(ClusterScores):
     def as_dict(self) -> dict[str, Any]:
         """Return the scores as plain values, for ``scores.json``."""
         return asdict(self)
+
+
+@dataclass(frozen=True)
+class ScoredData:
+    """Where scored frames come from.
+
+    Attributes:
+        kind: 'simulated' or 'mmia'.
+        name: name of the archive's folder.
+        version: the simulator's, '' of measured data.
+        digest: tells the scored files, frames and labels from others.
+    """
+
+    kind: Literal["simulated", "mmia"]
+    name: Name
+    version: Name
+    digest: Name
+
+
+@dataclass(frozen=True)
+class ScoredProtocol:
+    """What every way of clustering has; its other settings are its own.
+
+    Attributes:
+        clusters: number of clusters asked for.
+        latent: what of the posteriors was clustered.
+    """
+
+    clusters: Count
+    latent: Literal["mean", "sample"]
+
+
+@dataclass(frozen=True)
+class ScoredWeights:
+    """Weights that ``score`` was given: their path, and the beginning of their SHA-256."""
+
+    path: str
+    sha256: Name
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoresFile(Scores):
+    """All that a ``scores.json`` may hold, by which it is checked when it is read.
+
+    Attributes:
+        experiment: name of the experiment.
+        seed: seed of the run; None of weights alone.
+        epochs: epochs of the training; None if unknown.
+        restarts: restarts from other initial weights.
+        frames: number of scored frames.
+        device: type of the device that encoded them.
+        data: where the frames come from.
+        protocol: settings of the clustering.
+        weights: the weights; in scores of ``score`` alone.
+    """
+
+    experiment: Name
+    seed: Count | None
+    epochs: Count | None
+    restarts: Count
+    frames: Count
+    device: Name
+    data: ScoredData
+    protocol: ScoredProtocol
+    weights: ScoredWeights | None = None
 
 
 @dataclass(frozen=True)

@@ -1,1 +1,1 @@
-"""Check settings against ``conf/settings.yaml``, which declares them, and describe them for people."""
+"""Check settings against ``conf/settings.yaml``, which declares them, describe them for people, and quote them."""

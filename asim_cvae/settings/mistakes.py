@@ -1,12 +1,16 @@
 """Turn errors of Hydra and OmegaConf about a mistyped command line into one line, with the name probably meant."""
 
 import re
+import shlex
 
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf.errors import OmegaConfBaseException
 
 from asim_cvae.base.errors import did_you_mean, first_line
 from asim_cvae.settings.schema import Section
+
+_SEARCHED = " Config search path: "
+"""Words from which on Hydra lists where it looked for a file."""
 
 
 def explain(error: Exception, section: Section) -> str:
@@ -22,9 +26,9 @@ def explain(error: Exception, section: Section) -> str:
         group, _, choice = str(error.missing_cfg_file).rpartition("/")
         near = did_you_mean(choice, error.options) or f": one of {', '.join(error.options)}"
         return f"{group}={choice}: no such choice{near}"
-    if not isinstance(error, HydraException | OmegaConfBaseException):
-        return str(error)
     text = " ".join(str(error).split())
+    if not isinstance(error, HydraException | OmegaConfBaseException):
+        return text
     unknown = re.fullmatch(r"Could not override '(?P<name>[^']+)'\..* use \+(?P<override>.+)", text)
     if unknown:
         return _unknown(unknown["name"], unknown["override"], section)
@@ -33,12 +37,13 @@ def explain(error: Exception, section: Section) -> str:
         group = repeated[1] or repeated[2]
         return f"{group} is chosen already: write {group}=NAME, without a plus"
     missing = re.match(r"Could not delete from config\. '(?P<name>[^']+)' does not exist", text)
-    return f"{text}{did_you_mean(missing['name'], section.names())}" if missing else text
+    return f"{text}{did_you_mean(missing['name'], section.names())}" if missing else text.partition(_SEARCHED)[0]
 
 
 def _unknown(name: str, override: str, section: Section) -> str:
     """Return one line on an override of a setting that the configuration lacks."""
-    if name in section.groups:
-        return f"{override}: write +{override}, with a plus"
+    if name in section.groups or name in dict(section.settings()):
+        return f"{override}: write {shlex.quote(f'+{override}')}, with a plus"
     near = did_you_mean(name, section.names())
-    return f"{override}: no such setting{near} (+{override} adds a new one)"
+    more = f" ({shlex.quote(f'+{override}')} hands it to the class)" if section.is_open(name) else ""
+    return f"{override}: no such setting{near}{more}"

@@ -1,15 +1,16 @@
 """Describe settings for people, in a command's ``--help`` and on the page docs/settings.md."""
 
+import shlex
 import sys
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
 from asim_cvae.base.markdown import markdown_table
+from asim_cvae.settings.composing import composed
 from asim_cvae.settings.schema import DECLARATIONS, Section, Setting, read_commands
 
 _WIDTH = 110  # characters per line of help
@@ -24,8 +25,10 @@ _HEAD = """\
 # Settings
 
 Give a setting as `SETTING=VALUE` on the command line or in a YAML file, and a group of settings as `GROUP=NAME`
-(`+experiment=NAME`). A value that is not allowed is refused in one line, before anything begins. `conf/settings.yaml`
-declares all settings, and `make settings` writes this page from it."""
+(`+experiment=NAME`). What is not allowed is refused in one line, with exit status 2, before anything begins: a value, a
+misspelt name, a folder or device that is not there, in a sweep those of all its jobs. `+GROUP.NAME=VALUE` hands another
+argument to the class of a group, if its constructor takes one of this name. Files that cannot be used end a command
+with exit status 1. `conf/settings.yaml` declares all settings, and `make settings` writes this page from it."""
 
 
 def help_text(name: str, section: Section, conf: Path, overrides: Sequence[str] = (), more: str | None = None) -> str:
@@ -41,8 +44,7 @@ def help_text(name: str, section: Section, conf: Path, overrides: Sequence[str] 
     Raises:
         HydraException: an override cannot be used.
     """
-    searched = [] if more is None else [f"hydra.searchpath=[file://{Path(more).absolute()}]"]
-    values, chosen = _composed(name, section, conf, [*overrides, *searched])
+    values, chosen = _composed(name, section, conf, overrides, more)
     folders = [conf] if more is None else [conf, Path(more)]
     lines = [f"{section.help}.", "", f"python -m asim_cvae.{name} [GROUP=NAME ...] [SETTING=VALUE ...]"]
     if section.groups:
@@ -50,7 +52,10 @@ def help_text(name: str, section: Section, conf: Path, overrides: Sequence[str] 
         override = {group: f"{group}={chosen[group]}" if group in chosen else f"+{group}=NAME" for group in choices}
         lines += ["", "Groups", *_aligned((override[group], names) for group, names in choices.items())]
     for prefix, part, settings in _parts(section, values):
-        rows = ((f"{setting}={_text(value)}", f"{entry.help} ({entry.allowed})") for setting, entry, value in settings)
+        rows = (
+            (shlex.quote(f"{setting}={_text(value)}"), f"{entry.help} ({entry.allowed})")
+            for setting, entry, value in settings
+        )
         lines += ["", f"{prefix}: {part.help}" if prefix else "Settings", *_aligned(rows)]
     return "\n".join([*lines, "", "Flags", *textwrap.indent(_FLAGS, "  ").splitlines()])
 
@@ -70,7 +75,7 @@ def settings_page(conf: Path) -> str:
         if section.groups:
             groups = (f"`{group}` ({', '.join(_choices(group, [conf]))})" for group in section.groups)
             lines += ["", f"Groups: {'; '.join(groups)}."]
-        for prefix, part, settings in _parts(section, _composed(command, section, conf, [])[0]):
+        for prefix, part, settings in _parts(section, _composed(command, section, conf)[0]):
             rows = [(f"`{name}`", f"`{_text(value)}`", entry.allowed, entry.help) for name, entry, value in settings]
             table = "\n".join(markdown_table(("setting", "value", "allowed", "meaning"), rows))
             first = first_command.setdefault((prefix, table), command)
@@ -82,11 +87,10 @@ def settings_page(conf: Path) -> str:
 
 
 def _composed(
-    name: str, section: Section, conf: Path, overrides: Sequence[str]
+    name: str, section: Section, conf: Path, overrides: Sequence[str] = (), more: str | None = None
 ) -> tuple[dict[str, Any], dict[str, str]]:
     """Return a command's unresolved configuration, and the choice from each group that has a default."""
-    with initialize_config_dir(str(conf.absolute()), version_base="1.3"):
-        config = compose(name, list(overrides), return_hydra_config=True)
+    config = composed(name, conf, overrides, more)
     values: Any = OmegaConf.to_container(OmegaConf.masked_copy(config, list(section.entries)))
     return values, dict(config.hydra.runtime.choices)
 

@@ -1,14 +1,19 @@
 """Check which class a configuration names at which place."""
 
 import importlib
-from collections.abc import Collection, Iterator
+import inspect
+from collections.abc import Collection, Iterator, Mapping
 from fnmatch import fnmatchcase
+from inspect import Parameter
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from asim_cvae.base.errors import InputError
+from asim_cvae.base.errors import InputError, SettingError, did_you_mean, shown
 from asim_cvae.base.targets import TARGET, resolve_target
+from asim_cvae.settings.schema import Section
+
+_VARIADIC = (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD)
 
 PLACES = {
     "": "asim_cvae.simulator.archive.Simulation",
@@ -43,42 +48,126 @@ PLACES = {
 }
 """Base class of the classes that each place may name. '' is the top of a configuration, ``*`` any name or index."""
 
+_OF_ARGUMENTS = ("", "model.network.*", "model.likelihood.*", "trainer.strategy")
+"""Places that need not name a class: their values may be any others."""
 
-def check_targets(config: DictConfig, trust: Collection[str] = ()) -> None:
+_PARTIAL = "_partial_"
+
+_HYDRAS = {TARGET, "_args_", "_recursive_", "_convert_", _PARTIAL}
+"""Keys of which Hydra makes an object."""
+
+_LATER = ("model.optimizer",)
+"""Places whose classes are called later, with more arguments: ``_partial_`` is true there."""
+
+
+GIVEN = {
+    "model.optimizer": ("params",),
+    "trainer": ("callbacks", "default_root_dir", "logger", "plugins"),
+    "suite": ("folder",),
+}
+"""Arguments of the class at a place that the program itself gives, so that no setting may."""
+
+
+def check_targets(config: DictConfig, trust: Collection[str] = (), section: Section | None = None) -> None:
     """Make sure that each class in a configuration is of the kind that its place asks for, before any is made.
 
     Args:
         config: configuration of a command; it need not be resolved.
         trust: packages that the user trusts beside those of :data:`asim_cvae.base.targets.TRUSTED`.
+        section: declared settings of the command. Where they are left to a class, they have to be arguments that its
+            constructor takes.
 
     Raises:
-        InputError: a class lies outside the trusted packages, does not exist, or is not of the kind that its place
-            asks for.
+        SettingError: a class lies outside the trusted packages, does not exist, is not of the kind that its place asks
+            for, or does not take the arguments that it is given.
     """
-    for place, target in _targets(OmegaConf.to_container(config, resolve=True), ""):
-        base = next((kind for pattern, kind in PLACES.items() if _matches(place, pattern)), None)
-        if base is None:
-            raise InputError(f"{place}.{TARGET}={target}: no class can be named at this place")
-        module, _, name = base.rpartition(".")
-        try:
-            resolve_target(target, getattr(importlib.import_module(module), name), trust)
-        except InputError as error:
-            raise InputError(f"{place}.{error}") from error
+    for place, value in _values(_plain(config), ""):
+        if isinstance(value, dict) and value.keys() & _HYDRAS:
+            cls = _check_target(place, value, trust)
+            if section is not None and section.is_open(f"{place}.{TARGET}"):
+                _check_arguments(cls, place, value)
 
 
-def _targets(value: Any, place: str) -> Iterator[tuple[str, object]]:
-    """Yield each place within ``value`` that names a class, and the name."""
+def check_places(config: DictConfig) -> None:
+    """Make sure that no place lacks its class.
+
+    Args:
+        config: configuration of a command; it need not be resolved.
+
+    Raises:
+        SettingError: something else stands where a class is needed.
+    """
+    for place, value in _values(_plain(config), ""):
+        pattern = _pattern(place)
+        if pattern is None or pattern in _OF_ARGUMENTS or value is None:
+            continue
+        if not isinstance(value, dict) or TARGET not in value:
+            raise SettingError(f"{place}: has to be a class with its arguments; give {place}.{TARGET}=CLASS")
+        if pattern in _LATER and not value.get(_PARTIAL):
+            raise SettingError(f"{place}.{_PARTIAL}={shown(value.get(_PARTIAL))}: has to be true")
+
+
+def _check_target(place: str, value: Mapping[str, Any], trust: Collection[str]) -> type:
+    """Check what is called at a place, and return it."""
+    target, pattern = value.get(TARGET), _pattern(place)
+    if pattern is None:
+        raise SettingError(f"{place}.{TARGET}={shown(target)}: no class can be named at this place")
+    module, _, name = PLACES[pattern].rpartition(".")
+    try:
+        cls = resolve_target(target, getattr(importlib.import_module(module), name), trust)
+    except InputError as error:
+        raise SettingError(f"{place}.{error}" if place else str(error)) from error
+    can_be_partial = pattern in (*_LATER, *_OF_ARGUMENTS)
+    allowed = {
+        "_args_": (None,),
+        "_recursive_": (None,),
+        "_convert_": (None, "none", "partial", "object", "all"),
+        _PARTIAL: (None, False, True) if can_be_partial else (None, False),
+    }
+    for key, values in allowed.items():
+        if value.get(key) not in values:
+            raise SettingError(f"{place}.{key}={shown(value[key])}: is not allowed at this place")
+    return cls
+
+
+def _check_arguments(cls: type, place: str, settings: Mapping[str, Any]) -> None:
+    """Raise SettingError if the constructor of ``cls`` does not take ``settings``, or needs one that they lack."""
+    try:
+        parameters = inspect.signature(cls).parameters
+    except ValueError:  # a class of a compiled module need not tell its arguments
+        return
+    by_program = GIVEN.get(place, ())
+    names = [name for name, parameter in parameters.items() if parameter.kind not in _VARIADIC]
+    takes_any = any(parameter.kind is Parameter.VAR_KEYWORD for parameter in parameters.values())
+    for name in (name for name in settings if not (name.startswith("_") and name.endswith("_"))):
+        if name in by_program:
+            raise SettingError(f"{place}.{name}: is given by the program itself, and cannot be set")
+        if name not in names and not takes_any:
+            near = did_you_mean(name, set(names) - set(by_program))
+            raise SettingError(f"{place}.{name}: no such argument of {cls.__name__}{near}")
+    if not settings.get("_partial_"):
+        for name in names:
+            if parameters[name].default is Parameter.empty and name not in {*settings, *by_program}:
+                raise SettingError(f"{place}.{name} has to be given: an argument of {cls.__name__}")
+
+
+def _plain(config: DictConfig) -> Any:
+    return OmegaConf.to_container(config, resolve=True)
+
+
+def _values(value: Any, place: str) -> Iterator[tuple[str, Any]]:
+    """Yield each place within ``value`` and what stands there, itself first."""
+    yield place, value
     if isinstance(value, dict):
-        if TARGET in value:
-            yield place, value[TARGET]
         inner = [(str(key), item) for key, item in value.items()]
     elif isinstance(value, list):
         inner = [(str(number), item) for number, item in enumerate(value)]
     else:
         return
     for name, item in inner:
-        yield from _targets(item, f"{place}.{name}" if place else name)
+        yield from _values(item, f"{place}.{name}" if place else name)
 
 
-def _matches(place: str, pattern: str) -> bool:
-    return place.count(".") == pattern.count(".") and fnmatchcase(place, pattern)
+def _pattern(place: str) -> str | None:
+    """Return the pattern among :data:`PLACES` to which a place belongs."""
+    return next((p for p in PLACES if place.count(".") == p.count(".") and fnmatchcase(place, p)), None)

@@ -1,6 +1,8 @@
 """Read the declarations of settings in ``conf/settings.yaml``, and check configurations against them."""
 
+import functools
 import math
+import shlex
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,16 +10,19 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from asim_cvae.base.errors import InputError, did_you_mean
+from asim_cvae.base.errors import SettingError, did_you_mean, shown
+from asim_cvae.base.targets import TARGET
+from asim_cvae.settings.quoting import quoted
 
 DECLARATIONS = "settings.yaml"
 """Name of the file that declares the settings, in the folder of the configurations."""
 
+_PACKAGE = Path(__file__).resolve().parent.parent
+CONF = _PACKAGE / "conf" if (_PACKAGE / "conf").is_dir() else _PACKAGE.parent / "conf"
+"""Folder of the configurations: inside the package of an installed wheel, beside the package in a clone."""
+
 _MISSING = "???"
 """Value by which Hydra marks a setting that has to be given."""
-
-_MISSPELT = 0.8
-"""Similarity to a known name from which an unknown one counts as misspelt; others may be the user's own."""
 
 
 @dataclass(frozen=True)
@@ -33,12 +38,17 @@ def _is_whole(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
+def _is_line(value: Any) -> bool:
+    """Tell whether a value is text without line breaks and other control characters, which no message should repeat."""
+    return isinstance(value, str) and not any(ord(character) < 32 or ord(character) == 127 for character in value)
+
+
 _TYPES = {
     "int": _Type("a whole number", "whole numbers", _is_whole),
     "float": _Type("a number", "numbers", lambda v: _is_whole(v) or (isinstance(v, float) and math.isfinite(v))),
     "bool": _Type("true or false", "true or false", lambda value: isinstance(value, bool)),
-    "str": _Type("text", "texts", lambda value: isinstance(value, str)),
-    "path": _Type("a path", "paths", lambda value: isinstance(value, str) and value != ""),
+    "str": _Type("text", "texts", _is_line),
+    "path": _Type("a path", "paths", lambda value: _is_line(value) and value != ""),
     "mapping": _Type("a mapping", "mappings", lambda value: isinstance(value, Mapping)),
     "any": _Type("anything", "anything", lambda value: value is not None),
 }
@@ -108,10 +118,14 @@ class Setting:
 
     def _range(self) -> str:
         if self.min is not None and self.max is not None:
-            return f" from {self.min:g} to {self.max:g}"
-        ends = {"{:g} or more": self.min, "above {:g}": self.above, "{:g} at most": self.max, "below {:g}": self.below}
-        words = " and ".join(end.format(value) for end, value in ends.items() if value is not None)
+            return f" from {_number(self.min)} to {_number(self.max)}"
+        ends = {"{} or more": self.min, "above {}": self.above, "{} at most": self.max, "below {}": self.below}
+        words = " and ".join(end.format(_number(value)) for end, value in ends.items() if value is not None)
         return f", {words}" if words else ""
+
+
+def _number(value: float) -> str:
+    return str(value) if isinstance(value, int) else f"{value:g}"
 
 
 @dataclass(frozen=True)
@@ -124,6 +138,7 @@ class Section:
         groups: config groups from which a command chooses; () for a group of settings.
         optional: whether null is allowed in place of the settings.
         varies: whether the class in its ``_target_`` decides which of the settings exist.
+        named: whether each of its entries names a class, under whatever name.
     """
 
     entries: Mapping[str, "Setting | Section"]
@@ -131,6 +146,7 @@ class Section:
     groups: tuple[str, ...] = ()
     optional: bool = False
     varies: bool = False
+    named: bool = False
 
     def settings(self, prefix: str = "") -> Iterator[tuple[str, Setting]]:
         """Yield all settings with their dotted names."""
@@ -147,10 +163,30 @@ class Section:
             if isinstance(entry, Section):
                 yield from entry.sections(f"{prefix}.{name}".lstrip("."))
 
+    def section(self, name: str) -> "Section":
+        """Return the section with the dotted name ``name``."""
+        return dict(self.sections())[name]
+
     def names(self) -> list[str]:
         """Return the names of settings, sections and groups, which are all names that an override can change."""
         sections = (name for name, _ in self.sections() if name)
         return [*(name for name, _ in self.settings()), *sections, *self.groups]
+
+    def is_open(self, name: str) -> bool:
+        """Tell whether a class decides if there is a setting of the dotted name ``name``."""
+        section = self
+        for part in name.split(".")[:-1]:
+            entry = section.entries.get(part)
+            if not isinstance(entry, Section):
+                return section.varies or section.named
+            section = entry
+        return section.varies
+
+
+@functools.cache
+def declared_settings() -> dict[str, Section]:
+    """Return the declared settings of each command."""
+    return read_commands(CONF / DECLARATIONS)
 
 
 def read_commands(path: Path) -> dict[str, Section]:
@@ -172,9 +208,10 @@ def _entry(declared: Mapping[str, Any]) -> Setting | Section:
 
 
 def check_config(section: Section, config: Mapping[str, Any], prefix: str = "") -> None:
-    """Make sure that each setting has an allowed value.
+    """Make sure that each setting is there, has an allowed value, and is a setting.
 
-    Names that are not declared pass, unless they seem to be misspelt: they may be the user's own.
+    Names that are not declared pass where a class decides which settings it takes;
+    :func:`asim_cvae.settings.places.check_targets` asks the class.
 
     Args:
         section: the declaration.
@@ -182,25 +219,46 @@ def check_config(section: Section, config: Mapping[str, Any], prefix: str = "") 
         prefix: text before the names in error messages, such as 'data.'.
 
     Raises:
-        InputError: a value is not allowed, a setting that has to be given is missing, or a name seems to be misspelt.
+        SettingError: a value is not allowed, a setting that has to be given is missing, or there is no such setting.
     """
     for key, value in config.items():
-        name = f"{prefix}{key}"
         entry = section.entries.get(key)
         if entry is None:
-            if not _is_hydras(key) and not section.varies:
-                _refuse_misspelt(name, key, section)
-        elif value == _MISSING:
-            raise InputError(f"{name} has to be given: {entry.help}")
+            _check_undeclared(section, f"{prefix}{key}", key, value)
         elif isinstance(entry, Setting):
-            if not entry.takes(value):
-                raise InputError(f"{name}={value}: has to be {entry.allowed}{_hint(name, entry, value)}")
-        elif isinstance(value, Mapping):
-            check_config(entry, value, f"{name}.")
-        elif not (value is None and entry.optional):
-            raise InputError(
-                f"{name}={value}: has to be a group of settings, such as {name}.{next(iter(entry.entries))}"
-            )
+            _check_value(entry, f"{prefix}{key}", value)
+        else:
+            _check_group(entry, f"{prefix}{key}", value)
+    for key, entry in section.entries.items():
+        if key not in config and not (section.varies or section.named):
+            raise SettingError(f"{prefix}{key} has to be given: {entry.help}")
+
+
+def _check_value(setting: Setting, name: str, value: Any) -> None:
+    if value == _MISSING:
+        raise SettingError(f"{name} has to be given: {setting.help}")
+    if not setting.takes(value):
+        raise SettingError(f"{name}={shown(value)}: has to be {setting.allowed}{_hint(name, setting, value)}")
+
+
+def _check_group(section: Section, name: str, value: Any) -> None:
+    if isinstance(value, Mapping):
+        if section.varies and TARGET not in value:
+            raise SettingError(f"{name}: has to name a class, as {name}.{TARGET}=PACKAGE.MODULE.CLASS")
+        check_config(section, value, f"{name}.")
+    elif not (value is None and section.optional):
+        example = next(iter(section.entries), TARGET)
+        raise SettingError(f"{name}={shown(value)}: has to be a group of settings, such as {name}.{example}")
+
+
+def _check_undeclared(section: Section, name: str, key: str, value: Any) -> None:
+    """Raise SettingError unless a name that is not declared is Hydra's own, or may be one that a class takes."""
+    if (key.startswith("_") and key.endswith("_")) or section.varies:
+        return
+    if not (section.named and isinstance(value, Mapping) and TARGET in value):
+        near = did_you_mean(key, [*section.entries, *section.groups]) or "; --help lists them"
+        advice = f"; {name}.{TARGET}=PACKAGE.MODULE.CLASS adds one" if section.named else ""
+        raise SettingError(f"{name}: no such setting{near}{advice}")
 
 
 def lacking_names(section: Section, config: Mapping[str, Any]) -> list[str]:
@@ -208,7 +266,7 @@ def lacking_names(section: Section, config: Mapping[str, Any]) -> list[str]:
     lacking = []
     for key, entry in section.entries.items():
         value = config.get(key)
-        if key not in config and not section.varies:
+        if key not in config and not (section.varies or section.named):
             lacking.append(key)
         elif isinstance(entry, Section) and isinstance(value, Mapping):
             lacking += [f"{key}.{name}" for name in lacking_names(entry, value)]
@@ -218,17 +276,5 @@ def lacking_names(section: Section, config: Mapping[str, Any]) -> list[str]:
 def _hint(name: str, setting: Setting, value: Any) -> str:
     """Return advice that follows the message on a value that is not allowed; '' if there is none."""
     if setting.type in ("str", "path") and not setting.choices and isinstance(value, int | float):
-        return f"; quote it, as {name}='\"{value}\"'"
+        return f"; quote it, as {shlex.quote(quoted(name, str(value)))}"
     return did_you_mean(str(value), map(str, setting.choices))
-
-
-def _refuse_misspelt(name: str, key: str, section: Section) -> None:
-    """Raise InputError if an unknown key resembles a declared one."""
-    near = did_you_mean(str(key), [*section.entries, *section.groups], _MISSPELT)
-    if near:
-        raise InputError(f"{name}: no such setting{near}")
-
-
-def _is_hydras(key: str) -> bool:
-    """Tell whether a key is one of Hydra's, such as ``_target_``."""
-    return key.startswith("_") and key.endswith("_")

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asim_cvae.archive.layout import FileName
-from asim_cvae.base.errors import InputError
+from asim_cvae.base.errors import InputError, first_line
 from asim_cvae.base.files import atomic_write, write_json
 from asim_cvae.base.locks import held_lock
 from asim_cvae.base.parallel import map_batches
@@ -142,7 +142,7 @@ def make_archive(root: Path, simulation: Simulation, workers: int | None = None)
     Raises:
         InputError: ``root`` holds another archive, or files that are not known to be simulated.
     """
-    settings = {"simulator": SIMULATOR, **asdict(simulation)}
+    settings = _all_settings(simulation)
     if _is_complete(root, settings) and not (root / _PARTS).exists():
         return False  # without a lock, as its folder may be read-only
     root.mkdir(parents=True, exist_ok=True)
@@ -158,6 +158,19 @@ def make_archive(root: Path, simulation: Simulation, workers: int | None = None)
         write_json(root / SETTINGS_NAME, {**settings, **identity, "complete": True})
         shutil.rmtree(root / _PARTS)
     return True
+
+
+def refuse_other_archive(root: Path, simulation: Simulation) -> None:
+    """Make sure that ``root`` holds no other simulated archive, and no files that are not known to be simulated.
+
+    Raises:
+        InputError: it holds one.
+    """
+    _is_complete(root, _all_settings(simulation))
+
+
+def _all_settings(simulation: Simulation) -> dict[str, Any]:
+    return {"simulator": SIMULATOR, **asdict(simulation)}
 
 
 def noise_free_light(root: Path, file: str | int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -207,12 +220,18 @@ def _is_complete(root: Path, settings: dict[str, Any]) -> bool:
         if any(root.rglob("*.fits")) or any(root.rglob("*.cdf")):
             raise InputError(f"{root}: holds observation files that are not simulated; choose another folder")
         return False
-    stored = json.loads(path.read_text(encoding="utf-8"))
-    complete = bool(stored.pop("complete", False))
-    for result in ("benchmark", "sha256"):
-        stored.pop(result, None)
-    if stored != settings:
-        raise InputError(f"{root}: holds another simulated archive ({stored}); choose another folder or delete it")
+    try:
+        stored = json.loads(path.read_text(encoding="utf-8"))
+        complete = bool(stored.pop("complete", False))
+    except (ValueError, AttributeError) as error:
+        raise InputError(f"{path}: not written by simulate ({first_line(error)}); choose another folder") from error
+    differing = [name for name, value in settings.items() if stored.get(name) != value]
+    if differing:
+        name = differing[0]
+        raise InputError(
+            f"{root}: holds another simulated archive ({name} is {stored.get(name)} there, not {settings[name]}); "
+            "choose another folder or delete it"
+        )
     return complete and _all_files_exist(root)
 
 

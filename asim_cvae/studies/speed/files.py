@@ -1,6 +1,7 @@
 """Cases that measure files and commands: prepare an archive, read it with libraries alone, copy it, run a command."""
 
 import multiprocessing
+import resource
 import shutil
 import subprocess
 import sys
@@ -15,7 +16,7 @@ from asim_cvae.studies.speed.readers import read_bytes, read_everything, read_li
 
 
 def preparing(root: str, store: str, workers: int | None = None) -> Measurement:
-    """Measure building a new frame store from an archive, and the largest memory of this process in MB."""
+    """Measure building a new frame store from an archive, and the largest memory of a process of it in MB."""
     keep_large_blocks()  # as the command prepare does
     shutil.rmtree(store, ignore_errors=True)
     files, size = _files(root)
@@ -49,13 +50,14 @@ def command(arguments: Sequence[str]) -> Measurement:
 
 
 def _largest_memory() -> float:
-    """Return the largest memory of this process so far in MB; 0 if the system does not tell.
+    """Return the largest memory so far of this process or a worker of it in MB; 0 if the system does not tell.
 
-    ``getrusage`` is not used, as its value can be that of the parent process.
+    This process's own is not from ``getrusage``, whose value can be that of the parent process.
     """
     status = Path("/proc/self/status")
     lines = status.read_text().splitlines() if status.exists() else []
-    return next((float(line.split()[1]) / 1e3 for line in lines if line.startswith("VmHWM")), 0.0)
+    own = next((float(line.split()[1]) for line in lines if line.startswith("VmHWM")), 0.0)
+    return max(own, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss) / 1e3
 
 
 def _files(root: str) -> tuple[list[Path], float]:
