@@ -28,7 +28,7 @@ def main(config: DictConfig) -> None:
     from asim_cvae.studies.realism.study import study_realism  # torch and scikit-learn take seconds to import
 
     names = [field.name for field in fields(Simulation) if field.name in config]
-    light = instantiate(OmegaConf.masked_copy(config, names))
+    light = {name: instantiate(config[name]) if OmegaConf.is_config(config[name]) else config[name] for name in names}
     page = study_realism(
         Path(config.out),
         None if config.reference is None else Path(config.reference),

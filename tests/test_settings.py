@@ -290,7 +290,7 @@ def test_other_folders_than_a_simulated_archive_s_are_for_data_mmia(run, archive
         assert not (PROJECT / typo).exists()
     refused = _refused(run, tmp_path, "score", f"weights={archive / 'truth.csv'}", f"data.root={archive}")
     assert refused == (
-        f"score: data.root={archive}: holds another simulated archive (observations is 12 there, not 300); "
+        f"score: data.root={archive}: holds another simulated archive (observations is 12 there, not 1000); "
         "choose another folder or delete it; data=mmia uses it as it is"
     )
     done = run("simulate", f"root={archive}", "seed=3", "observations=12", "labelled=7", check=False)
