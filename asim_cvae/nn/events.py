@@ -63,7 +63,7 @@ class EventsNetwork(Network):
         self.local_head = nn.Conv1d(width, 2 * _PHOTOMETERS * local, 1)
         self.background_head = nn.Linear(2 * width, 2 * _PHOTOMETERS)
         last = _convolution(decoder_width, 1, 5, padding)
-        nn.init.constant_(last.bias, -3.0)  # so that at first there is hardly any light but the background
+        last.bias.data.fill_(-3.0)  # so that at first there is hardly any light but the background
         self.decoder = nn.Sequential(
             _convolution(local, decoder_width, 3, padding),
             nn.GELU(),
