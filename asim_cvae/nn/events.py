@@ -62,15 +62,16 @@ class EventsNetwork(Network):
         self.views = _Views(padding)
         self.local_head = nn.Conv1d(width, 2 * _PHOTOMETERS * local, 1)
         self.background_head = nn.Linear(2 * width, 2 * _PHOTOMETERS)
-        last = _convolution(decoder_width, 1, 5, padding)
-        last.bias.data.fill_(-3.0)  # so that at first there is hardly any light but the background
         self.decoder = nn.Sequential(
             _convolution(local, decoder_width, 3, padding),
             nn.GELU(),
-            *(layer for _ in range(3) for layer in _upsampling(decoder_width, padding)),
-            last,
+            *_upsampling(decoder_width, decoder_width, padding),
+            *_upsampling(decoder_width, decoder_width // 2, padding),
+            *_upsampling(decoder_width // 2, decoder_width // 4, padding),
         )
-        nn.init.zeros_(self.background_head.weight)
+        self.light_head = _convolution(decoder_width // 4, 1, 5, padding)
+        assert self.light_head.bias is not None
+        nn.init.constant_(self.light_head.bias, -3.0)  # at first there is hardly any light but the background
         self.register_buffer("mean", torch.zeros(4))
         self.register_buffer("deviation", torch.ones(4))
 
@@ -122,7 +123,7 @@ class EventsNetwork(Network):
         if z.shape[1:] != (self._places + _PHOTOMETERS,):
             raise InputError(f"latents have to be (B, {self._places + _PHOTOMETERS}), not {tuple(z.shape)}")
         local = z[:, : self._places].reshape(-1, self.local, _STEPS)  # a photometer of a frame each
-        light = self.decoder(local).reshape(len(z), _PHOTOMETERS, _BINS)
+        light = self.light_head(self.decoder(local)).reshape(len(z), _PHOTOMETERS, _BINS)
         level = soft_clamp(z[:, self._places :], *_LOG_RATE).exp()
         return (level[..., None] + soft_clamp(light, *_LOG_RATE).exp(),)
 
@@ -230,5 +231,5 @@ def _convolution(inputs: int, outputs: int, kernel: int, padding: Padding, dilat
     return nn.Conv1d(inputs, outputs, kernel, padding=beyond, dilation=dilation, padding_mode=padding)
 
 
-def _upsampling(width: int, padding: Padding) -> tuple[nn.Module, ...]:
-    return nn.Upsample(scale_factor=2), _convolution(width, width, 3, padding), nn.GELU()
+def _upsampling(inputs: int, outputs: int, padding: Padding) -> tuple[nn.Module, ...]:
+    return nn.Upsample(scale_factor=2), _convolution(inputs, outputs, 3, padding), nn.GELU()
