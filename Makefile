@@ -17,7 +17,7 @@ $(READY): requirements.lock pyproject.toml
 	touch $@
 
 demo: $(READY) ## Simulate a small archive, train on it, score and draw: some minutes
-	$(BIN)/python -m asim_cvae.train +experiment=relu_lr2e-4 trainer.max_epochs=10 $(DEMO)
+	$(BIN)/python -m asim_cvae.train +experiment=relu_lr2e-4 trainer.max_epochs=10 seed=1 $(DEMO)
 
 DEMO := data.batch_size=20 data.root=outputs/archives/demo data.simulation.observations=40 data.simulation.labelled=20
 GRID := $(BIN)/python -m asim_cvae.train -m '+experiment=glob(*)'
