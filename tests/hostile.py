@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 
 from asim_cvae.archive.reader import read_observation
+from asim_cvae.base.errors import is_machines_fault
 from asim_cvae.base.limits import limited
 from asim_cvae.frames import reading
 from asim_cvae.instrument.observation import Observation, RejectedFileError
@@ -33,7 +34,7 @@ def _read(path: Path) -> Observation:
         os._exit(int(what))
     elif word == "errno":
         error = OSError(getattr(errno, what), os.strerror(getattr(errno, what)))
-        raise RejectedFileError(path.name, f"cannot be read ({error.strerror})", transient=True) from error
+        raise RejectedFileError(path.name, f"cannot be read ({error.strerror})", is_machines_fault(error)) from error
     elif word == "bug":
         raise IndexError("list index out of range")
     elif word == "memory":

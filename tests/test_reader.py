@@ -1,5 +1,6 @@
 """Tests of reading files: observations with their gaps, or rejections with their reasons."""
 
+import errno
 import os
 from contextlib import suppress
 from pathlib import Path
@@ -415,6 +416,19 @@ def test_foreign_files_are_rejected(tmp_path: Path) -> None:
     assert _reason(text) == "neither FITS nor CDF by its content"
     assert _reason(image) == "no photometer columns of Level 1 or Level 0"
     assert "No such file" in _reason(tmp_path / "gone.fits")
+
+
+@pytest.mark.parametrize(("name", "transient"), [("EIO", True), ("EACCES", True), ("EINVAL", False)])
+def test_the_machine_s_faults_are_told_from_a_file_s(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, transient: bool
+) -> None:
+    def fail(path: Path) -> None:
+        raise OSError(getattr(errno, name), "no luck")
+
+    monkeypatch.setattr("asim_cvae.archive.reader.open_source", fail)
+    with pytest.raises(RejectedFileError, match="no luck") as rejection:
+        read_observation(tmp_path / "any.fits")
+    assert rejection.value.transient == transient
 
 
 def test_random_damage_is_rejected_or_read_never_raised(tmp_path: Path) -> None:

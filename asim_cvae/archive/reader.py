@@ -22,7 +22,7 @@ from asim_cvae.archive.layout import (
 from asim_cvae.archive.source import open_source
 from asim_cvae.archive.units import check_counts, flux_factor
 from asim_cvae.archive.variables import FileContent, UnusableError, Variable
-from asim_cvae.base.errors import first_line
+from asim_cvae.base.errors import first_line, is_machines_fault
 from asim_cvae.instrument.observation import Observation, RejectedFileError
 from asim_cvae.instrument.photometers import (
     FLUX_PER_COUNT,
@@ -63,7 +63,7 @@ def read_observation(path: str | Path) -> Observation:
     except UnusableError as error:
         raise RejectedFileError(path.name, str(error)) from error
     except (OSError, MemoryError) as error:
-        raise RejectedFileError(path.name, f"cannot be read ({first_line(error)})", transient=True) from error
+        raise RejectedFileError(path.name, f"cannot be read ({first_line(error)})", is_machines_fault(error)) from error
 
 
 def _read_content(path: Path) -> FileContent:

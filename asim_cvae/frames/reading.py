@@ -68,12 +68,8 @@ def _read(path: Path, version: Fingerprint) -> tuple[Tables, NDArray[np.float32]
         if Fingerprint.of(path) != version:
             raise RejectedFileError(path.name, "was changed while it was read", transient=True)
         return sliced(observation, version)
-    except ImportError:  # a broken installation, not a broken file
+    except (ImportError, RejectedFileError):  # a broken installation is no broken file
         raise
-    except RejectedFileError as error:
-        cause = error.__cause__
-        transient = error.transient if cause is None else is_machines_fault(cause)
-        raise RejectedFileError(error.file, error.reason, transient) from cause
     except Exception as error:  # whatever a damaged file leads to, the others are read
         reason = f"cannot be read ({first_line(error)})"
         raise RejectedFileError(path.name, reason, is_machines_fault(error)) from error

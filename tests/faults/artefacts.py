@@ -196,10 +196,7 @@ def _damage_json(content: bytes, rng: np.random.Generator) -> Damage:
     document = json.loads(content)
     holder, key, where = _pick(document, rng)
     if rng.random() < 0.3:
-        if isinstance(holder, dict):
-            del holder[key]
-        else:
-            holder.pop(key)
+        del holder[key]
         return json.dumps(document).encode(), f"{where} deleted"
     value = _ABSURD[int(rng.integers(len(_ABSURD)))]
     if rng.random() < 0.1:
@@ -249,10 +246,7 @@ def _damage_yaml(content: bytes, rng: np.random.Generator, marker: Path) -> Dama
         return yaml.safe_dump(document).encode(), f"{group}._target_ = {target!r}"
     holder, key, where = _pick(document, rng)
     if rng.random() < 0.3:
-        if isinstance(holder, dict):
-            del holder[key]
-        else:
-            holder.pop(key)
+        del holder[key]
         return yaml.safe_dump(document).encode(), f"{where} deleted"
     value = [*_ABSURD, "${oc.env:HOME}", "${nope}", "???"][int(rng.integers(len(_ABSURD) + 3))]
     holder[key] = value
