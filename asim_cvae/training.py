@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import pytorch_lightning as pl
 import torch
@@ -21,7 +21,7 @@ from pytorch_lightning.loggers import TensorBoardLogger
 from pytorch_lightning.utilities import rank_zero_only
 from tqdm.contrib.logging import logging_redirect_tqdm
 
-from asim_cvae.base.errors import InputError, SettingError, first_line
+from asim_cvae.base.errors import InputError, SettingError, first_line, is_machines_fault
 from asim_cvae.base.locks import HeldError, held_lock
 from asim_cvae.base.progress import on_terminal
 from asim_cvae.base.seeds import derived_seed
@@ -180,6 +180,7 @@ def _fit(
     Raises:
         FailedTrainingError: the network cannot be trained from these weights.
         StoppedError: a signal ended the training.
+        InputError: the checkpoint holds what the run cannot go on with.
     """
     stop.raise_if_stopped()
     # Each restart has other initial weights, but a repeated run has the same ones.
@@ -190,9 +191,35 @@ def _fit(
     info = {"experiment": config.name, "seed": config.seed, "restarts": restart}
     run = Run(folder, seed, info, settings, instantiate(config.scoring), config.figures, stop)
     logger = TensorBoardLogger(folder, name="", version="")
-    trainer = _trainer(config, folder, _callbacks(config.callbacks, run), logger)
-    with logging_redirect_tqdm():  # log lines appear above the progress bar
-        trainer.fit(module, data, ckpt_path=checkpoint, weights_only=True)
+    begun = _Begun()
+    trainer = _trainer(config, folder, [*_callbacks(config.callbacks, run), begun], logger)
+    try:
+        with logging_redirect_tqdm():  # log lines appear above the progress bar
+            trainer.fit(module, data, ckpt_path=checkpoint, weights_only=True)
+    except (StoppedError, FailedTrainingError, InputError):
+        raise
+    except Exception as error:  # Lightning and optimisers look at what they restore only as they come to it
+        if checkpoint is None or begun.is_past_a_step or is_machines_fault(error):
+            raise
+        reason = f"cannot be gone on with ({first_line(error)}); delete it, and resume"
+        raise InputError(f"{checkpoint}: {reason}") from error
+
+
+class _Begun(pl.Callback):
+    """Tells whether a step was taken: an error before may come from what a checkpoint holds."""
+
+    is_past_a_step = False
+
+    def on_train_start(self, trainer: pl.Trainer, *_: Any) -> None:
+        """Raise ValueError if a fused optimiser's values are not those of its weights: it would read past their end."""
+        for optimizer in (one for one in trainer.optimizers if one.defaults.get("fused")):
+            for weight, state in optimizer.state.items():
+                for name, value in state.items():
+                    if name != "step" and isinstance(value, torch.Tensor) and value.shape != weight.shape:
+                        raise ValueError(f"its {name} {tuple(value.shape)} is that of no weight {tuple(weight.shape)}")
+
+    def on_train_batch_end(self, *_: Any) -> None:
+        self.is_past_a_step = True
 
 
 def _trainer(

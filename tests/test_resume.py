@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -139,6 +140,31 @@ def test_a_damaged_checkpoint_is_passed_over(run, whole: Path, tmp_path: Path) -
     assert last.with_suffix(".damaged").exists()
     assert f"after {EPOCHS - 1} epochs" in done.stdout
     _same(folder, whole)
+
+
+def _misfit_moments(content: dict[str, Any]) -> None:
+    content["optimizer_states"][0]["state"][0]["exp_avg"] = torch.zeros(7)
+
+
+def _lose_groups(content: dict[str, Any]) -> None:
+    content["optimizer_states"][0]["param_groups"] = []
+
+
+def _lose_progress(content: dict[str, Any]) -> None:
+    content["loops"]["fit_loop"] = {"epoch_progress": {"current": 3}}
+
+
+@pytest.mark.parametrize("forge_state", [_misfit_moments, _lose_groups, _lose_progress])
+def test_a_whole_checkpoint_of_misfitting_state_is_named(run, whole: Path, tmp_path: Path, forge_state) -> None:
+    folder = shutil.copytree(whole, tmp_path / "forged")
+    path = folder / "checkpoints" / "last.ckpt"
+    content = torch.load(path, weights_only=True)
+    forge_state(content)
+    torch.save(content, path)
+    done = run("train", f"resume={folder}", f"trainer.max_epochs={EPOCHS + 1}", check=False)
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(f"train: {path}: cannot be gone on with (")
 
 
 def test_checkpoints_are_of_plain_types_and_complete(whole: Path) -> None:

@@ -19,6 +19,9 @@ FEATURES = (3, 233)
 _LENGTHS = (7498, 1874, 468)
 """Length of the sequence after each pooled convolution."""
 
+_FEW = 768
+"""Frames of a GPU's encoding below which launching the kernels takes longer than the layers do."""
+
 _PADDING = 4
 """Zeros appended to a frame's 15,000 samples, so that the last block has a neighbour."""
 
@@ -67,9 +70,9 @@ class ThesisEncoder(nn.Module):
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Encode scaled frames (B, 3, 5000) to mu and log sigma, (B, latent_dim) each."""
         sequences = x.flatten(1)
-        if is_fused(x):
-            return self._heads(self._directly(sequences))
         measured = any(norm.training for _, norm, *_ in self._stages())
+        if is_fused(x):
+            return self._heads(self._directly(sequences)) if measured or len(x) >= _FEW else self.plain(x)
         features = self._features(sequences) if measured else self._features_of_parts(sequences)
         return self._heads(self.layers[13:15](features.transpose(1, 2).contiguous()))
 

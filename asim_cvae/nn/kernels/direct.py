@@ -183,9 +183,9 @@ def _launch_activation_gradient(
 ) -> tuple[Tensor, Tensor]:
     """Gradient of what the activation gets, and of a bias."""
     frames, channels, length = values.shape
-    grid = (triton.cdiv(length, 1024), frames * channels)
+    grid = (frames * channels, triton.cdiv(length, 1024))  # CUDA bounds the second to 65,535
     grad = torch.empty_like(values)
-    sums = values.new_empty(frames, channels, grid[0])
+    sums = values.new_empty(frames, channels, grid[1])
     kernels.activation_gradient[grid](
         grad_values, values, joined, grad_joined, grad, sums, length,
         C=channels, MEASURED=joined is not None, SLOPE=slope, FIRST=first, T=1024,

@@ -143,9 +143,9 @@ def activation_gradient(
     SLOPE: tl.constexpr, FIRST: tl.constexpr, T: tl.constexpr,
 ):  # fmt: skip
     """Gradient before the activation, of values and of their moments, and its sum over a program's positions."""
-    row = tl.program_id(1).to(tl.int64)
+    row = tl.program_id(0).to(tl.int64)
     channel = row % C
-    q = tl.program_id(0) * T + tl.arange(0, T)
+    q = tl.program_id(1) * T + tl.arange(0, T)
     inside = q < length
     value = tl.load(values + row * length + q, mask=inside, other=0)
     result = tl.load(grad_values + row * length + q, mask=inside, other=0)
@@ -155,7 +155,7 @@ def activation_gradient(
         result += tl.where(q == 0, FIRST, 1.0).to(value.dtype) * slant / tl.load(joined + channel)
     result = tl.where(value > 0, result, SLOPE * result)
     tl.store(grad + row * length + q, result, mask=inside)
-    tl.store(sums + row * tl.num_programs(0) + tl.program_id(0), tl.sum(tl.where(inside, result, 0), 0))
+    tl.store(sums + row * tl.num_programs(1) + tl.program_id(1), tl.sum(tl.where(inside, result, 0), 0))
 
 
 @triton.jit
