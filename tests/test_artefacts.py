@@ -15,6 +15,7 @@ import pytest
 import torch
 import yaml
 from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -366,6 +367,8 @@ def test_a_checkpoint_that_unfolds_is_not_unfolded(folder: Path) -> None:
     assert "its parts are larger than the file" in _refused(lambda: load(path))
 
 
+PROTOCOL = {"clusters": 5, "n_init": 10, "random_state": 0, "latent": "mean"}
+
 SCORES = [
     ("epochs", "3", "epochs: Expected `int | null`, got `str`"),
     ("epochs", -1, "epochs: Expected `int` >= 0"),
@@ -379,6 +382,8 @@ SCORES = [
     ("data", "mmia", "data: Expected `object`, got `str`"),
     ("data", {"kind": "real", "name": "", "version": "", "digest": ""}, "data.kind: Invalid enum value 'real'"),
     ("protocol", {"latent": "mean"}, "protocol: Object missing required field `clusters`"),
+    ("protocol", {**PROTOCOL, "n_init": {}}, "protocol.n_init: Expected `int`, got `object`"),
+    ("protocol", {**PROTOCOL, "random_state": "text"}, "protocol.random_state: Expected `int`, got `str`"),
     ("saved", {"clusters": 0}, "saved.clusters: Expected `array`, got `int`"),
 ]
 
@@ -449,6 +454,24 @@ def test_a_saved_configuration_holds_plain_values_alone(
     assert line.startswith(f"{path}: ")
     assert told in line
     assert "leaked" not in line
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "told"),
+    [
+        ("model._target_", 3, "_target_=3: has to be the full name of a class"),
+        ("model._target_", "no class", "_target_=no class: has to be the full name of a class"),
+        ("seed", "text", "seed=text: has to be a whole number"),
+        ("scoring.n_init", {}, "scoring.n_init={}: has to be a whole number"),
+        ("max_restarts", -1, "max_restarts=-1: has to be a whole number"),
+    ],
+)
+def test_a_saved_configuration_holds_what_a_run_may_have(folder: Path, name: str, value: Any, told: str) -> None:
+    path = folder / "config.yaml"
+    config = OmegaConf.load(path)
+    OmegaConf.update(config, name, value, merge=False)
+    OmegaConf.save(config, path)
+    assert told in _refused(lambda: read_config(folder))
 
 
 EVIL = [

@@ -55,10 +55,10 @@ class SequenceNetwork(Network):
     def decode(self, z):
         return (self.decoder(z).repeat_interleave(1000 // self.steps, dim=-1),)
 
-    def describe(self, x):
+    def describe(self, x, likelihood):
         return self.encode(x).mu.mean(-1) - self.mean
 
-    def fit_description(self, batches):
+    def fit_description(self, batches, likelihood):
         self.mean.copy_(torch.cat([self.encode(x).mu.mean(-1) for x in batches]).mean(0))
 '''
 
@@ -231,7 +231,7 @@ class _TwoParameters(_Encoder):
 
 
 class _NoVectors(_Encoder):
-    def describe(self, x: Tensor) -> Tensor:
+    def describe(self, x: Tensor, likelihood: Likelihood) -> Tensor:
         return x.mean((1, 2))
 
 

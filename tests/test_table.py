@@ -7,11 +7,13 @@ from pathlib import Path
 from statistics import mean, stdev
 
 import pytest
-import yaml
+from omegaconf import open_dict
 
 from asim_cvae.base.errors import InputError
+from asim_cvae.runs.config import write_config
 from asim_cvae.scoring.published import read_published
-from asim_cvae.settings.schema import declared_settings
+from asim_cvae.settings.composing import composed
+from asim_cvae.settings.schema import CONF
 
 CLASSES = ("HCHA", "HCLA", "LCHA", "LCLA", "N")
 
@@ -20,8 +22,8 @@ def _run(folder: Path, experiment: str, seed: int | None, noise: float | None, *
     """Write a run folder with two clusters; ``noise`` is the certainty of the noise cluster, None if there is none."""
     label = "LCLA" if noise is None else "N"
     clusters = [
-        {"cluster": 0, "label": label, "certainty": noise or 0.4, "mdcc": 1.5, "size": 100, "counts": {}},
-        {"cluster": 1, "label": "HCLA/LCHA", "certainty": 0.29, "mdcc": 2.25, "size": 60, "counts": {}},
+        {"cluster": 0, "label": label, "certainty": noise or 0.4, "mdcc": 1.5, "size": 100, "counts": {"N": 1}},
+        {"cluster": 1, "label": "HCLA/LCHA", "certainty": 0.29, "mdcc": 2.25, "size": 60, "counts": {"N": 1}},
     ]
     scores = {
         "experiment": experiment, "seed": seed, "epochs": 4, "frames": 160, "restarts": 0, "device": "cpu",
@@ -94,17 +96,19 @@ def test_experiments_stand_in_the_published_order(run, reference: Path, tmp_path
     assert [row[0] for row in rows if row[2] == "published"] == names
 
 
-def _write_config(folder: Path, settings: dict) -> None:
-    """Write a configuration that names all settings of a training."""
-    names = dict.fromkeys(declared_settings()["train"].entries)
-    (folder / "config.yaml").write_text(yaml.safe_dump({**names, **settings}))
+def _write_config(folder: Path, *overrides: str) -> None:
+    """Write the configuration of a training with these settings."""
+    config = composed("train", CONF, list(overrides))
+    with open_dict(config):
+        del config["hydra"]
+    write_config(folder, config)
 
 
 def test_runs_that_differ_in_more_than_the_seed_are_told_apart(run, tmp_path: Path) -> None:
     for number, (lr, seed) in enumerate([(1e-4, 0), (1e-4, 1), (1e-3, 0)]):
         _run(tmp_path / str(number), "mine", seed, 0.5)
-        config = {"seed": seed, "model": {"optimizer": {"lr": lr}}, "trainer": {"accelerator": f"device{number}"}}
-        _write_config(tmp_path / str(number), config)
+        settings = (f"seed={seed}", f"model.optimizer.lr={lr}", f"trainer.accelerator={('cpu', 'gpu', 'auto')[number]}")
+        _write_config(tmp_path / str(number), *settings)
     run("table", f"runs={tmp_path}", "reference=null")
     _, _, *rows = _cells((tmp_path / "simulated_table1.md").read_text())
     found = [(row[0], row[2]) for row in rows]
@@ -116,7 +120,13 @@ def test_one_run_does_not_count_twice(run, tmp_path: Path) -> None:
     for number, seed in enumerate([0, 1, 0]):
         _run(tmp_path / f"run{number}", "mine", seed, 0.5)
     _run(tmp_path / "other_labels", "mine", 2, 0.5, data=_data("89abcdef"))
-    _run(tmp_path / "sampled", "mine", 3, 0.5, protocol={"clusters": 2, "latent": "sample"})
+    _run(
+        tmp_path / "sampled",
+        "mine",
+        3,
+        0.5,
+        protocol={"clusters": 2, "n_init": 10, "random_state": 0, "latent": "sample"},
+    )
     done = run("table", f"runs={tmp_path}", "reference=null")
     assert f"excluded: {tmp_path / 'run2'}: the same run as {tmp_path / 'run0'}" in done.stdout
     head, _, *rows = _cells((tmp_path / "simulated_table1.md").read_text())
@@ -131,7 +141,7 @@ def test_one_run_does_not_count_twice(run, tmp_path: Path) -> None:
 
 def test_scores_of_weights_alone_stand_beside_runs(run, tmp_path: Path) -> None:
     _run(tmp_path / "run", "mine", 0, 0.5)
-    _write_config(tmp_path / "run", {"seed": 0, "model": {"warmup": 0.5}})
+    _write_config(tmp_path / "run", "model.beta.share=0.5")
     _run(tmp_path / "scored", "mine", None, 0.5)
     _run(tmp_path / "unlabelled", "mine", 1, None, purity=None)
     run("table", f"runs={tmp_path}", "reference=null")

@@ -66,7 +66,7 @@ class CVAEModule(pl.LightningModule):
 
     def describe(self, x: Tensor) -> Tensor:
         """Describe frames (B, 3, T) by vectors (B, D), the array that is clustered and probed."""
-        return self.network.describe(x)
+        return self.network.describe(x, self.likelihood)
 
     def forward(self, x: Tensor) -> Distribution:
         """Reconstruct frames (B, 3, T): p(x|z) at the posterior mean."""

@@ -68,20 +68,25 @@ class Network(_Configured, ABC):
     def decode(self, z: Tensor) -> tuple[Tensor, ...]:
         """Decode latents (B, ...) to the likelihood's parameters, each (B, 3, T)."""
 
-    def describe(self, x: Tensor) -> Tensor:
+    def describe(self, x: Tensor, likelihood: "Likelihood") -> Tensor:
         """Describe frames (B, 3, T) by vectors (B, D): the array that is clustered and probed.
 
         These are the posterior means, unless a network knows better.
+
+        Args:
+            x: frames.
+            likelihood: that of the model, for what only p(x|z) tells of a frame.
         """
         return self.encode(x).mu.flatten(1)
 
-    def fit_description(self, batches: Iterable[Tensor]) -> None:
+    def fit_description(self, batches: Iterable[Tensor], likelihood: "Likelihood") -> None:
         """Fit what :meth:`describe` needs to know of training frames, and keep it in buffers.
 
         It is called after training, in eval mode, and exported with the weights. Most networks need nothing.
 
         Args:
             batches: all training frames in order, (B, 3, T) each, on the network's device.
+            likelihood: that of the model.
         """
 
 

@@ -9,7 +9,7 @@ from omegaconf import DictConfig, OmegaConf
 from asim_cvae.base.documents import read_text
 from asim_cvae.base.errors import InputError, first_line, shown
 from asim_cvae.base.files import atomic_write
-from asim_cvae.settings.schema import declared_settings
+from asim_cvae.settings.schema import check_config, declared_settings
 
 CONFIG = "config.yaml"
 
@@ -56,10 +56,13 @@ def _parsed(path: Path, text: str) -> DictConfig:
         config = OmegaConf.create(text)
         if not isinstance(config, DictConfig):
             raise InputError("has to hold settings by name")
-        _refuse_odd_values(OmegaConf.to_container(config))
-        missing = sorted(str(name) for name in declared_settings()["train"].entries if name not in config)
+        plain: dict[str, Any] = OmegaConf.to_container(config)  # type: ignore[assignment]
+        _refuse_odd_values(plain)
+        section = declared_settings()["train"]
+        missing = sorted(str(name) for name in section.entries if name not in config)
         if missing:
             raise InputError(f"incomplete, without {', '.join(missing)}")
+        check_config(section, plain)
     except InputError as error:
         raise InputError(f"{path}: no configuration of a run: {error}") from error
     except yaml.MarkedYAMLError as error:
@@ -90,11 +93,13 @@ def _refuse_lookups(text: str) -> None:
 
 
 def _refuse_odd_values(value: Any) -> None:
-    """Raise InputError on a name that is no text."""
+    """Raise InputError on a name that is no text, and on a class whose name is none."""
     if isinstance(value, dict):
         for name, inner in value.items():
             if not isinstance(name, str):
                 raise InputError(f"the name {shown(name)} is no text; quote it")
+            if name == "_target_" and not (isinstance(inner, str) and all(map(str.isidentifier, inner.split(".")))):
+                raise InputError(f"_target_={shown(inner)}: has to be the full name of a class")
             _refuse_odd_values(inner)
     elif isinstance(value, list):
         for inner in value:

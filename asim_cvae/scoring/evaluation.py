@@ -138,7 +138,7 @@ def fit_description(module: CVAEModule, datamodule: MMIADataModule) -> None:
     """Let the network fit its descriptions to all training frames, in eval mode."""
     batches = (batch.to(module.device) for batch in datamodule.training_frames())
     with _eval_mode(module):
-        module.network.fit_description(batches)
+        module.network.fit_description(batches, module.likelihood)
 
 
 @torch.inference_mode()

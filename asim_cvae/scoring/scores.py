@@ -39,6 +39,9 @@ class Cluster:
         mdcc: mean distance to the cluster's centre, Euclidean, over its frames.
         size: number of its frames.
         counts: number of its frames by class; empty if the frames have no labels.
+
+    Raises:
+        ValueError: it has labels and no certainty, or a certainty without labels.
     """
 
     cluster: Count
@@ -47,6 +50,10 @@ class Cluster:
     mdcc: Distance
     size: Count
     counts: dict[Name, Count]
+
+    def __post_init__(self) -> None:
+        if (self.certainty is not None) != bool(self.label and self.counts):
+            raise ValueError(f"a certainty of {self.certainty} with label {self.label} and {len(self.counts)} counts")
 
 
 @dataclass(frozen=True)
@@ -127,14 +134,18 @@ class ScoredData:
 
 @dataclass(frozen=True)
 class ScoredProtocol:
-    """What every way of clustering has; its other settings are its own.
+    """What every way of clustering has; its other settings are its own, plain values each.
 
     Attributes:
         clusters: number of clusters asked for.
+        n_init: runs of k-means, of which the best was kept.
+        random_state: seed of the clustering.
         latent: what of the posteriors was clustered.
     """
 
     clusters: Count
+    n_init: Annotated[int, Meta(ge=1)]
+    random_state: Count
     latent: Literal["mean", "sample"]
 
 
