@@ -149,7 +149,8 @@ def statistics(kl: Tensor, outlier: Tensor) -> Tensor:
 
     They were designed in the knowledge of what the letters of the classes mean, and use no label:
 
-    - activity: log(1 + total variation in time of log(1 + kl / 0.3)), kl summed over photometers;
+    - activity: log(1 + total variation in time of kl / (kl + 100)), kl summed over photometers; a step of 100 nats is a
+      pulse that nobody overlooks, and brighter ones count little more;
     - coincidence: 2 sum min(kl of 337 nm, kl of 777.4 nm) / (sum kl + 4);
     - hits: log(1 + number of bins that are rather outliers than light);
     - presence: 1 - exp(-(largest kl of a step - median) / 2).
@@ -162,7 +163,7 @@ def statistics(kl: Tensor, outlier: Tensor) -> Tensor:
         (B, 4)
     """
     total = kl.sum(1)
-    activity = torch.log1p(torch.log1p(total / 0.3).diff(dim=-1).abs().sum(-1))
+    activity = torch.log1p((total / (total + 100)).diff(dim=-1).abs().sum(-1))
     together = 2 * torch.minimum(kl[:, 0], kl[:, 2]).sum(-1) / (total.sum(-1) + 4)
     hits = torch.log1p((outlier > 0.5).sum((1, 2)).to(kl.dtype))
     presence = -torch.expm1(-(total.amax(-1) - total.median(-1).values) / 2)
