@@ -32,6 +32,7 @@ SCORE_FIELDS = {
         "frames",
         "restarts",
         "device",
+        "described_by",
         "data",
         "protocol",
         "clusters",

@@ -27,6 +27,7 @@ def _run(folder: Path, experiment: str, seed: int | None, noise: float | None, *
     ]
     scores = {
         "experiment": experiment, "seed": seed, "epochs": 4, "frames": 160, "restarts": 0, "device": "cpu",
+        "described_by": "posterior means",
         "data": _data("0123abcd"),
         "protocol": {"clusters": 2, "n_init": 10, "random_state": 0, "latent": "mean"},
         "clusters": clusters, "noise": None if noise is None else {"certainty": noise, "recall": noise / 2},

@@ -58,7 +58,12 @@ class Network(_Configured, ABC):
 
     A subclass hands its constructor's arguments to ``super().__init__(name=value, ...)``; with them and its weights an
     export makes it again.
+
+    Attributes:
+        described_by: what :meth:`describe` gives, in words, for ``scores.json``.
     """
+
+    described_by: str = "posterior means"
 
     @abstractmethod
     def encode(self, x: Tensor) -> Posterior:

@@ -42,6 +42,8 @@ class EventsNetwork(Network):
         InputError: ``padding`` is neither.
     """
 
+    described_by = "activity, coincidence, hits, presence"
+
     mean: Tensor
     deviation: Tensor
 

@@ -60,6 +60,7 @@ class Evaluation:
         scores: all scores.
         protocol: settings of the clustering.
         device: type of the device that encoded the frames.
+        described_by: by what the network describes a frame.
         saved: these frames in the clusters that were saved with the model; None if they were not assigned to them.
     """
 
@@ -70,6 +71,7 @@ class Evaluation:
     scores: Scores
     protocol: ClusteringProtocol
     device: str
+    described_by: str
     saved: Clustering | None = None
 
     @property
@@ -99,6 +101,7 @@ class Evaluation:
             **run_info,
             "frames": len(self.latents),
             "device": self.device,
+            "described_by": self.described_by,
             "data": dict(self.frames.data),
             "protocol": asdict(self.protocol),
             **self.scores.as_dict(),
@@ -176,7 +179,8 @@ def evaluate(module: CVAEModule, datamodule: MMIADataModule, protocol: Clusterin
         log_px=_mean(posterior.log_px),
         kl=_mean(posterior.kl),
     )
-    return Evaluation(frames, posterior, latents, clustering, scores, protocol, module.device.type)
+    device, described_by = module.device.type, module.network.described_by
+    return Evaluation(frames, posterior, latents, clustering, scores, protocol, device, described_by)
 
 
 def score_saved(evaluation: Evaluation, clusters: SavedClusters | None) -> Evaluation:

@@ -168,6 +168,7 @@ class ScoresFile(Scores):
         restarts: restarts from other initial weights.
         frames: number of scored frames.
         device: type of the device that encoded them.
+        described_by: by what the network describes a frame.
         data: where the frames come from.
         protocol: settings of the clustering.
         weights: the weights; in scores of ``score`` alone.
@@ -179,6 +180,7 @@ class ScoresFile(Scores):
     restarts: Count
     frames: Count
     device: Name
+    described_by: Name
     data: ScoredData
     protocol: ScoredProtocol
     weights: ScoredWeights | None = None
