@@ -388,6 +388,22 @@ SCORES = [
 ]
 
 
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (lambda scores: scores["clusters"].pop(), "clusters of another number of frames than"),
+        (lambda scores: scores["clusters"][0].update(certainty=None), "clusters[0]: a certainty of None with label"),
+        (lambda scores: scores["clusters"][0].update(size=10**6), "clusters[0]: counts of"),
+    ],
+)
+def test_scores_fit_together(folder: Path, change: Callable[[dict[str, Any]], object], told: str) -> None:
+    path = folder / "scores.json"
+    scores = json.loads(path.read_text())
+    change(scores)
+    path.write_text(json.dumps(scores))
+    assert told in _refused(lambda: read_scores(path))
+
+
 @pytest.mark.parametrize(("key", "value", "told"), SCORES)
 def test_scores_are_checked_by_their_declarations(folder: Path, key: str, value: Any, told: str) -> None:
     path = folder / "scores.json"

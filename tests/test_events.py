@@ -10,8 +10,8 @@ from scipy.stats import nbinom
 from torch.distributions import Normal, kl_divergence
 
 from asim_cvae.base.errors import InputError
-from asim_cvae.inference import load
 from asim_cvae.nn.events import EventsNetwork, background, statistics
+from asim_cvae.nn.frame_code import FrameCode, bags
 from asim_cvae.nn.likelihoods.counts import CountLikelihood
 
 INSIDE = slice(32, 93)  # steps that see nothing of what is beyond the ends of a frame
@@ -75,11 +75,10 @@ def test_the_background_is_that_of_the_frame_without_its_pulses(level: float) ->
 
 
 def test_statistics_are_what_they_say() -> None:
-    kl, outlier = torch.zeros(3, 3, 125, dtype=torch.float64), torch.zeros(3, 3, 1000)
+    kl = torch.zeros(3, 3, 125, dtype=torch.float64)
     kl[1, 0, 40], kl[1, 2, 40] = 100.0, 60.0  # one pulse in both
     kl[2, 0, [20, 60]], kl[2, 2, 100] = 100.0, 50.0  # never at once
-    outlier[2, :, :7] = 0.6
-    activity, together, hits, presence = statistics(kl, outlier).T
+    activity, together, hits, presence = statistics(kl, torch.tensor([0, 0, 21])).T
     expected = [0.0, np.log1p(2 * 160 / 260), np.log1p(2 * (0.5 + 0.5 + 50 / 150))]
     np.testing.assert_allclose(activity, expected, rtol=1e-12)
     np.testing.assert_allclose(together, [0, 2 * 60 / 164, 0], rtol=1e-12)
@@ -146,16 +145,52 @@ def test_counts_of_another_length_are_refused() -> None:
         EventsNetwork(padding="reflect")  # type: ignore[arg-type]
 
 
-def test_events_are_trained_scored_and_exported(run, arguments: list[str], tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("experiment", "described_by", "size"),
+    [("events", "activity, coincidence, hits, presence", 4), ("events_code", "a learned code of 3 values", 3)],
+)
+def test_events_are_trained_scored_and_exported(
+    run, arguments: list[str], tmp_path: Path, experiment: str, described_by: str, size: int
+) -> None:
     """As the thesis's networks are, and the export describes frames as the run did."""
     given = [argument for argument in arguments if not argument.startswith(("+experiment", "trainer"))]
-    run("train", "+experiment=events", *given, "trainer.max_epochs=1", f"hydra.run.dir={tmp_path}")
+    run("train", f"+experiment={experiment}", *given, "trainer.max_epochs=1", f"hydra.run.dir={tmp_path}")
     scores = json.loads((tmp_path / "scores.json").read_text())
     latents = np.load(tmp_path / "latents.npz")
-    assert scores["described_by"] == "activity, coincidence, hits, presence"
-    assert latents["description"].shape == (scores["frames"], 4)
-    model = load(tmp_path)
-    x = torch.zeros(1, 3, 1000)
-    described = model.trained.module.describe(x)
-    assert described.shape == (1, 4)
-    assert torch.isfinite(described).all()
+    assert scores["described_by"] == described_by
+    assert latents["description"].shape == (scores["frames"], size)
+    given = [argument for argument in given if argument.startswith("data")]
+    run("score", f"weights={tmp_path}", *given, "figures=null", f"out={tmp_path / 'again'}")
+    again = np.load(tmp_path / "again" / "latents.npz")
+    np.testing.assert_allclose(again["description"], latents["description"], atol=1e-4)
+
+
+def test_bags_count_what_happens_whenever_it_does() -> None:
+    kl = torch.zeros(1, 3, 125)
+    kl[0, 0, 40], kl[0, 2, 40] = 3.0, 30.0  # levels 2 and 4 at one step
+    kl[0, 0, 90] = 10.0  # level 3 alone
+    words = bags(kl, torch.tensor([4]))
+    moved = bags(kl.roll(7, -1)[:, [2, 1, 0]], torch.tensor([4]))  # later, and 337 nm for 777.4 nm
+    assert torch.equal(words, moved)
+    together, neighbours, hits = words[0].split([15, 15, 7])
+    assert {i: int(n) for i, n in enumerate(together) if n} == {0: 123, 4 * 5 // 2 + 2: 1, 3 * 4 // 2: 1}
+    assert {i: int(n) for i, n in enumerate(neighbours) if n} == {0: 120, 4 * 5 // 2: 2, 3 * 4 // 2: 2}
+    assert hits.tolist() == [0, 0, 0, 1, 0, 0, 0]
+
+
+def test_a_code_tells_two_kinds_of_frames_apart_and_is_made_again() -> None:
+    generator = torch.Generator().manual_seed(0)
+    kl = 0.2 * torch.rand(400, 3, 125, generator=generator)
+    kl[:200, 0, 30:40] = kl[:200, 2, 30:40] = 15.0
+    kl[200:, 0, 30:35] = kl[200:, 2, 70:75] = 15.0
+    words = bags(kl, torch.zeros(400))
+    codes = []
+    for _ in range(2):
+        torch.manual_seed(5)
+        code = FrameCode(3)
+        code.fit(words)
+        assert not any(weight.requires_grad for weight in code.parameters())
+        codes.append(code(words).detach())
+    assert torch.equal(*codes)
+    first, second = codes[0][:200], codes[0][200:]
+    assert (first.mean(0) - second.mean(0)).norm() > 2 * (first.std(0).norm() + second.std(0).norm())

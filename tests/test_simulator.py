@@ -14,6 +14,7 @@ import pytest
 from astropy.io import fits
 from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
+from omegaconf import OmegaConf
 
 from asim_cvae.archive.discover import discover
 from asim_cvae.archive.labels import read_labels
@@ -690,6 +691,14 @@ def test_the_configured_archives() -> None:
     ]
     assert outside == ["width", "rate", "brightness", "background", "gain"]
     assert shifted.rule != randomised.rule == small.rule
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in (CONF / "data").glob("simulated*.yaml")))
+def test_the_configured_archives_have_places_of_their_own(name: str) -> None:
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        data = OmegaConf.to_container(compose("train", [f"data={name}"]), resolve=True)["data"]
+    assert data["root"].startswith("outputs/archives/asim-sim-")
+    assert data["ground_truth"]["table"] in (None, f"{data['root']}/GroundTruth_Table.xlsx")
 
 
 @pytest.mark.processes

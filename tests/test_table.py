@@ -22,8 +22,8 @@ def _run(folder: Path, experiment: str, seed: int | None, noise: float | None, *
     """Write a run folder with two clusters; ``noise`` is the certainty of the noise cluster, None if there is none."""
     label = "LCLA" if noise is None else "N"
     clusters = [
-        {"cluster": 0, "label": label, "certainty": noise or 0.4, "mdcc": 1.5, "size": 100, "counts": {"N": 1}},
-        {"cluster": 1, "label": "HCLA/LCHA", "certainty": 0.29, "mdcc": 2.25, "size": 60, "counts": {"N": 1}},
+        {"cluster": 0, "label": label, "certainty": noise or 0.4, "mdcc": 1.5, "size": 100, "counts": {"N": 100}},
+        {"cluster": 1, "label": "HCLA/LCHA", "certainty": 0.29, "mdcc": 2.25, "size": 60, "counts": {"N": 60}},
     ]
     scores = {
         "experiment": experiment, "seed": seed, "epochs": 4, "frames": 160, "restarts": 0, "device": "cpu",

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from asim_cvae.base.errors import InputError
 from asim_cvae.nn.contract import Likelihood, Network, Posterior, gaussian_kl
+from asim_cvae.nn.frame_code import FrameCode, bags
 from asim_cvae.nn.kernels.bounds import LOG_SIGMA, soft_clamp
 from asim_cvae.nn.likelihoods.counts import CountsWithOutliers
 
@@ -37,20 +38,25 @@ class EventsNetwork(Network):
         width: channels of the encoder.
         decoder_width: channels of the decoder.
         padding: how convolutions go on beyond the ends of a frame: 'replicate' or 'zeros'.
+        code: values of a learned code by which frames are described, see :class:`asim_cvae.nn.frame_code.FrameCode`;
+            None: they are described by four statistics, see :func:`statistics`.
 
     Raises:
         InputError: ``padding`` is neither.
     """
 
-    described_by = "activity, coincidence, hits, presence"
-
     mean: Tensor
     deviation: Tensor
 
     def __init__(
-        self, local: int = 3, width: int = 48, decoder_width: int = 24, padding: Padding = "replicate"
+        self,
+        local: int = 3,
+        width: int = 48,
+        decoder_width: int = 24,
+        padding: Padding = "replicate",
+        code: int | None = None,
     ) -> None:
-        super().__init__(local=local, width=width, decoder_width=decoder_width, padding=padding)
+        super().__init__(local=local, width=width, decoder_width=decoder_width, padding=padding, code=code)
         if padding not in ("replicate", "zeros"):
             raise InputError(f"padding={padding}: must be replicate or zeros")
         self.local = local
@@ -76,6 +82,9 @@ class EventsNetwork(Network):
         nn.init.constant_(self.light_head.bias, -3.0)  # at first there is hardly any light but the background
         self.register_buffer("mean", torch.zeros(4))
         self.register_buffer("deviation", torch.ones(4))
+        self.code = None if code is None else FrameCode(code)
+        learned = f"a learned code of {code} values"
+        self.described_by = "activity, coincidence, hits, presence" if code is None else learned
 
     @property
     def _places(self) -> int:
@@ -130,23 +139,31 @@ class EventsNetwork(Network):
         return (level[..., None] + soft_clamp(light, *_LOG_RATE).exp(),)
 
     def describe(self, x: Tensor, likelihood: Likelihood) -> Tensor:
-        """Describe counts (B, 3, 1000) by four statistics, (B, 4), see :func:`statistics`, standardised."""
-        return (self._statistics(x, likelihood) - self.mean) / self.deviation
+        """Describe counts (B, 3, 1000) by four standardised statistics, (B, 4), or by their learned code."""
+        kl, hits = self._inferred(x, likelihood)
+        if self.code is not None:
+            described: Tensor = self.code(bags(kl, hits))
+            return described
+        return (statistics(kl, hits) - self.mean) / self.deviation
 
     def fit_description(self, batches: Iterable[Tensor], likelihood: Likelihood) -> None:
-        """Keep mean and standard deviation of the statistics of training frames."""
-        values = torch.cat([self._statistics(x, likelihood) for x in batches])
+        """Keep mean and standard deviation of the statistics of training frames, and learn the code if there is one."""
+        inferred = [self._inferred(x, likelihood) for x in batches]
+        values = torch.cat([statistics(*one) for one in inferred])
         self.mean.copy_(values.mean(0))
         self.deviation.copy_(values.std(0, correction=0).clamp_min(1e-6))
+        if self.code is not None:
+            self.code.fit(torch.cat([bags(*one) for one in inferred]))
 
-    def _statistics(self, x: Tensor, likelihood: Likelihood) -> Tensor:
+    def _inferred(self, x: Tensor, likelihood: Likelihood) -> tuple[Tensor, Tensor]:
+        """Return the local KL terms of frames, (B, 3, 125), and their numbers of outliers, (B,)."""
         posterior = self.encode(x)
         p_x = likelihood(*self.decode(posterior.mu))
         assert isinstance(p_x, CountsWithOutliers)
-        return statistics(self.local_kl(posterior), p_x.outlier_probability(x))
+        return self.local_kl(posterior), (p_x.outlier_probability(x) > 0.5).sum((1, 2))
 
 
-def statistics(kl: Tensor, outlier: Tensor) -> Tensor:
+def statistics(kl: Tensor, hits: Tensor) -> Tensor:
     """Four statistics of a frame: how much happens, how much of it together, hits, and how far it stands out.
 
     They were designed in the knowledge of what the letters of the classes mean, and use no label:
@@ -159,7 +176,7 @@ def statistics(kl: Tensor, outlier: Tensor) -> Tensor:
 
     Args:
         kl: KL term of each photometer at each step, (B, 3, steps), in nats.
-        outlier: probability of each bin to be an outlier, (B, 3, bins).
+        hits: number of such bins of each frame, (B,).
 
     Returns:
         (B, 4)
@@ -167,9 +184,8 @@ def statistics(kl: Tensor, outlier: Tensor) -> Tensor:
     total = kl.sum(1)
     activity = torch.log1p((total / (total + 100)).diff(dim=-1).abs().sum(-1))
     together = 2 * torch.minimum(kl[:, 0], kl[:, 2]).sum(-1) / (total.sum(-1) + 4)
-    hits = torch.log1p((outlier > 0.5).sum((1, 2)).to(kl.dtype))
     presence = -torch.expm1(-(total.amax(-1) - total.median(-1).values) / 2)
-    return torch.stack([activity, together, hits, presence], 1)
+    return torch.stack([activity, together, torch.log1p(hits.to(kl.dtype)), presence], 1)
 
 
 def background(x: Tensor) -> Tensor:

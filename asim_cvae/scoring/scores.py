@@ -41,7 +41,7 @@ class Cluster:
         counts: number of its frames by class; empty if the frames have no labels.
 
     Raises:
-        ValueError: it has labels and no certainty, or a certainty without labels.
+        ValueError: it has labels and no certainty, or a certainty without labels, or counts of more or fewer frames.
     """
 
     cluster: Count
@@ -54,6 +54,8 @@ class Cluster:
     def __post_init__(self) -> None:
         if (self.certainty is not None) != bool(self.label and self.counts):
             raise ValueError(f"a certainty of {self.certainty} with label {self.label} and {len(self.counts)} counts")
+        if self.counts and sum(self.counts.values()) != self.size:
+            raise ValueError(f"counts of {sum(self.counts.values())} of its {self.size} frames")
 
 
 @dataclass(frozen=True)
@@ -172,6 +174,9 @@ class ScoresFile(Scores):
         data: where the frames come from.
         protocol: settings of the clustering.
         weights: the weights; in scores of ``score`` alone.
+
+    Raises:
+        ValueError: the clusters do not hold all frames.
     """
 
     experiment: Name
@@ -184,6 +189,10 @@ class ScoresFile(Scores):
     data: ScoredData
     protocol: ScoredProtocol
     weights: ScoredWeights | None = None
+
+    def __post_init__(self) -> None:
+        if self.clusters and sum(cluster.size for cluster in self.clusters) != self.frames:
+            raise ValueError(f"clusters of another number of frames than {self.frames}")
 
 
 @dataclass(frozen=True)
