@@ -20,7 +20,7 @@ demo: $(READY) ## Simulate a small archive, train on it, score and draw: some mi
 	$(BIN)/python -m asim_cvae.train +experiment=relu_lr2e-4 trainer.max_epochs=10 seed=1 $(DEMO)
 
 DEMO := data.batch_size=20 data.root=outputs/archives/demo data.simulation.observations=40 data.simulation.labelled=20
-GRID := $(BIN)/python -m asim_cvae.train -m '+experiment=glob(*)'
+GRID := $(BIN)/python -m asim_cvae.train -m '+experiment=glob(*,exclude=events*)'
 SEEDS ?= 0
 
 table1: $(READY) ## Train the thesis's ten experiments scaled down (SEEDS=0,1,2: of several seeds), print Table 1

@@ -167,14 +167,14 @@ def test_events_are_trained_scored_and_exported(
 
 def test_bags_count_what_happens_whenever_it_does() -> None:
     kl = torch.zeros(1, 3, 125)
-    kl[0, 0, 40], kl[0, 2, 40] = 3.0, 30.0  # levels 2 and 4 at one step
-    kl[0, 0, 90] = 10.0  # level 3 alone
+    kl[0, 0, 40], kl[0, 2, 40] = 2.0, 40.0  # levels 2 and 5 at one step
+    kl[0, 0, 90] = 20.0  # level 4 alone
     words = bags(kl, torch.tensor([4]))
     moved = bags(kl.roll(7, -1)[:, [2, 1, 0]], torch.tensor([4]))  # later, and 337 nm for 777.4 nm
     assert torch.equal(words, moved)
-    together, neighbours, hits = words[0].split([15, 15, 7])
-    assert {i: int(n) for i, n in enumerate(together) if n} == {0: 123, 4 * 5 // 2 + 2: 1, 3 * 4 // 2: 1}
-    assert {i: int(n) for i, n in enumerate(neighbours) if n} == {0: 120, 4 * 5 // 2: 2, 3 * 4 // 2: 2}
+    together, neighbours, hits = words[0].split([21, 21, 7])
+    assert {i: int(n) for i, n in enumerate(together) if n} == {0: 123, 5 * 6 // 2 + 2: 1, 4 * 5 // 2: 1}
+    assert {i: int(n) for i, n in enumerate(neighbours) if n} == {0: 120, 5 * 6 // 2: 2, 4 * 5 // 2: 2}
     assert hits.tolist() == [0, 0, 0, 1, 0, 0, 0]
 
 

@@ -111,7 +111,7 @@ def test_runs_that_differ_in_more_than_the_seed_are_told_apart(run, tmp_path: Pa
         settings = (f"seed={seed}", f"model.optimizer.lr={lr}", f"trainer.accelerator={('cpu', 'gpu', 'auto')[number]}")
         _write_config(tmp_path / str(number), *settings)
     run("table", f"runs={tmp_path}", "reference=null")
-    _, _, *rows = _cells((tmp_path / "simulated_table1.md").read_text())
+    _, _, _, *rows = _cells((tmp_path / "simulated_table1.md").read_text())
     found = [(row[0], row[2]) for row in rows]
     slow, fast = "mine model.optimizer.lr=0.0001", "mine model.optimizer.lr=0.001"
     assert found == [(slow, "seed 0"), (slow, "seed 1"), (slow, "mean of 2 seeds"), (fast, "seed 0")]
@@ -147,7 +147,7 @@ def test_scores_of_weights_alone_stand_beside_runs(run, tmp_path: Path) -> None:
     _run(tmp_path / "unlabelled", "mine", 1, None, purity=None)
     run("table", f"runs={tmp_path}", "reference=null")
     text = (tmp_path / "simulated_table1.md").read_text()
-    assert [row[2] for row in _cells(text)[2:]] == ["weights", "seed 0", "seed 1", "mean of 2 seeds"]
+    assert [row[2] for row in _cells(text)[3:]] == ["weights", "seed 0", "seed 1", "mean of 2 seeds"]
     assert "Without labels, or diverged: 1 of 3 runs" in text
 
 
@@ -156,7 +156,7 @@ def test_dead_runs_are_marked(run, tmp_path: Path) -> None:
         _run(tmp_path / f"seed{seed}", "mine", seed, 0.5, active_units=0 if dead else 3, dead=dead)
     run("table", f"runs={tmp_path}", "reference=null")
     text = (tmp_path / "simulated_table1.md").read_text()
-    assert [row[2] for row in _cells(text)[2:]] == ["seed 0", "seed 1 †", "mean of 2 seeds"]
+    assert [row[2] for row in _cells(text)[3:]] == ["seed 0", "seed 1 †", "mean of 2 seeds"]
     note = "dead: no latent varies over the frames, so its clusters mean nothing: 1 of 2 runs, counted in the means"
     assert text.splitlines()[-1] == f"† {note}"
     latex = (tmp_path / "simulated_table1.tex").read_text()

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
-_LEVELS = (0.5, 2.0, 6.0, 20.0)  # nats: bounds of the levels of a KL term
+_LEVELS = (0.3, 1.0, 3.0, 10.0, 30.0)  # nats: bounds of the levels of a KL term
 _HITS = (0.5, 1.5, 3.5, 7.5, 15.5, 31.5)  # bounds of the classes of numbers of hits
 _PAIRS = (len(_LEVELS) + 1) * (len(_LEVELS) + 2) // 2
 _SIZES = (_PAIRS, _PAIRS, len(_HITS) + 1)  # words of each bag
