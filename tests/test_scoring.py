@@ -235,6 +235,8 @@ def _evaluation(mu: np.ndarray, latents: np.ndarray, labels: np.ndarray, scores:
         observation_id=np.arange(count),
         frame=np.zeros(count, dtype=np.int32),
         time_utc=np.full(count, np.datetime64("2019-01-03T14:08:00", "us")),
+        latitude=np.full(count, np.nan),
+        longitude=np.full(count, np.nan),
         label=labels,
         data={"kind": "mmia", "name": "real", "version": "", "digest": "0123abcd"},
     )
