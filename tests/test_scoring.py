@@ -242,7 +242,7 @@ def _evaluation(mu: np.ndarray, latents: np.ndarray, labels: np.ndarray, scores:
     )
     flat = mu.reshape(count, -1)
     posterior = FramePosteriors(flat, np.zeros_like(flat), flat, np.zeros(count), np.zeros(count))
-    return Evaluation(frames, posterior, latents, PROTOCOL.cluster(latents), scores, PROTOCOL, "cpu")
+    return Evaluation(frames, posterior, latents, PROTOCOL.cluster(latents), scores, PROTOCOL, "cpu", "posterior means")
 
 
 def test_frames_go_to_the_saved_centre_nearest_to_their_mean() -> None:

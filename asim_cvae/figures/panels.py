@@ -198,7 +198,7 @@ def edges_figure(flux: Flux, reconstruction: Flux, edges: Sequence[tuple[int, in
         kind: heading of the frame: measured or simulated.
         title: title of the figure.
     """
-    figure = Figure(figsize=(12, 6.5), layout="constrained")
+    figure = Figure(figsize=(13.5, 6.5), layout="constrained")
     axes = figure.subplots(3, 3, sharex=True)
     for row, photometer, colour, light, decoded, (first, last) in zip(
         axes, PHOTOMETERS, PHOTOMETER_COLOURS, flux, reconstruction, edges, strict=True
@@ -275,9 +275,9 @@ def training_figure(curves: Mapping[str, Mapping[str, Sequence[tuple[int, float]
         curves: (epoch, value) pairs of each quantity and split, as ``curves[quantity][split]``.
         title: title of the figure.
     """
-    figure = Figure(figsize=(4 * max(len(curves), 1), 3.8), layout="constrained")
-    panels = figure.subplots(1, max(len(curves), 1), squeeze=False)[0]
-    for axis, (quantity, splits) in zip(panels, curves.items(), strict=False):
+    figure = Figure(figsize=(4 * len(curves) + 1, 3.8), layout="constrained")
+    panels = figure.subplots(1, len(curves), squeeze=False)[0]
+    for axis, (quantity, splits) in zip(panels, curves.items(), strict=True):
         for split, points in splits.items():
             epochs, values = zip(*points, strict=True) if points else ((), ())
             axis.plot(epochs, values, marker=".", label=split)
@@ -286,6 +286,6 @@ def training_figure(curves: Mapping[str, Mapping[str, Sequence[tuple[int, float]
         if any(abs(value) > _LINEAR_NATS for points in splits.values() for _, value in points):
             axis.set_yscale("symlog", linthresh=_LINEAR_NATS)
         axis.xaxis.get_major_locator().set_params(integer=True)
-        axis.legend(fontsize="small")
+    panels[-1].legend(fontsize="small", loc="center left", bbox_to_anchor=(1.01, 0.5))
     figure.suptitle(title, fontsize=_TITLE_SIZE)
     return figure

@@ -99,7 +99,7 @@ class Pictures:
             }
             for quantity, name in _CURVES.items()
         }
-        told = tell_overfitting(*curves[_CURVES["elbo"]].values())
+        told = tell_overfitting(rows)
         figure = training_figure(curves, f"Training\n{self.source}" + (f"\n{told}" if told else ""))
         return [_save(folder / FIGURES / f"{self.prefix}training.png", figure)]
 
