@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from matplotlib.image import imread
+from PIL import Image
 from safetensors.torch import load_file, save_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.hparams.metadata import SESSION_START_INFO_TAG
@@ -53,6 +54,11 @@ def _figures(folder: Path) -> dict[str, Path]:
     figures = {path.stem: path for path in (folder / "figures").iterdir()}
     assert all(path.read_bytes().startswith(PNG) for path in figures.values())
     return figures
+
+
+def _title(picture: Path) -> list[str]:
+    with Image.open(picture) as image:
+        return image.info["Title"].splitlines()
 
 
 @pytest.fixture(scope="module")
@@ -204,8 +210,20 @@ def test_without_a_terminal_a_line_is_logged_for_each_epoch_and_no_bar_drawn(tra
 def test_pictures_of_simulated_data_say_so(trained: Path) -> None:
     figures = _figures(trained)
     clusters = {f"cluster{c['cluster']}_sample" for c in _scores(trained)["clusters"]}
-    names = {"training", "latent_map", "observation", "classes", "reconstruction_edges"} | clusters
+    names = {"training", "latent_map", "observation", "classes", "clusters", "reconstruction_edges"} | clusters
     assert set(figures) == {f"simulated_{name}" for name in names}
+    for path in figures.values():
+        assert _title(path)[-1].startswith("experiment relu_lr2e-4, SIMULATED data small asim_cvae ")
+
+
+def test_pictures_of_frames_say_when_and_where_they_were_taken(trained: Path) -> None:
+    file, frame, taken, _ = _title(_figures(trained)["simulated_cluster0_sample"])
+    latents = np.load(trained / "latents.npz")
+    number = int(re.match(r"frame (\d+), labelled \w+, cluster 0: ", frame)[1])
+    time = latents["time_utc"][(latents["file"] == file) & (latents["frame"] == number)].astype("M8[ms]")
+    when, where = taken.split(" UTC, ISS at ")
+    assert np.datetime64(when) == time.item()
+    assert re.fullmatch(r"\d+\.\d° [NS], \d+\.\d° [EW]", where)
 
 
 def test_tensorboard_holds_curves_scores_figures_and_latents(trained: Path) -> None:
@@ -441,7 +459,7 @@ def test_thesis_weights_on_real_frames(run, reference: Path, tmp_path: Path) -> 
     assert scores["dead"] is False
     assert "dead" not in done.stdout
     frames = {f"{path.stem}_frame0" for path in reference.glob("mmia_level1/*")}
-    assert {"observation", "reconstruction_edges"} | frames == set(_figures(tmp_path))
+    assert {"observation", "reconstruction_edges", "clusters"} | frames == set(_figures(tmp_path))
 
 
 def test_training_on_four_real_observations(run, reference: Path, tmp_path: Path) -> None:

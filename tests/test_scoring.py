@@ -235,12 +235,14 @@ def _evaluation(mu: np.ndarray, latents: np.ndarray, labels: np.ndarray, scores:
         observation_id=np.arange(count),
         frame=np.zeros(count, dtype=np.int32),
         time_utc=np.full(count, np.datetime64("2019-01-03T14:08:00", "us")),
+        latitude=np.full(count, np.nan),
+        longitude=np.full(count, np.nan),
         label=labels,
         data={"kind": "mmia", "name": "real", "version": "", "digest": "0123abcd"},
     )
     flat = mu.reshape(count, -1)
     posterior = FramePosteriors(flat, np.zeros_like(flat), flat, np.zeros(count), np.zeros(count))
-    return Evaluation(frames, posterior, latents, PROTOCOL.cluster(latents), scores, PROTOCOL, "cpu")
+    return Evaluation(frames, posterior, latents, PROTOCOL.cluster(latents), scores, PROTOCOL, "cpu", "posterior means")
 
 
 def test_frames_go_to_the_saved_centre_nearest_to_their_mean() -> None:

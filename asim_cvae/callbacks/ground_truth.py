@@ -14,7 +14,9 @@ from asim_cvae.figures.dashboard import add_layout, add_pictures, add_projector,
 from asim_cvae.figures.pictures import Pictures
 from asim_cvae.model.module import CVAEModule
 from asim_cvae.runs.checkpoints import CHECKPOINT_KEY
+from asim_cvae.runs.curves import tell_overfitting
 from asim_cvae.runs.export import describe_model, export_model, write_results
+from asim_cvae.runs.folder import METRICS, read_metrics
 from asim_cvae.scoring.evaluation import Evaluation, evaluate, fit_description, score_saved
 from asim_cvae.scoring.table import closing_line, format_scores
 
@@ -60,6 +62,8 @@ class GroundTruthScoring(RunCallback):
             drawn = [*pictures.write(folder, self.run.figures), *pictures.write_training_curves(folder)]
         self._show(trainer, evaluation, evaluation.as_dict(run_info), drawn)
         scores = write_results(folder, evaluation, run_info)  # last, as a run with scores counts as finished
+        if told := tell_overfitting(read_metrics(folder / METRICS)):
+            log.warning(told)
         log.info("%s\n%s", format_scores(scores), closing_line(scores, folder))
 
     def _show(

@@ -38,8 +38,9 @@ _CACHES = ("auto", "device", "memory", "store")
 class ScoredFrames:
     """Frames to encode and score, sorted by file name, then frame number, and where they come from.
 
-    ``time_utc`` is that of each frame's first sample; ``label`` is '' where there is none;
-    ``data`` names the data as ``scores.json`` does.
+    ``time_utc`` is that of each frame's first sample, NaT if unknown; ``latitude`` and ``longitude`` are those of the
+    ISS in degrees when the observation began, NaN if unknown; ``label`` is '' where there is none; ``data`` names the
+    data as ``scores.json`` does.
     """
 
     dataset: FrameDataset
@@ -47,6 +48,8 @@ class ScoredFrames:
     observation_id: NDArray[np.int64]
     frame: NDArray[np.int32]
     time_utc: NDArray[np.datetime64]
+    latitude: NDArray[np.float64]
+    longitude: NDArray[np.float64]
     label: NDArray[np.str_]
     data: Mapping[str, str]
 
@@ -242,6 +245,8 @@ class MMIADataModule(pl.LightningDataModule):
             observation_id=table.of_frames("observation_id")[rows],
             frame=table.frame[rows],
             time_utc=table.time[rows],
+            latitude=table.of_frames("latitude")[rows],
+            longitude=table.of_frames("longitude")[rows],
             label=table.label[rows],
             data={
                 "kind": "simulated" if simulator else "mmia",

@@ -12,7 +12,7 @@ from pytorch_lightning.loggers import TensorBoardLogger
 from torch import from_numpy
 from torch.utils.tensorboard import SummaryWriter
 
-from asim_cvae.figures.panels import PHOTOMETER_COLOURS
+from asim_cvae.figures.styles import PHOTOMETER_COLOURS
 from asim_cvae.instrument.photometers import FLUX_PER_COUNT
 from asim_cvae.scoring.evaluation import Evaluation
 from asim_cvae.scoring.scores import score_columns

@@ -1,4 +1,4 @@
-"""Draw the figures of a run, after figures 2, 4, 5, 6 and 7 of Joergensen 2021, into its folder ``figures/``."""
+"""Draw the figures of a run, most after figures 2, 4, 5, 6 and 7 of Joergensen 2021, into its folder ``figures/``."""
 
 import logging
 from collections.abc import Callable, Iterator, Mapping
@@ -13,9 +13,13 @@ from sklearn.manifold import TSNE
 
 from asim_cvae.base.files import atomic_write
 from asim_cvae.base.progress import track
+from asim_cvae.figures.averages import aligned_mean
 from asim_cvae.figures.panels import (
+    Column,
+    Group,
     Groups,
     LatentMap,
+    Tag,
     edges_figure,
     frames_figure,
     latent_maps_figure,
@@ -23,11 +27,13 @@ from asim_cvae.figures.panels import (
     reconstruction_figure,
     training_figure,
 )
+from asim_cvae.figures.styles import CLASS_STYLES, cluster_style
 from asim_cvae.frames.representation import Representation
 from asim_cvae.frames.slicing import FRAME_SAMPLES
 from asim_cvae.instrument.classes import CLASS_NAMES, CLASSES
-from asim_cvae.instrument.photometers import PHOTOMETERS
+from asim_cvae.instrument.photometers import PHOTOMETERS, SAMPLE_PERIOD_US
 from asim_cvae.model.module import CVAEModule
+from asim_cvae.runs.curves import read_curve, tell_overfitting
 from asim_cvae.runs.folder import FIGURES, METRICS, read_metrics
 from asim_cvae.scoring.evaluation import Evaluation, reconstruct
 from asim_cvae.scoring.table import describe_data, is_simulated, percent
@@ -40,6 +46,8 @@ _EDGES = ((20, 5), (10, 5), (10, 10))
 
 _PERPLEXITY = 30  # of t-SNE, the default of scikit-learn
 _MOST_MAPPED = 5000  # frames, for which t-SNE takes about a minute
+_MOST_AVERAGED = 1000  # frames of a cluster, which are read one by one
+_FRAME = np.timedelta64(FRAME_SAMPLES * SAMPLE_PERIOD_US, "us")
 
 
 class Pictures:
@@ -62,7 +70,7 @@ class Pictures:
         simulated = is_simulated(self.frames.data)
         self.kind = "simulated" if simulated else "measured"
         self.prefix = "simulated_" if simulated else ""
-        self.source = f"{experiment}\n{describe_data(self.frames.data)}"
+        self.source = f"experiment {experiment}, {describe_data(self.frames.data)}"
 
     def write(self, folder: Path, most: int) -> list[Path]:
         """Draw all figures into ``folder/figures``, and delete the figures of an earlier evaluation there.
@@ -86,13 +94,13 @@ class Pictures:
             return []
         curves = {
             name: {
-                split: [(int(row["epoch"]), float(row[key])) for row in rows if row.get(key)]
-                for split in ("train", "val")
-                for key in (f"{split}/{quantity}",)
+                split: read_curve(rows, f"{prefix}/{quantity}")
+                for prefix, split in {"train": "training", "val": "validation"}.items()
             }
             for quantity, name in _CURVES.items()
         }
-        figure = training_figure(curves, self.source)
+        told = tell_overfitting(rows)
+        figure = training_figure(curves, f"Training\n{self.source}" + (f"\n{told}" if told else ""))
         return [_save(folder / FIGURES / f"{self.prefix}training.png", figure)]
 
     def _figures(self, most: int) -> Iterator[tuple[str, Callable[[], Figure]]]:
@@ -102,6 +110,8 @@ class Pictures:
             yield "reconstruction_edges", self._edges
         if self.frames.labels is not None:
             yield "classes", self._classes
+        if self.evaluation.scores.clusters:
+            yield "clusters", self._clusters
         clustering = self.evaluation.clustering
         frames, latent_dim = self.evaluation.latents.shape
         if clustering is not None and frames > len(clustering.centres) > 1 and latent_dim > 1:
@@ -139,11 +149,34 @@ class Pictures:
 
     def _classes(self) -> Figure:
         """Draw a frame of each class (fig. 4)."""
-        columns = {
-            f"{name}: {CLASS_NAMES[name]}\n{self.kind}": self.frames.dataset.flux(row)
+        columns = [
+            Column(
+                self.frames.dataset.flux(row),
+                "\n".join([f"{name}: {CLASS_NAMES[name]}", self._short_name(row), *self._when_and_where(row)]),
+                CLASS_STYLES[name],
+            )
             for name, row in self._typical().items()
-        }
-        return frames_figure(columns, f"One frame of each class\n{self.source}")
+        ]
+        title = (
+            f"A frame of each class, {self.kind}: the one nearest to the mean description of its class\n{self.source}"
+        )
+        return frames_figure(columns, title)
+
+    def _clusters(self) -> Figure:
+        """Draw the mean frame of each cluster."""
+        columns = []
+        for number, name in self._cluster_names().items():
+            members = np.flatnonzero(self.evaluation.assignment == number)
+            rows = np.sort(np.random.default_rng(0).permutation(members)[:_MOST_AVERAGED])
+            mean = aligned_mean(self.frames.dataset.flux(int(row)) for row in rows)
+            count = f"{len(members)} frames" if len(rows) == len(members) else f"{len(rows)} of {len(members)} frames"
+            columns.append(Column(mean, f"{name}\n{count}", cluster_style(number)))
+        title = (
+            f"Mean frame of each cluster, {self.kind}: frames are shifted so that the brightest millisecond of the sum "
+            f"of the photometers,\neach divided by its standard deviation, lies at 0\n{self.source}"
+        )
+        first_ms = -FRAME_SAMPLES // 2 * SAMPLE_PERIOD_US / 1000
+        return frames_figure(columns, title, "time from the brightest ms (ms)", first_ms)
 
     def _observation(self) -> Figure:
         """Draw the observation with the most different labels, or the first one if there are no labels (fig. 2)."""
@@ -153,12 +186,19 @@ class Pictures:
         rows = np.flatnonzero(self.frames.file == max(labels, key=lambda file: len(labels[file])))
         numbers = self.frames.frame[rows]
         flux = np.full((len(PHOTOMETERS), (numbers.max() + 1) * FRAME_SAMPLES), np.nan, dtype=np.float32)
-        names = [""] * (int(numbers.max()) + 1)
+        frames = int(numbers.max()) + 1
+        labels_drawn, clusters_drawn = [Tag("", None)] * frames, [Tag("", None)] * frames
         for row, number in zip(rows, numbers, strict=True):
             flux[:, number * FRAME_SAMPLES : (number + 1) * FRAME_SAMPLES] = self.frames.dataset.flux(int(row))
-            names[number] = f"{self.frames.label[row]}\ncluster {self.evaluation.assignment[row]}"
-        title = f"A whole observation: {self.frames.file[rows[0]]}\n{self.source}"
-        return observation_figure(flux, names, title)
+            labels_drawn[number] = _label_tag(str(self.frames.label[row]))
+            clusters_drawn[number] = _cluster_tag(int(self.evaluation.assignment[row]))
+        tags = {"frame": [Tag(str(k), None) for k in range(frames)]}
+        if self.frames.labels is not None:
+            tags["label"] = labels_drawn
+        tags["cluster"] = clusters_drawn
+        since = self._when_and_where(int(rows[0]), self.frames.time_utc[rows[0]] - numbers[0] * _FRAME)
+        title = "\n".join([str(self.frames.file[rows[0]]), ", ".join(["whole observation", *since]), self.source])
+        return observation_figure(flux, tags, title)
 
     def _edges(self) -> Figure:
         """Draw a reconstruction with and without its edges (fig. 6)."""
@@ -176,7 +216,22 @@ class Pictures:
         frames, cluster = self.frames, int(self.evaluation.assignment[row])
         label = f", labelled {frames.label[row]}" if frames.label[row] else ""
         within = f", {self._cluster_names()[cluster]}" if cluster >= 0 else ""
-        return f"{self.source}\n{frames.file[row]}\nframe {frames.frame[row]}{label}{within}"
+        lines = [f"{frames.file[row]}", f"frame {frames.frame[row]}{label}{within}"]
+        return "\n".join([*lines, *filter(None, [", ".join(self._when_and_where(row))]), self.source])
+
+    def _short_name(self, row: int) -> str:
+        """Name a frame by its observation's number, or its file if that has none."""
+        number = self.frames.observation_id[row]
+        observation = f"observation {number}" if number else Path(self.frames.file[row]).stem
+        return f"{observation}, frame {self.frames.frame[row]}"
+
+    def _when_and_where(self, row: int, time: np.datetime64 | None = None) -> list[str]:
+        """Return, as far as they are known, the time of a frame's first sample, or another, and where the ISS was."""
+        time = self.frames.time_utc[row] if time is None else time
+        latitude, longitude = float(self.frames.latitude[row]), float(self.frames.longitude[row])
+        when = [] if np.isnat(time) else [f"{np.datetime_as_string(time, unit='ms').replace('T', ' ')} UTC"]
+        where = [f"ISS at {_degrees(latitude, 'NS')}, {_degrees(longitude, 'EW')}"]
+        return [*when, *(where if np.isfinite([latitude, longitude]).all() else [])]
 
     def _latent_map(self) -> Figure:
         """Draw the first two principal components and t-SNE of the latents, by cluster and by label (fig. 5)."""
@@ -191,7 +246,8 @@ class Pictures:
             LatentMap("principal components", components.transform(latents), (first, second)),
             LatentMap("t-SNE", neighbours, ("t-SNE 1", "t-SNE 2")),
         ]
-        title = f"Latents of {len(latents)} of {len(self.evaluation.latents)} frames\n{self.source}"
+        described = self.evaluation.described_by
+        title = f"{len(latents)} of {len(self.evaluation.latents)} frames, described by: {described}\n{self.source}"
         return latent_maps_figure(maps, self._colourings(rows), title)
 
     def _rows_to_map(self) -> NDArray[np.int64]:
@@ -201,11 +257,12 @@ class Pictures:
 
     def _colourings(self, rows: NDArray[np.int64]) -> Mapping[str, Groups]:
         assignment = self.evaluation.assignment[rows]
-        clusters = {name: assignment == number for number, name in self._cluster_names().items()}
+        names = self._cluster_names()
+        clusters = {name: Group(assignment == number, cluster_style(number)) for number, name in names.items()}
         if self.frames.labels is None:
             return {"cluster": clusters}
         labels = self.frames.labels[rows]
-        return {"cluster": clusters, "label": {name: labels == name for name in CLASSES}}
+        return {"cluster": clusters, "label": {name: Group(labels == name, CLASS_STYLES[name]) for name in CLASSES}}
 
     def _cluster_names(self) -> dict[int, str]:
         return {
@@ -214,7 +271,22 @@ class Pictures:
         }
 
 
+def _label_tag(label: str) -> Tag:
+    return Tag(label, CLASS_STYLES.get(label))
+
+
+def _cluster_tag(number: int) -> Tag:
+    return Tag(str(number), cluster_style(number)) if number >= 0 else Tag("", None)
+
+
+def _degrees(angle: float, signs: str) -> str:
+    """Format a latitude or longitude; ``signs`` are the letters of positive and negative ones."""
+    angle = (angle + 180) % 360 - 180  # longitudes may count to 360
+    return f"{abs(angle):.1f}° {signs[angle < 0]}"
+
+
 def _save(path: Path, figure: Figure) -> Path:
+    """Save a figure; its title is kept as text in the PNG."""
     with atomic_write(path) as partial:
-        figure.savefig(partial, format="png", dpi=130)
+        figure.savefig(partial, format="png", dpi=130, metadata={"Title": figure.get_suptitle()})
     return path

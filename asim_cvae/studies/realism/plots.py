@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from asim_cvae.figures.panels import PHOTOMETER_COLOURS
+from asim_cvae.figures.styles import PHOTOMETER_COLOURS
 from asim_cvae.instrument.photometers import PHOTOMETERS
 from asim_cvae.simulator.events import (
     Cloud,
