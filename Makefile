@@ -16,15 +16,17 @@ $(READY): requirements.lock pyproject.toml
 	$(BIN)/pip install --quiet --no-deps --editable .
 	touch $@
 
-demo: $(READY) ## Simulate a small archive, train on it, score and draw: some minutes
-	$(BIN)/python -m asim_cvae.train +experiment=relu_lr2e-4 trainer.max_epochs=10 seed=1 $(DEMO)
+demo: $(READY) ## Simulate an archive, train the network of photon counts on it, score and draw: some 4 minutes
+	$(BIN)/python -m asim_cvae.train +experiment=events trainer.max_epochs=5 \
+		hydra.run.dir='outputs/demo/$${now:%Y-%m-%d_%H-%M-%S}'
+	$(BIN)/python -m asim_cvae.table runs=outputs/demo
 
-DEMO := data.batch_size=20 data.root=outputs/archives/demo data.simulation.observations=40 data.simulation.labelled=20
+SHORT := data.batch_size=20 data.root=outputs/archives/short data.simulation.observations=40 data.simulation.labelled=20
 GRID := $(BIN)/python -m asim_cvae.train -m '+experiment=glob(*,exclude=events*)'
 SEEDS ?= 0
 
 table1: $(READY) ## Train the thesis's ten experiments scaled down (SEEDS=0,1,2: of several seeds), print Table 1
-	$(GRID) 'seed=choice($(SEEDS))' trainer.max_epochs=4 $(DEMO) hydra.sweep.dir=outputs/table1; status=$$?; \
+	$(GRID) 'seed=choice($(SEEDS))' trainer.max_epochs=4 $(SHORT) hydra.sweep.dir=outputs/table1; status=$$?; \
 	$(BIN)/python -m asim_cvae.table runs=outputs/table1 && exit $$status
 
 table1-full: $(READY) ## The same with the thesis's epochs and as many frames: for a GPU, or weeks
