@@ -13,9 +13,7 @@ from asim_cvae.runs.sweeps import swept_settings
 from asim_cvae.runs.thesis import load_thesis_weights
 from asim_cvae.settings.schema import CONF
 
-EXPERIMENTS = sorted(
-    path.stem for path in (CONF / "experiment").glob("*.yaml") if not path.stem.startswith("events")
-)
+EXPERIMENTS = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml") if not path.stem.startswith("events"))
 
 
 def _config(experiment: str):

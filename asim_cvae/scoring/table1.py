@@ -209,8 +209,8 @@ def _mean_line(name: str, runs: Sequence[FinishedRun]) -> Line:
 
 def _notes(runs: Sequence[FinishedRun], published: Sequence[PublishedRow]) -> Iterator[str]:
     yield f"On {'; '.join(sorted({run.data for run in runs}))}"
-    latents = sorted({run.scores["protocol"]["latent"] for run in runs})
-    yield f"Clusters (class, its share, mean distance to the centre) are of posterior {'s or '.join(latents)}s"
+    clustered = sorted({_clustered(run.scores) for run in runs})
+    yield f"Clusters (class, its share, mean distance to the centre) are of {'; or of '.join(clustered)}"
     yield "The best noise cluster is marked; its recall is the share of all noise frames that it holds"
     yield "Published: Joergensen 2021, Table 1, on real labelled frames, one sample of each posterior"
     if not published:
@@ -221,6 +221,12 @@ def _notes(runs: Sequence[FinishedRun], published: Sequence[PublishedRow]) -> It
         yield f"Without a noise cluster, and not counted in the means of its scores: {without} of {len(runs)} runs"
     if len(labelled) < len(runs):
         yield f"Without labels, or diverged: {len(runs) - len(labelled)} of {len(runs)} runs"
+
+
+def _clustered(scores: Mapping[str, Any]) -> str:
+    """Say what of the frames was clustered."""
+    is_sampled = scores["protocol"]["latent"] == "sample"
+    return "posterior samples" if is_sampled else str(scores["described_by"])
 
 
 def _footnote(runs: Sequence[FinishedRun]) -> str | None:
