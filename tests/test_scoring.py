@@ -280,11 +280,11 @@ def test_a_new_field_is_a_score_everywhere(monkeypatch: pytest.MonkeyPatch, tmp_
     assert "hidden count 7" in printed
     older = {name: value for name, value in content.items() if name not in ("bright", "hidden")}
     table = build_table([FinishedRun("a", content, {}), FinishedRun("b", {**older, "seed": 1}, {})], [])
-    head, _, run, old, mean = [line.split(" | ") for line in as_markdown(table).splitlines() if line.startswith("|")]
+    head, _, _, run, old, mean = [line.split(" | ") for line in as_markdown(table).splitlines() if line.startswith("|")]
     assert [line[head.index("bright share |")] for line in (run, old, mean)] == ["0.123 |", "- |", "0.123 (1 of 2) |"]
     assert "bright share" in as_latex(table)
     rows = list(csv.DictReader(io.StringIO(as_csv(table))))
-    assert [row["bright"] for row in rows] == ["0.12399", "", "0.12399"]
+    assert [row["bright"] for row in rows] == ["", "0.12399", "", "0.12399"]  # the published one first
     assert "hidden" not in as_markdown(table) + as_csv(table)
     shown: dict[str, float] = {}
     add_scores(SimpleNamespace(log_hyperparams=lambda _, metrics: shown.update(metrics)), {}, content)

@@ -125,7 +125,7 @@ def test_what_is_not_allowed_is_named_with_what_is(command: str, override: str, 
 
 def test_settings_of_a_user_s_own_are_passed_on() -> None:
     own = ("+trainer.limit_val_batches=2", "+model.network.kernel=7", "model.network._target_=mine.Network",
-           "+model.optimizer.weight_decay=x", "+callbacks.mine._target_=mine.Callback",
+           "+model.optimizer.betas=x", "+callbacks.mine._target_=mine.Callback",
            "callbacks.health=null")  # fmt: skip
     check_config(
         declared_settings()["train"], _config("train", *own, "data.simulation=null", "model.learning_rate={a: 1}")
@@ -302,7 +302,7 @@ def test_other_folders_than_a_simulated_archive_s_are_for_data_mmia(run, archive
 @pytest.mark.parametrize(
     ("command", "overrides", "told"),
     [
-        ("train", ["model=null"], "model=null: has to be one of thesis"),
+        ("train", ["model=null"], "model=null: has to be one of events, thesis"),
         ("train", ["=3"], "=3: cannot be read as a setting; its name is missing"),
         ("train", ["+hydra.job.nam=x"], "+hydra.job.nam=x: Hydra has no such setting; did you mean name?"),
         ("train", ["--fast"], "error: unrecognized arguments: --fast"),

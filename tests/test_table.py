@@ -164,7 +164,7 @@ def test_dead_runs_are_marked(run, tmp_path: Path) -> None:
     assert rf"{{l}}{{\dag{{}} {note}}}" in latex
     lines = csv.DictReader((tmp_path / "simulated_table1.csv").open(newline=""))
     assert [(line["source"], line["dead"]) for line in lines] == [
-        ("seed 0", ""), ("seed 1", "dead"), ("mean of 2 seeds", "")
+        ("published", ""), ("seed 0", ""), ("seed 1", "dead"), ("mean of 2 seeds", "")
     ]  # fmt: skip
 
 

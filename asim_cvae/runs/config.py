@@ -9,7 +9,7 @@ from omegaconf import DictConfig, OmegaConf
 from asim_cvae.base.documents import read_text
 from asim_cvae.base.errors import InputError, first_line, shown
 from asim_cvae.base.files import atomic_write
-from asim_cvae.settings.schema import check_config, declared_settings
+from asim_cvae.settings.schema import check_config, declared_settings, lacking_names
 
 CONFIG = "config.yaml"
 
@@ -62,7 +62,10 @@ def _parsed(path: Path, text: str) -> DictConfig:
         missing = sorted(str(name) for name in section.entries if name not in config)
         if missing:
             raise InputError(f"incomplete, without {', '.join(missing)}")
-        check_config(section, plain)
+        if not lacking_names(
+            section, plain
+        ):  # a run of an earlier version may lack some, and is told so where it matters
+            check_config(section, plain)
     except InputError as error:
         raise InputError(f"{path}: no configuration of a run: {error}") from error
     except yaml.MarkedYAMLError as error:

@@ -214,7 +214,7 @@ def _notes(runs: Sequence[FinishedRun], published: Sequence[PublishedRow]) -> It
     yield "The best noise cluster is marked; its recall is the share of all noise frames that it holds"
     yield "Published: Joergensen 2021, Table 1, on real labelled frames, one sample of each posterior"
     if not published:
-        yield "Of the published table, its best row is quoted; reference=FOLDER or ASIM_CVAE_REFERENCE names a folder with all"
+        yield "Of the published table, its best row is quoted; reference=FOLDER or ASIM_CVAE_REFERENCE gives all"
     labelled = [run for run in runs if run.scores["purity"] is not None]
     without = sum(run.scores["noise"] is None for run in labelled)
     if without:
