@@ -62,9 +62,7 @@ def _parsed(path: Path, text: str) -> DictConfig:
         missing = sorted(str(name) for name in section.entries if name not in config)
         if missing:
             raise InputError(f"incomplete, without {', '.join(missing)}")
-        if not lacking_names(
-            section, plain
-        ):  # a run of an earlier version may lack some, and is told so where it matters
+        if not lacking_names(section, plain):  # an earlier version's run may lack some; resuming says so
             check_config(section, plain)
     except InputError as error:
         raise InputError(f"{path}: no configuration of a run: {error}") from error

@@ -136,7 +136,7 @@ class ScoredData:
 
 @dataclass(frozen=True)
 class ScoredProtocol:
-    """What every way of clustering has; its other settings are its own, plain values each.
+    """What every way of clustering has; its other settings are its own.
 
     Attributes:
         clusters: number of clusters asked for.
