@@ -35,6 +35,8 @@ def check_data(data: DictConfig, is_training: bool = False) -> None:
         _check_store(data.store)
     elif data.root is None and is_training:
         raise SettingError("data.root has to be given: Folder of the files to train on")
+    else:
+        _refuse_other_content(data.store)
     for name, folder in (("data.root", data.root), ("data.ground_truth.root", data.ground_truth.root)):
         if folder is not None and not (name == "data.root" and is_simulated) and not _path(folder).is_dir():
             raise SettingError(f"{name}={folder}: no such folder; give one that holds MMIA files (.fits or .cdf)")
@@ -48,6 +50,16 @@ def _check_store(store: str | None) -> None:
         raise SettingError("no data: give data.root=FOLDER, or data.ground_truth.root=FOLDER to score alone")
     if not _path(store).is_dir():
         raise SettingError(f"data.store={store}: no such folder; give data.root=FOLDER to make it from files")
+
+
+def _refuse_other_content(store: str | None) -> None:
+    from asim_cvae.frames.build import refuse_other_content  # h5py takes a while to import
+
+    try:
+        if store is not None:
+            refuse_other_content(_path(store))
+    except InputError as error:
+        raise SettingError(f"data.store={error}") from error
 
 
 def _check_archive(data: DictConfig) -> None:

@@ -22,6 +22,7 @@ from pytorch_lightning.utilities import rank_zero_only
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from asim_cvae.base.errors import InputError, SettingError, first_line, is_machines_fault
+from asim_cvae.base.files import can_be_folder
 from asim_cvae.base.locks import HeldError, held_lock
 from asim_cvae.base.progress import on_terminal
 from asim_cvae.base.seeds import derived_seed
@@ -77,8 +78,10 @@ def check_folder(folder: Path, config: DictConfig) -> None:
     """Make sure that ``folder`` holds no run of another configuration, and that no other program trains in it.
 
     Raises:
-        SettingError: it holds one, or one does.
+        SettingError: it holds one, or one does; or it cannot be a folder.
     """
+    if not can_be_folder(folder):
+        raise SettingError(f"hydra.run.dir={folder}: is or lies in a file; give a folder")
     refuse_other_config(folder, config)
     if (folder / _LOCK).exists() and _is_first():
         with _locked(folder):

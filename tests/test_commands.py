@@ -315,7 +315,7 @@ def test_score_writes_over_the_same_scores_alone(run, trained: Path, small: list
     for content, told in (
         (
             '{"frames": 3}',
-            "not the scores of a run (Object missing required field `experiment`); choose another folder",
+            "not the scores of a run (damaged or changed: sha256 is not that of its content); choose another folder",
         ),
         ((trained / "scores.json").read_text(), "not written by score; choose another folder"),
     ):

@@ -256,7 +256,7 @@ def test_other_files_and_folders_are_not_written_over(folder: Path, tmp_path: Pa
         file["frames"] = [1]
     before = old.read_bytes()
     with pytest.raises(
-        InputError, match=r"old\.h5: is a file, and a frame store is a folder; give data\.store a folder"
+        InputError, match=r"old\.h5: is or lies in a file, and a frame store is a folder; give data\.store a folder"
     ):
         build_store(old, folder)
     assert old.read_bytes() == before

@@ -1,7 +1,6 @@
 """Tests of making Table 1 from finished runs."""
 
 import csv
-import json
 import re
 from pathlib import Path
 from statistics import mean, stdev
@@ -14,6 +13,7 @@ from asim_cvae.runs.config import write_config
 from asim_cvae.scoring.published import read_published
 from asim_cvae.settings.composing import composed
 from asim_cvae.settings.schema import CONF
+from tests.exports import sign
 
 CLASSES = ("HCHA", "HCLA", "LCHA", "LCLA", "N")
 
@@ -35,7 +35,7 @@ def _run(folder: Path, experiment: str, seed: int | None, noise: float | None, *
         "active_units": 3, "dead": False, "log_px": 1.0, "kl": 2.0, "saved": None, **changes,
     }  # fmt: skip
     folder.mkdir(parents=True)
-    (folder / "scores.json").write_text(json.dumps(scores))
+    sign(folder / "scores.json", scores)
 
 
 def _data(digest: str) -> dict[str, str]:

@@ -1,7 +1,8 @@
 """Read documents of plain values that anyone may have written: bounded in size, checked against what they may hold."""
 
+import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -19,6 +20,9 @@ Name = Annotated[str, msgspec.Meta(max_length=1000, pattern=r"\A[^\x00-\x1f\x7f]
 """Text of one line, without control characters."""
 
 Kind = TypeVar("Kind")
+
+DIGEST = "sha256"
+"""Key of a signed document under which the digest of all its other values stands."""
 
 _INTEGERS = 2**63  # whole numbers beyond are no counts, and Python takes long over thousands of digits
 
@@ -83,6 +87,29 @@ def checked(content: Any, kind: type[Kind]) -> Kind:
         what, _, place = first_line(error).partition(" - at `$")
         place = place.strip(".`")
         raise InputError(f"{place}: {what}" if place else what) from error
+
+
+def signed(content: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a document with the digest that tells damage to it."""
+    return {**content, DIGEST: _digest(content)}
+
+
+def unsigned(content: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a signed document without its digest.
+
+    Raises:
+        InputError: the digest is another than that of the other values, or is not there.
+    """
+    rest = {name: value for name, value in content.items() if name != DIGEST}
+    if content.get(DIGEST) != _digest(rest):
+        raise InputError(f"damaged or changed: {DIGEST} is not that of its content")
+    return rest
+
+
+def _digest(content: Mapping[str, Any]) -> str:
+    """SHA-256 of values, whatever the order of their keys and the spaces between them."""
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _once(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:

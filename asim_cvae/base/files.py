@@ -43,6 +43,11 @@ def remove_leftovers(folder: Path) -> None:
                 path.unlink()
 
 
+def can_be_folder(path: Path) -> bool:
+    """Tell whether ``path`` is a folder, or none of the folders that it would be made in is a file."""
+    return next(place for place in (path, *path.parents, Path()) if place.exists()).is_dir()
+
+
 def file_digest(path: Path) -> str:
     """Eight letters of a file's SHA-256, which tell it from others."""
     with path.open("rb") as stream:

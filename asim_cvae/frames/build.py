@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from asim_cvae.base.errors import InputError
-from asim_cvae.base.files import remove_leftovers
+from asim_cvae.base.files import can_be_folder, remove_leftovers
 from asim_cvae.base.parallel import map_batches
 from asim_cvae.base.progress import track
 from asim_cvae.frames.compact import compact_shards
@@ -84,7 +84,7 @@ def build_store(
             the label table cannot be used, or ``store`` holds something else, or is out of date and cannot be written.
     """
     plan = make_plan(root, ground_truth_root, ground_truth_table)
-    _refuse_other_content(store)
+    refuse_other_content(store)
     try:
         return _Build(store, plan, workers, check).run(compact)
     except OSError as error:
@@ -110,10 +110,14 @@ def check_store(store: Path) -> None:
                 raise InputError(f"{error}; give data.root, to have it made again from its files") from error
 
 
-def _refuse_other_content(store: Path) -> None:
-    """Raise InputError if something else than a store, of whatever version, is at ``store``."""
-    if store.exists() and not store.is_dir():
-        raise InputError(f"{store}: is a file, and a frame store is a folder; give data.store a folder")
+def refuse_other_content(store: Path) -> None:
+    """Make sure that nothing but a store, of whatever version, is at ``store``.
+
+    Raises:
+        InputError: something else is.
+    """
+    if not can_be_folder(store):
+        raise InputError(f"{store}: is or lies in a file, and a frame store is a folder; give data.store a folder")
     folder = shards_folder(store)
     others = (path.name for path in folder.glob("[!.]*") if not _SHARD.fullmatch(path.name))
     if any(others) or (any(store.glob("[!.]*")) and not folder.is_dir()):

@@ -94,13 +94,15 @@ def _refuse_lookups(text: str) -> None:
 
 
 def _refuse_odd_values(value: Any) -> None:
-    """Raise InputError on a name that is no text, and on a class whose name is none."""
+    """Raise InputError on a name that is no text, and on what makes no class of a ``_target_``."""
     if isinstance(value, dict):
         for name, inner in value.items():
             if not isinstance(name, str):
                 raise InputError(f"the name {shown(name)} is no text; quote it")
             if name == "_target_" and not (isinstance(inner, str) and all(map(str.isidentifier, inner.split(".")))):
                 raise InputError(f"_target_={shown(inner)}: has to be the full name of a class")
+            if name == "_partial_" and not isinstance(inner, bool | None):
+                raise InputError(f"_partial_={shown(inner)}: has to be true or false")
             _refuse_odd_values(inner)
     elif isinstance(value, list):
         for inner in value:

@@ -1,22 +1,17 @@
 """Declare what describes a model beside its weights, in ``model.json`` and in checkpoints, and check it on reading."""
 
-import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any
 
 from msgspec import Meta
 
-from asim_cvae.base.documents import Count, Name, checked
+from asim_cvae.base.documents import Count, Name, checked, unsigned
 from asim_cvae.base.errors import InputError, shown
 from asim_cvae.settings.schema import check_config, declared_settings
 
 FORMAT = 4
 """Version of the description."""
-
-DIGEST = "sha256"
-"""Key of ``model.json`` under which the digest of all its other values stands."""
 
 _PARTS = {"network": "model.network", "likelihood": "model.likelihood", "representation": "representation"}
 _MOST_LONG = 1000  # characters of a text among the arguments of a class
@@ -69,11 +64,6 @@ class ExportDescription(Description):
     clusters: dict[Name, Any] | None
 
 
-def signed(content: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the content of a ``model.json`` with the digest that tells damage to it."""
-    return {**content, DIGEST: _digest(content)}
-
-
 def read_description(content: Mapping[str, Any]) -> Description:
     """Check the description of a model in a checkpoint.
 
@@ -96,10 +86,11 @@ def read_export_description(content: Mapping[str, Any]) -> ExportDescription:
         InputError: as :func:`read_description`, or the digest is another.
     """
     _check_format(content)
-    rest = {name: value for name, value in content.items() if name != DIGEST}
-    if content.get(DIGEST) != _digest(rest):
-        raise InputError(f"damaged or changed: {DIGEST} is not that of its content; copy the export again")
-    description = checked(content, ExportDescription)
+    try:
+        rest = unsigned(content)
+    except InputError as error:
+        raise InputError(f"{error}; copy the export again") from error
+    description = checked(rest, ExportDescription)
     _check_parts(description)
     return description
 
@@ -120,9 +111,3 @@ def _check_parts(description: Description) -> None:
             if isinstance(value, str) and len(value) > _MOST_LONG:
                 raise InputError(f"{name}.{key}: a text of more than {_MOST_LONG} characters")
         check_config(declared_settings()["train"].section(place), part, f"{name}.")
-
-
-def _digest(content: Mapping[str, Any]) -> str:
-    """SHA-256 of values, whatever the order of their keys and the spaces between them."""
-    text = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
-    return hashlib.sha256(text.encode()).hexdigest()

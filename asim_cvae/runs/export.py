@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from safetensors.torch import load, save
 
-from asim_cvae.base.documents import parse_json, read_bounded, read_text
+from asim_cvae.base.documents import parse_json, read_bounded, read_text, signed
 from asim_cvae.base.errors import InputError, first_line
 from asim_cvae.base.files import atomic_write, write_json, write_npz
 from asim_cvae.base.targets import TARGET, build_target, target_of
@@ -19,7 +19,7 @@ from asim_cvae.frames.representation import Representation
 from asim_cvae.model.module import CVAEModule
 from asim_cvae.nn.contract import Likelihood, Network
 from asim_cvae.runs.checkpoints import MOST_CHECKPOINT_BYTES, read_checkpoint
-from asim_cvae.runs.description import FORMAT, Description, ExportDescription, read_export_description, signed
+from asim_cvae.runs.description import FORMAT, Description, ExportDescription, read_export_description
 from asim_cvae.runs.folder import LATENTS, SCORES
 from asim_cvae.runs.thesis import THESIS_REPRESENTATION, load_thesis_weights
 from asim_cvae.runs.weights import MOST_BYTES, Weights, check_weights, size_of, sketched
@@ -221,5 +221,5 @@ def write_results(folder: Path, evaluation: Evaluation, run_info: Mapping[str, A
         },
     )
     scores = evaluation.as_dict(run_info)
-    write_json(folder / SCORES, scores)
+    write_json(folder / SCORES, signed(scores))
     return scores

@@ -9,7 +9,7 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from asim_cvae.base.documents import checked, parse_json, read_text
+from asim_cvae.base.documents import checked, parse_json, read_text, unsigned
 from asim_cvae.base.errors import InputError, first_line, shown
 from asim_cvae.base.files import atomic_write
 from asim_cvae.runs.config import CONFIG, read_config
@@ -75,7 +75,7 @@ def _check_number(name: str, value: str) -> None:
 
 
 def read_scores(path: Path) -> dict[str, Any]:
-    """Read a ``scores.json``, whose values are those that :class:`asim_cvae.scoring.scores.ScoresFile` declares.
+    """Read a ``scores.json``, signed, with the values that :class:`asim_cvae.scoring.scores.ScoresFile` declares.
 
     Raises:
         InputError: there is no such file, or it holds anything else.
@@ -83,7 +83,7 @@ def read_scores(path: Path) -> dict[str, Any]:
     """
     text = read_text(path, _MOST_SCORES)
     try:
-        content = parse_json(text)
+        content = unsigned(parse_json(text))
         checked(content, ScoresFile)
         missing = {field.name for field in fields(ScoresFile)} - {"weights", *content}
         if missing:

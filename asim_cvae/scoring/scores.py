@@ -39,9 +39,6 @@ class Cluster:
         mdcc: mean distance to the cluster's centre, Euclidean, over its frames.
         size: number of its frames.
         counts: number of its frames by class; empty if the frames have no labels.
-
-    Raises:
-        ValueError: it has labels and no certainty, or a certainty without labels, or counts of more or fewer frames.
     """
 
     cluster: Count
@@ -50,12 +47,6 @@ class Cluster:
     mdcc: Distance
     size: Count
     counts: dict[Name, Count]
-
-    def __post_init__(self) -> None:
-        if (self.certainty is not None) != bool(self.label and self.counts):
-            raise ValueError(f"a certainty of {self.certainty} with label {self.label} and {len(self.counts)} counts")
-        if self.counts and sum(self.counts.values()) != self.size:
-            raise ValueError(f"counts of {sum(self.counts.values())} of its {self.size} frames")
 
 
 @dataclass(frozen=True)
@@ -174,9 +165,6 @@ class ScoresFile(Scores):
         data: where the frames come from.
         protocol: settings of the clustering.
         weights: the weights; in scores of ``score`` alone.
-
-    Raises:
-        ValueError: the clusters do not hold all frames.
     """
 
     experiment: Name
@@ -189,10 +177,6 @@ class ScoresFile(Scores):
     data: ScoredData
     protocol: ScoredProtocol
     weights: ScoredWeights | None = None
-
-    def __post_init__(self) -> None:
-        if self.clusters and sum(cluster.size for cluster in self.clusters) != self.frames:
-            raise ValueError(f"clusters of another number of frames than {self.frames}")
 
 
 @dataclass(frozen=True)

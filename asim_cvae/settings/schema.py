@@ -11,6 +11,7 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from asim_cvae.base.errors import SettingError, did_you_mean, shown
+from asim_cvae.base.files import can_be_folder
 from asim_cvae.base.targets import TARGET
 from asim_cvae.settings.quoting import quoted
 
@@ -43,12 +44,19 @@ def _is_line(value: Any) -> bool:
     return isinstance(value, str) and not any(ord(character) < 32 or ord(character) == 127 for character in value)
 
 
+def _is_path(value: Any) -> bool:
+    return _is_line(value) and value != ""
+
+
 _TYPES = {
     "int": _Type("a whole number", "whole numbers", _is_whole),
     "float": _Type("a number", "numbers", lambda v: _is_whole(v) or (isinstance(v, float) and math.isfinite(v))),
     "bool": _Type("true or false", "true or false", lambda value: isinstance(value, bool)),
     "str": _Type("text", "texts", _is_line),
-    "path": _Type("a path", "paths", lambda value: _is_line(value) and value != ""),
+    "path": _Type("a path", "paths", _is_path),
+    "folder": _Type(
+        "a folder, or a place for one", "folders", lambda value: _is_path(value) and can_be_folder(Path(value))
+    ),
     "mapping": _Type("a mapping", "mappings", lambda value: isinstance(value, Mapping)),
     "any": _Type("anything", "anything", lambda value: value is not None),
 }

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from tests.exports import sign
 from tests.faults.commands import run_command, wrong_refusal
 from tests.faults.report import Case
 
@@ -62,7 +63,7 @@ class Run:
                 for file in ("scores.json", "config.yaml"):
                     shutil.copy(source / file, runs / name)
             healthy = json.loads((runs / "healthy" / "scores.json").read_text())
-            (runs / "healthy" / "scores.json").write_text(json.dumps(healthy | {"seed": 1}))  # a run of its own
+            sign(runs / "healthy" / "scores.json", healthy | {"seed": 1})  # a run of its own
             done = run_command("table", f"runs={runs}", "reference=null", folder=runs)
             rows = "".join(path.read_text() for path in sorted(runs.glob("*table1.md")))
         return done.returncode, done.stdout.replace(place, ""), done.stderr.replace(place, ""), rows

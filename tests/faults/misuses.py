@@ -64,6 +64,13 @@ _MISSING = (
     ("realism", "reference=nowhere"),
     ("train", "data.root=elsewhere"),
     ("train", "data.store=text.txt data=mmia data.root=."),
+    ("prepare", "data.store=text.txt/store data=mmia data.root=."),
+    ("train", "hydra.run.dir=text.txt"),
+    ("train", "hydra.run.dir=text.txt/run"),
+    ("simulate", "root=text.txt/archive"),
+    ("realism", "out=text.txt"),
+    ("bench", "out=text.txt/bench"),
+    ("table", "runs=. out=text.txt"),
 )
 _GROUPS = ("data", "representation", "model", "trainer", "callbacks", "scoring", "+experiment", "simulation", "suite")
 _TARGETS = (
