@@ -16,7 +16,7 @@ ROOMS = (
 )
 """Rooms from the lowest floor up: folders of the package, or modules if a room is one file."""
 
-COMMANDS = ("__main__", "bench", "prepare", "realism", "score", "simulate", "table", "train", "transfer")
+COMMANDS = ("__main__", "bench", "boundary", "prepare", "realism", "score", "simulate", "table", "train", "transfer")
 """Modules of the commands, which share the top floor; ``__main__`` lists and runs the others."""
 
 TORCH = {"torch", "pytorch_lightning"}

@@ -19,6 +19,7 @@ from tensorboard.plugins.hparams.metadata import SESSION_START_INFO_TAG
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
 from asim_cvae.archive.layout import FileName
+from asim_cvae.base.documents import unsigned
 from asim_cvae.base.errors import InputError
 from asim_cvae.figures.dashboard import thumbnail
 from asim_cvae.runs.export import load_model
@@ -47,7 +48,7 @@ PNG = b"\x89PNG"
 
 
 def _scores(folder: Path) -> dict:
-    return json.loads((folder / "scores.json").read_text())
+    return unsigned(json.loads((folder / "scores.json").read_text()))
 
 
 def _figures(folder: Path) -> dict[str, Path]:
