@@ -26,6 +26,7 @@ from asim_cvae.base.files import can_be_folder
 from asim_cvae.base.locks import HeldError, held_lock
 from asim_cvae.base.progress import on_terminal
 from asim_cvae.base.seeds import derived_seed
+from asim_cvae.callbacks.ground_truth import GroundTruthScoring
 from asim_cvae.callbacks.health import FailedTrainingError
 from asim_cvae.callbacks.run import Run, RunCallback
 from asim_cvae.callbacks.signals import StoppedError, StopSignal
@@ -195,7 +196,10 @@ def _fit(
     run = Run(folder, seed, info, settings, instantiate(config.scoring), config.figures, stop)
     logger = TensorBoardLogger(folder, name="", version="")
     begun = _Begun()
-    trainer = _trainer(config, folder, [*_callbacks(config.callbacks, run), begun], logger)
+    callbacks = _callbacks(config.callbacks, run)
+    if not any(isinstance(callback, GroundTruthScoring) for callback in callbacks):
+        log.warning("no callback scores this run: it ends without scores, and without weights for score")
+    trainer = _trainer(config, folder, [*callbacks, begun], logger)
     try:
         with logging_redirect_tqdm():  # log lines appear above the progress bar
             trainer.fit(module, data, ckpt_path=checkpoint, weights_only=True)

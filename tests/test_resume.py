@@ -200,6 +200,17 @@ def test_more_epochs_may_be_asked_for_and_nothing_else_changed(run, whole: Path,
     assert not (tmp_path / "nowhere").exists()
 
 
+def test_a_run_that_nothing_scores_says_so(run, whole: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "unscored"
+    shutil.copytree(whole, folder)
+    config = OmegaConf.load(folder / "config.yaml")
+    del config.callbacks.scoring
+    OmegaConf.save(config, folder / "config.yaml")
+    done = run("train", f"resume={folder}", f"trainer.max_epochs={EPOCHS + 1}")
+    assert "no callback scores this run: it ends without scores, and without weights for score" in done.stdout
+    assert (folder / "scores.json").read_bytes() == (whole / "scores.json").read_bytes()
+
+
 def test_the_settings_of_a_run_may_be_given_again(run, arguments: list[str], whole: Path) -> None:
     assert "this run is finished" in run("train", *arguments, f"resume={whole}").stdout
     before = (whole / "config.yaml").read_bytes()

