@@ -10,7 +10,7 @@ from scipy.stats import nbinom
 from torch.distributions import Normal, kl_divergence
 
 from asim_cvae.base.errors import InputError
-from asim_cvae.nn.events import EventsNetwork, background, statistics
+from asim_cvae.nn.events import EventsNetwork, _window_sums, background, statistics
 from asim_cvae.nn.frame_code import FrameCode, bags
 from asim_cvae.nn.likelihoods.counts import CountLikelihood
 
@@ -88,9 +88,9 @@ def test_statistics_are_what_they_say() -> None:
 
 def test_a_photometers_latents_decode_to_its_own_rates() -> None:
     network = _network()
-    z = torch.randn(1, 3 * 3 * 125 + 3, dtype=torch.float64)
+    z = torch.randn(1, 3 * 3 * 127 + 3, dtype=torch.float64)
     changed = z.clone()
-    changed[:, 3 * 125 : 2 * 3 * 125] += 1.0  # of the second photometer
+    changed[:, 3 * 127 : 2 * 3 * 127] += 1.0  # of the second photometer
     (before,), (after,) = network.decode(z), network.decode(changed)
     assert ((before == after).all(-1)).tolist() == [[True, False, True]]
     assert (before > 0).all()
@@ -106,18 +106,25 @@ def test_latents_move_with_what_happens() -> None:
 
 
 @pytest.mark.parametrize(("padding", "is_flat"), [("replicate", True), ("zeros", False)])
-def test_a_frame_without_edges_has_none_by_replicate_padding(padding: str, is_flat: bool) -> None:
-    network, counts = _network(padding=padding), torch.full((1, 3, 1000), 4.0, dtype=torch.float64)
-    posterior = network.encode(counts)
-    (rate,) = network.decode(posterior.mu)
-    for values in (network.local_kl(posterior), rate):
-        assert (values.std(-1).max() < 1e-12 * values.mean()).item() == is_flat
+def test_latents_that_go_on_decode_to_a_rate_without_edges(padding: str, is_flat: bool) -> None:
+    network = _network(padding=padding)
+    local = torch.randn(1, 9, 1, dtype=torch.float64).expand(-1, -1, 127).flatten(1)
+    (rate,) = network.decode(torch.cat([local, torch.zeros(1, 3, dtype=torch.float64)], 1))
+    assert (rate.std(-1).max() < 1e-12 * rate.mean()).item() == is_flat
+
+
+@pytest.mark.parametrize(("window", "first"), [(1, 4.0), (3, 8.0), (9, 20.0)])
+def test_windows_hold_fewer_counts_at_the_ends(window: int, first: float) -> None:
+    sums = _window_sums(torch.full((1, 3, 250), 4.0), window)
+    assert sums.shape == (1, 3, 250)
+    assert (sums[..., 0] == first).all()
+    assert (sums[..., 100] == 4.0 * window).all()
 
 
 def test_backgrounds_have_a_wide_prior_and_local_latents_a_standard_one() -> None:
     network = _network()
     mu, log_sigma, kl = network.encode(_counts())
-    local, q = 3 * 3 * 125, Normal(mu, log_sigma.exp())
+    local, q = 3 * 3 * 127, Normal(mu, log_sigma.exp())
     centre, width = torch.zeros(local + 3, dtype=torch.float64), torch.ones(local + 3, dtype=torch.float64)
     centre[local:], width[local:] = 0.5, 2.0
     terms = kl_divergence(q, Normal(centre, width))
@@ -139,7 +146,7 @@ def test_descriptions_of_training_frames_are_standardised() -> None:
 def test_counts_of_another_length_are_refused() -> None:
     with pytest.raises(InputError, match=r"\(B, 3, 1000\)"):
         _network().encode(torch.zeros(1, 3, 500, dtype=torch.float64))
-    with pytest.raises(InputError, match="1128"):
+    with pytest.raises(InputError, match="1146"):
         _network().decode(torch.zeros(1, 50, dtype=torch.float64))
     with pytest.raises(InputError, match="padding=reflect"):
         EventsNetwork(padding="reflect")  # type: ignore[arg-type]

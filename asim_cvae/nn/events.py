@@ -19,8 +19,11 @@ Padding = Literal["replicate", "zeros"]
 
 _PHOTOMETERS = 3
 _BINS = 1000  # of 5 samples each, in a frame
-_STEPS = 125  # of latents, of 8 bins each
+_STEP = 8  # bins of a step of latents
+_BEYOND = 1  # steps of latents beyond each end of a frame
+_STEPS = 125 + 2 * _BEYOND
 _HALF_STEP = 4  # bins
+_VIEWS = 29  # channels of what the encoder sees
 _BLOCK = 10  # bins over which the background is estimated
 _LOG_RATE = (-15.0, 9.0)  # log of counts a bin that the decoder adds to the background
 _PRIOR_LOG_BACKGROUND = (0.5, 2.0)  # mean and standard deviation; backgrounds are 0.1 to 50 counts a bin
@@ -29,8 +32,9 @@ _PRIOR_LOG_BACKGROUND = (0.5, 2.0)  # mean and standard deviation; backgrounds a
 class EventsNetwork(Network):
     """A convolutional VAE of photon counts in 1,000 bins of 5 samples.
 
-    Latents are of two kinds: ``local`` ones for each photometer at each of 125 steps, and one for the background of
-    each photometer. One upsampling decoder serves all photometers: the rate of a bin is the background plus exp() of
+    Latents are of two kinds: ``local`` ones for each photometer at each of 127 steps, and one for the background of
+    each photometer. Of the steps, one lies beyond each end of the frame, so that light at an end is shaped from both
+    sides, as inside. One upsampling decoder serves all photometers: the rate of a bin is the background plus exp() of
     what it gives.
 
     Args:
@@ -60,15 +64,15 @@ class EventsNetwork(Network):
         if padding not in ("replicate", "zeros"):
             raise InputError(f"padding={padding}: must be replicate or zeros")
         self.local = local
+        self.mode = "constant" if padding == "zeros" else padding
         self.encoder = nn.Sequential(
-            _convolution(_Views.channels, width, 5, padding),
+            _convolution(_VIEWS, width, 5, padding),
             nn.GELU(),
             nn.Conv2d(width, width, (1, 2), stride=(1, 2)),  # half steps -> steps
             nn.GELU(),
             *(_Residual(width, dilation, padding) for dilation in (1, 2, 4, 8)),
         )
-        self.views = _Views(padding)
-        self.local_head = nn.Conv2d(width, 2 * _PHOTOMETERS * local, 1)
+        self.local_head = _local_head(width, _PHOTOMETERS * local)
         self.background_head = nn.Linear(2 * width, 2 * _PHOTOMETERS)
         self.decoder = nn.Sequential(
             _convolution(local, decoder_width, 3, padding),
@@ -91,7 +95,7 @@ class EventsNetwork(Network):
         return _PHOTOMETERS * self.local * _STEPS
 
     def encode(self, x: Tensor) -> Posterior:
-        """Encode counts (B, 3, 1000) to q(z|x) of (B, 3 * local * 125 + 3) latents: local ones, log backgrounds.
+        """Encode counts (B, 3, 1000) to q(z|x) of (B, 3 * local * 127 + 3) latents: local ones, log backgrounds.
 
         Raises:
             InputError: ``x`` has another shape.
@@ -99,8 +103,9 @@ class EventsNetwork(Network):
         if x.shape[1:] != (_PHOTOMETERS, _BINS):
             raise InputError(f"frames have to be (B, {_PHOTOMETERS}, {_BINS}) counts in bins, not {tuple(x.shape)}")
         level = background(x)
-        features = self.encoder(_as_rows(self.views(x, level)))
-        mu, log_sigma = self.local_head(features).chunk(2, dim=1)  # (B, 3 local, 1, 125) each
+        seen = F.pad(_views(x, level), 2 * (2 * _BEYOND,), self.mode)
+        features = self.encoder(_as_rows(seen))
+        mu, log_sigma = self.local_head(features).chunk(2, dim=1)  # (B, 3 local, 1, 127) each
         pooled = torch.cat([features.mean((2, 3)), features.amax((2, 3))], 1)
         shift, log_width = self.background_head(pooled).chunk(2, dim=1)
         log_level = level[..., 0].log() + shift
@@ -117,7 +122,7 @@ class EventsNetwork(Network):
         return local + gaussian_kl((mu[:, places:] - centre) / width, log_sigma[:, places:] - math.log(width))
 
     def local_kl(self, posterior: Posterior) -> Tensor:
-        """KL terms of each photometer at each step, (B, 3, 125): what the frame tells beyond its background."""
+        """KL terms of each photometer at each step, (B, 3, 127): what the frame tells beyond its background."""
         mu, log_sigma = (
             part[:, : self._places].reshape(-1, _PHOTOMETERS, self.local, _STEPS)
             for part in (posterior.mu, posterior.log_sigma)
@@ -135,6 +140,7 @@ class EventsNetwork(Network):
             raise InputError(f"latents have to be (B, {self._places + _PHOTOMETERS}), not {tuple(z.shape)}")
         local = z[:, : self._places].reshape(-1, _PHOTOMETERS, self.local, _STEPS).transpose(1, 2)
         light = self.light_head(self.decoder(local.contiguous(memory_format=torch.channels_last))).squeeze(1)
+        light = light[..., _BEYOND * _STEP : -_BEYOND * _STEP]
         level = soft_clamp(z[:, self._places :], *_LOG_RATE).exp()
         return (level[..., None] + soft_clamp(light, *_LOG_RATE).exp(),)
 
@@ -156,7 +162,7 @@ class EventsNetwork(Network):
             self.code.fit(torch.cat([bags(*one) for one in inferred]))
 
     def _inferred(self, x: Tensor, likelihood: Likelihood) -> tuple[Tensor, Tensor]:
-        """Return the local KL terms of frames, (B, 3, 125), and their numbers of outliers, (B,)."""
+        """Return the local KL terms of frames, (B, 3, 127), and their numbers of outliers, (B,)."""
         posterior = self.encode(x)
         p_x = likelihood(*self.decode(posterior.mu))
         assert isinstance(p_x, CountsWithOutliers)
@@ -201,34 +207,34 @@ def background(x: Tensor) -> Tensor:
     return level
 
 
-class _Views(nn.Module):
+def _views(x: Tensor, level: Tensor) -> Tensor:
     """What the encoder sees of counts, at 250 half steps: residuals of bins, and of sums over several windows.
 
     Args:
-        padding: see :class:`EventsNetwork`.
+        x: counts, (B, 3, 1000).
+        level: background of each photometer, (B, 3, 1).
+
+    Returns:
+        (B, 29, 250)
     """
+    bins = x.reshape(*x.shape[:-1], -1, _HALF_STEP)  # (B, 3, 250, 4)
+    residuals = 2 * ((bins + 0.375).sqrt() - (level + 0.375).sqrt()[..., None])  # Anscombe 1948
+    sums = bins.sum(-1)
+    seen = [residuals.transpose(2, 3).flatten(1, 2)]
+    for window in (1, 3, 9):  # half steps: 20, 60 and 180 samples
+        there = _window_sums(torch.ones_like(sums[:1, :1]), window)  # fewer at the ends of the frame
+        expected = _HALF_STEP * there * level
+        z = (_window_sums(sums, window) - expected) / (expected + 1).sqrt()
+        seen.append(z.sign() * z.abs().log1p())
+        if window < 9:
+            seen.append((z[:, :1].clamp_min(0) * z[:, 2:].clamp_min(0)).sqrt().log1p())
+    seen += [bins.amax(-1).log1p(), level.log().expand(-1, -1, sums.shape[-1])]
+    return torch.cat(seen, 1)
 
-    channels = 29
 
-    def __init__(self, padding: Padding) -> None:
-        super().__init__()
-        self.mode = "constant" if padding == "zeros" else padding
-
-    def forward(self, x: Tensor, level: Tensor) -> Tensor:
-        """Counts (B, 3, 1000) and their background (B, 3, 1) -> (B, 29, 250)."""
-        bins = x.reshape(*x.shape[:-1], -1, _HALF_STEP)  # (B, 3, 250, 4)
-        residuals = 2 * ((bins + 0.375).sqrt() - (level + 0.375).sqrt()[..., None])  # Anscombe 1948
-        sums = bins.sum(-1)
-        views = [residuals.transpose(2, 3).flatten(1, 2)]
-        for window in (1, 3, 9):  # half steps: 20, 60 and 180 samples
-            padded = F.pad(sums, (window // 2, window // 2), self.mode)
-            expected = _HALF_STEP * window * level
-            z = (window * F.avg_pool1d(padded, window, 1) - expected) / (expected + 1).sqrt()
-            views.append(z.sign() * z.abs().log1p())
-            if window < 9:
-                views.append((z[:, :1].clamp_min(0) * z[:, 2:].clamp_min(0)).sqrt().log1p())
-        views += [bins.amax(-1).log1p(), level.log().expand(-1, -1, sums.shape[-1])]
-        return torch.cat(views, 1)
+def _window_sums(values: Tensor, window: int) -> Tensor:
+    """Sums (B, C, L) over ``window`` values around each, over fewer where the window goes beyond the ends."""
+    return window * F.avg_pool1d(values, window, 1, window // 2)
 
 
 class _Residual(nn.Module):
@@ -243,6 +249,20 @@ class _Residual(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         added: Tensor = x + self.layers(x)
         return added
+
+
+def _local_head(width: int, latents: int) -> nn.Conv2d:
+    """Means and logarithms of standard deviations of ``latents`` at each step.
+
+    At first means vary by more than the deviations: where latents start as noise, the decoder learns to do without
+    them, and some trainings never come back from there.
+    """
+    head = nn.Conv2d(width, 2 * latents, 1)
+    assert head.bias is not None
+    nn.init.constant_(head.bias[latents:], -2.0)
+    with torch.no_grad():
+        head.weight[:latents] *= 5.0
+    return head
 
 
 def _as_rows(values: Tensor) -> Tensor:
