@@ -16,7 +16,7 @@ from asim_cvae.model.module import CVAEModule
 from asim_cvae.nn.likelihoods.beta import BetaLikelihood
 from asim_cvae.nn.thesis import ThesisNetwork
 from asim_cvae.nn.thesis_ends import ThesisEndsNetwork
-from asim_cvae.runs.export import TrainedModel
+from asim_cvae.runs.export import TrainedModel, describe_model, export_model
 from asim_cvae.runs.thesis import THESIS_REPRESENTATION
 from asim_cvae.studies.boundary.errors import LitFrames, measure_errors
 from asim_cvae.studies.boundary.thesis import with_padding
@@ -117,17 +117,19 @@ def test_errors_are_those_of_the_reconstruction() -> None:
     assert measure_errors(Known(), replace(frames, is_noise=np.zeros(8, bool))).keys() == {"events"}  # type: ignore[arg-type]
 
 
-def test_the_command_measures_models_and_the_thesis_s_weights(
-    run, trained: Path, reference: Path, tmp_path: Path
-) -> None:
+def test_the_command_measures_models_and_the_thesis_s_weights(run, reference: Path, tmp_path: Path) -> None:
+    model, weights = _thesis().trained, tmp_path / "run"
+    weights.mkdir()
+    run_info = {"experiment": "untrained", "seed": 0, "epochs": 0, "restarts": 0}
+    export_model(weights, describe_model(model.module, model.representation, run_info), model.module, None)
     done = run(
-        "boundary", f"weights=[{trained}]", "labelled=2", "seeds=[5]", f"reference={reference}", f"out={tmp_path}"
+        "boundary", f"weights=[{weights}]", "labelled=2", "seeds=[5]", f"reference={reference}", f"out={tmp_path}"
     )
     assert done.stdout.splitlines()[-1] == str(tmp_path / "boundary.md")
     numbers = json.loads((tmp_path / "boundary.json").read_text())
     text = (tmp_path / "boundary.md").read_text()
-    for kind, errors in numbers["models"][str(trained)].items():
-        assert f"| {trained} | {kind} | {errors['first']:.3f} | {errors['inside']:.3f} |" in text
+    for kind, errors in numbers["models"][str(weights)].items():
+        assert f"| {weights} | {kind} | {errors['first']:.3f} | {errors['inside']:.3f} |" in text
     ends = {trial: np.array(values).mean(0) for trial, values in numbers["thesis"]["first, inside, last"].items()}
     published, padded, shifted = ends.values()
     assert len(numbers["thesis"]["weights"]) == 9
