@@ -1,14 +1,14 @@
 """``python -m asim_cvae.boundary``: measure how much worse frames are reconstructed at their ends than inside."""
 
 import logging
-from dataclasses import fields
 from pathlib import Path
 
 from hydra.utils import instantiate
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from asim_cvae.base.errors import SettingError
 from asim_cvae.cli import command
+from asim_cvae.sources import make_simulation
 
 log = logging.getLogger(__name__)
 
@@ -27,14 +27,11 @@ def _check(config: DictConfig) -> None:
 @command("boundary", _check)
 def main(config: DictConfig) -> None:
     """Write the page."""
-    from asim_cvae.simulator.archive import Simulation
     from asim_cvae.studies.boundary.study import study_boundary  # torch takes seconds to import
 
-    names = [field.name for field in fields(Simulation) if field.name in config]
-    light = {name: instantiate(config[name]) if OmegaConf.is_config(config[name]) else config[name] for name in names}
     reference = None if config.reference is None else Path(config.reference)
     weights = [Path(path).expanduser() for path in config.weights]
-    simulations = [Simulation(seed=seed, **light) for seed in config.seeds]
+    simulations = [make_simulation(config, seed=seed) for seed in config.seeds]
     log.info("%s", study_boundary(Path(config.out), weights, reference, simulations))
 
 

@@ -1,14 +1,14 @@
 """``python -m asim_cvae.realism``: compare simulated frames with real ones and with published results."""
 
 import logging
-from dataclasses import fields
 from pathlib import Path
 
 from hydra.utils import instantiate
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from asim_cvae.base.errors import SettingError
 from asim_cvae.cli import command
+from asim_cvae.sources import make_simulation
 
 log = logging.getLogger(__name__)
 
@@ -24,15 +24,12 @@ def _check(config: DictConfig) -> None:
 @command("realism", _check)
 def main(config: DictConfig) -> None:
     """Write the report. If the reference folder lacks data for a part, the report says so in its place."""
-    from asim_cvae.simulator.archive import Simulation
     from asim_cvae.studies.realism.study import study_realism  # torch and scikit-learn take seconds to import
 
-    names = [field.name for field in fields(Simulation) if field.name in config]
-    light = {name: instantiate(config[name]) if OmegaConf.is_config(config[name]) else config[name] for name in names}
     page = study_realism(
         Path(config.out),
         None if config.reference is None else Path(config.reference),
-        Simulation(**light),
+        make_simulation(config),
         list(config.seeds),
     )
     log.info("%s", page)

@@ -1,11 +1,12 @@
 """Find or simulate the files that the group ``data`` of a configuration names, and make its data module."""
 
 import logging
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 from hydra.utils import instantiate
-from omegaconf import DictConfig, open_dict
+from omegaconf import DictConfig, OmegaConf, open_dict
 
 from asim_cvae.base.errors import InputError, SettingError
 from asim_cvae.settings.quoting import pasteable
@@ -100,6 +101,20 @@ def provide_archive(data: DictConfig) -> None:
     root = _path(data.root)
     log.info("data are simulated, in %s", root)
     make_archive(root, instantiate(data.simulation), data.file_workers)
+
+
+def make_simulation(config: DictConfig, **more: Any) -> Any:
+    """Make the simulation that the settings of a command describe.
+
+    Args:
+        config: settings of the command, some of which are those of a simulation.
+        more: settings of the simulation that the command does not have.
+    """
+    from asim_cvae.simulator.archive import Simulation  # scipy takes a second to import
+
+    given = {field.name: config[field.name] for field in fields(Simulation) if field.name in config}
+    made = {name: instantiate(value) if OmegaConf.is_config(value) else value for name, value in given.items()}
+    return Simulation(**made, **more)
 
 
 def make_data(data: DictConfig, **more: Any) -> Any:

@@ -142,6 +142,16 @@ def test_the_command_measures_models_and_the_thesis_s_weights(run, reference: Pa
     assert (tmp_path / "simulated_boundary.png").is_file()
 
 
+def test_a_folder_without_weights_and_light_without_background_are_told(run, tmp_path: Path) -> None:
+    given = (f"reference={tmp_path}", "labelled=2", f"out={tmp_path / 'out'}")
+    empty = run("boundary", *given, "seeds=[5]", check=False)
+    told = "boundary: nothing to measure; give weights=[RUN], or reference=FOLDER with the thesis's weights"
+    assert (empty.returncode, empty.stderr.splitlines()[-1]) == (1, told)
+    busy = run("boundary", *given, "seeds=[5]", "rule.detection=0.001", "rule.least_counts=0.001", check=False)
+    assert (busy.returncode, busy.stderr.count("none of the simulated frames is background")) == (1, 1)
+    assert not (tmp_path / "out").exists()
+
+
 def test_nothing_to_measure_is_told(run, tmp_path: Path) -> None:
     for given, told in (
         (["reference=null"], "weights=[]: nothing to measure; give weights=[RUN], or reference=FOLDER"),

@@ -55,6 +55,28 @@ def test_folders_are_named_by_what_was_swept(tmp_path: Path) -> None:
     assert swept_settings(str(tmp_path), job[:1]) == ""
 
 
+@pytest.mark.parametrize(
+    ("experiment", "changed"),
+    [
+        ("thesis_ends", {}),
+        ("thesis_ends_padding", {"padding": "replicate"}),
+        ("thesis_ends_parameters", {"parameters_apart": True}),
+        ("thesis_ends_photometers", {"photometers_apart": True}),
+        ("thesis_ends_slicing", {}),
+    ],
+)
+def test_an_ablation_changes_one_thing(experiment: str, changed: dict[str, object]) -> None:
+    thesis, config = _config("relu_lr2e-4"), _config(f"ablation/{experiment}")
+    settings = instantiate(config.model.network).settings
+    none = {"photometers_apart": False, "parameters_apart": False, "padding": "zeros"}
+    assert settings == {**none, "latent_dim": 50, "activation": "relu", **changed}
+    assert [a._target_.rpartition(".")[2] for a in config.model.augmentations] == (
+        ["CircularShift"] if experiment.endswith("slicing") else []
+    )
+    for name in ("likelihood", "optimizer", "beta", "learning_rate", "_target_"):
+        assert config.model[name] == thesis.model[name], name
+
+
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
 def test_experiments_say_only_what_differs(experiment: str) -> None:
     text = (CONF / "experiment" / f"{experiment}.yaml").read_text()

@@ -45,7 +45,7 @@ def remove_leftovers(folder: Path) -> None:
 
 def can_be_folder(path: Path) -> bool:
     """Tell whether ``path`` is a folder, or none of the folders that it would be made in is a file."""
-    return next(place for place in (path, *path.parents, Path()) if place.exists()).is_dir()
+    return next(place for place in (path, *path.parents) if place.exists()).is_dir()
 
 
 def file_digest(path: Path) -> str:

@@ -21,8 +21,8 @@ _PHOTOMETERS = 3
 _BINS = 1000  # of 5 samples each, in a frame
 _STEP = 8  # bins of a step of latents
 _BEYOND = 1  # steps of latents beyond each end of a frame
-_STEPS = 125 + 2 * _BEYOND
-_HALF_STEP = 4  # bins
+_STEPS = _BINS // _STEP + 2 * _BEYOND
+_HALF_STEP = _STEP // 2  # bins
 _VIEWS = 29  # channels of what the encoder sees
 _BLOCK = 10  # bins over which the background is estimated
 _LOG_RATE = (-15.0, 9.0)  # log of counts a bin that the decoder adds to the background
@@ -64,7 +64,7 @@ class EventsNetwork(Network):
         if padding not in ("replicate", "zeros"):
             raise InputError(f"padding={padding}: must be replicate or zeros")
         self.local = local
-        self.mode = "constant" if padding == "zeros" else padding
+        self.pad_mode = "constant" if padding == "zeros" else padding
         self.encoder = nn.Sequential(
             _convolution(_VIEWS, width, 5, padding),
             nn.GELU(),
@@ -103,8 +103,8 @@ class EventsNetwork(Network):
         if x.shape[1:] != (_PHOTOMETERS, _BINS):
             raise InputError(f"frames have to be (B, {_PHOTOMETERS}, {_BINS}) counts in bins, not {tuple(x.shape)}")
         level = background(x)
-        seen = F.pad(_views(x, level), 2 * (2 * _BEYOND,), self.mode)
-        features = self.encoder(_as_rows(seen))
+        beyond = 2 * _BEYOND  # half steps
+        features = self.encoder(_as_rows(F.pad(_views(x, level), (beyond, beyond), self.pad_mode)))
         mu, log_sigma = self.local_head(features).chunk(2, dim=1)  # (B, 3 local, 1, 127) each
         pooled = torch.cat([features.mean((2, 3)), features.amax((2, 3))], 1)
         shift, log_width = self.background_head(pooled).chunk(2, dim=1)

@@ -11,7 +11,7 @@ _LEVELS = (0.3, 1.0, 3.0, 10.0, 30.0)  # nats: bounds of the levels of a KL term
 _HITS = (0.5, 1.5, 3.5, 7.5, 15.5, 31.5)  # bounds of the classes of numbers of hits
 _PAIRS = (len(_LEVELS) + 1) * (len(_LEVELS) + 2) // 2
 _SIZES = (_PAIRS, _PAIRS, len(_HITS) + 1)  # words of each bag
-_WEIGHTS = (1.0, 1.0, 3.0)  # of the bags in the loss: a frame has 125 pairs of either kind and one number of hits
+_WEIGHTS = (1.0, 1.0, 3.0)  # of the bags in the loss: a frame has some 127 pairs of either kind and one number of hits
 
 _COMPONENTS = 5
 _HIDDEN = 64

@@ -2,7 +2,6 @@
 
 from typing import Literal
 
-import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
@@ -16,6 +15,8 @@ Padding = Literal["zeros", "replicate"]
 
 _PHOTOMETERS = 3
 _SAMPLES = 5000
+_LENGTHS = {5_000: 76, 15_000: 233}
+"""Length of what the convolutions make of a sequence."""
 
 
 class ThesisEndsNetwork(Network):
@@ -61,8 +62,7 @@ class ThesisEndsNetwork(Network):
             *(nn.Conv1d(9, 3, 4, 2), act(activation), nn.BatchNorm1d(3)),
         )
         length = _PHOTOMETERS * _SAMPLES // self.sequences
-        with torch.no_grad():
-            self.features = self.convolutions.eval()(torch.zeros(1, 1, length)).shape[-1]
+        self.features = _LENGTHS[length]
         size = self.sequences * 3 * self.features
         self.linear = nn.Sequential(
             *(nn.Linear(size, 500), act(activation)),
@@ -84,7 +84,6 @@ class ThesisEndsNetwork(Network):
             *(_Transposed(3, 3, 2, padding, more=1), act(activation), nn.BatchNorm1d(3)),
             _Transposed(3, self.channels, 1, padding),
         )
-        self.train()
 
     def encode(self, x: Tensor) -> Posterior:
         """Encode scaled frames (B, 3, 5000) to q(z|x) of latents (B, latent_dim).

@@ -109,14 +109,19 @@ def _errors(model: Model, frames: LitFrames, rows: slice) -> NDArray[np.float64]
 
 
 def _summary(errors: NDArray[np.float64], observation: NDArray[np.int64]) -> Errors:
-    cuts = (slice(EDGE), slice(EDGE, -EDGE), slice(-EDGE, None))
-    parts = np.stack([errors[..., cut].mean((1, 2)) for cut in cuts])  # (3, N)
+    parts = means_at_ends(errors).mean(1).T  # (3, N)
     first, inside, last = parts.mean(1).tolist()
     rng = np.random.default_rng(0)
     rows = [np.flatnonzero(observation == key) for key in np.unique(observation)]
     drawn = (np.concatenate([rows[i] for i in rng.integers(len(rows), size=len(rows))]) for _ in range(_RESAMPLES))
     spread = float(np.std([_ratio(*parts[:, chosen].mean(1)) for chosen in drawn]))
     return Errors(errors.mean(0), first, inside, last, _ratio(first, inside, last), spread)
+
+
+def means_at_ends(errors: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Mean errors in the first 50 samples, inside, and in the last 50: (..., 1000) -> (..., 3)."""
+    cuts = (slice(EDGE), slice(EDGE, -EDGE), slice(-EDGE, None))
+    return np.stack([errors[..., cut].mean(-1) for cut in cuts], -1)
 
 
 def _ratio(first: float, inside: float, last: float) -> float:

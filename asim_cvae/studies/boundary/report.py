@@ -13,7 +13,7 @@ from asim_cvae.base.files import atomic_write, write_json
 from asim_cvae.base.markdown import markdown_table
 from asim_cvae.figures.styles import PHOTOMETER_COLOURS
 from asim_cvae.instrument.photometers import PHOTOMETERS
-from asim_cvae.studies.boundary.errors import BIN, EDGE, Errors
+from asim_cvae.studies.boundary.errors import BIN, Errors, means_at_ends
 from asim_cvae.studies.boundary.thesis import TRIALS, ThesisErrors
 
 _NEAR = 50  # bins that the figure shows of each end
@@ -36,18 +36,12 @@ def _numbers(errors: ErrorsOfModels, thesis: ThesisErrors | None) -> dict[str, A
     models = {name: {kind: _without_profile(one) for kind, one in kinds.items()} for name, kinds in errors.items()}
     if thesis is None:
         return {"models": models, "thesis": None}
-    trials = {trial: _ends(profiles).tolist() for trial, profiles in thesis.profiles.items()}
+    trials = {trial: means_at_ends(profiles).tolist() for trial, profiles in thesis.profiles.items()}
     return {"models": models, "thesis": {"weights": list(thesis.names), "first, inside, last": trials}}
 
 
 def _without_profile(errors: Errors) -> dict[str, float]:
     return {name: value for name, value in vars(errors).items() if name != "profile"}
-
-
-def _ends(profiles: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Mean errors in the first 50 samples, inside, and in the last 50: (..., 3, 1000) -> (..., 3, 3)."""
-    cuts = (slice(EDGE), slice(EDGE, -EDGE), slice(-EDGE, None))
-    return np.stack([profiles[..., cut].mean(-1) for cut in cuts], -1)
 
 
 def _lines(errors: ErrorsOfModels, thesis: ThesisErrors | None, seeds: Sequence[int]) -> list[str]:
@@ -80,7 +74,7 @@ def _model_rows(errors: ErrorsOfModels) -> list[list[str]]:
 def _thesis_lines(thesis: ThesisErrors) -> list[str]:
     rows = []
     for trial in TRIALS:
-        ends = _ends(thesis.profiles[trial])  # (W, 3, 3)
+        ends = means_at_ends(thesis.profiles[trial])  # (W, 3, 3)
         for photometer, mean, spread in zip(_NAMES, ends.mean(0), ends.std(0), strict=True):
             cells = [f"{m:.1f} ± {s:.1f}" for m, s in zip(mean, spread, strict=True)]
             rows.append([trial, photometer, *cells])

@@ -1,6 +1,5 @@
 """Find the cause of the boundary issue in the thesis's trained weights: change one thing, and see where errors stay."""
 
-from copy import copy
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -10,6 +9,7 @@ from numpy.typing import NDArray
 
 from asim_cvae.base.progress import track
 from asim_cvae.inference import Model, load
+from asim_cvae.model.module import CVAEModule
 from asim_cvae.nn.thesis import ThesisNetwork
 from asim_cvae.nn.thesis_ends import Padding, ThesisEndsNetwork
 from asim_cvae.studies.boundary.errors import BIN, LitFrames, measure_errors
@@ -82,8 +82,7 @@ def with_padding(model: Model, padding: Padding) -> Model:
     network = model.trained.module.network
     if not isinstance(network, ThesisNetwork) or not _has_thesis_ends(model):
         raise TypeError("only the thesis's own network can be given other ends")
-    module = copy(model.trained.module)
-    module._modules = {**module._modules, "network": _as_ends(network, padding)}
+    module = CVAEModule(_as_ends(network, padding), model.trained.module.likelihood).eval()
     return Model(replace(model.trained, module=module))
 
 
