@@ -23,7 +23,8 @@ _STEP = 8  # bins of a step of latents
 _BEYOND = 1  # steps of latents beyond each end of a frame
 _STEPS = _BINS // _STEP + 2 * _BEYOND
 _HALF_STEP = _STEP // 2  # bins
-_VIEWS = 29  # channels of what the encoder sees
+_AROUND = 4  # steps around a frame that the encoder sees as outside of it
+_VIEWS = 30  # channels of what the encoder sees
 _BLOCK = 10  # bins over which the background is estimated
 _LOG_RATE = (-15.0, 9.0)  # log of counts a bin that the decoder adds to the background
 _PRIOR_LOG_BACKGROUND = (0.5, 2.0)  # mean and standard deviation; backgrounds are 0.1 to 50 counts a bin
@@ -64,7 +65,6 @@ class EventsNetwork(Network):
         if padding not in ("replicate", "zeros"):
             raise InputError(f"padding={padding}: must be replicate or zeros")
         self.local = local
-        self.pad_mode = "constant" if padding == "zeros" else padding
         self.encoder = nn.Sequential(
             _convolution(_VIEWS, width, 5, padding),
             nn.GELU(),
@@ -103,8 +103,9 @@ class EventsNetwork(Network):
         if x.shape[1:] != (_PHOTOMETERS, _BINS):
             raise InputError(f"frames have to be (B, {_PHOTOMETERS}, {_BINS}) counts in bins, not {tuple(x.shape)}")
         level = background(x)
-        beyond = 2 * _BEYOND  # half steps
-        features = self.encoder(_as_rows(F.pad(_views(x, level), (beyond, beyond), self.pad_mode)))
+        around = 2 * _AROUND  # half steps
+        views = F.pad(_views(x, level), (around, around))
+        features = self.encoder(_as_rows(views))[..., _AROUND - _BEYOND : _BEYOND - _AROUND]
         mu, log_sigma = self.local_head(features).chunk(2, dim=1)  # (B, 3 local, 1, 127) each
         pooled = torch.cat([features.mean((2, 3)), features.amax((2, 3))], 1)
         shift, log_width = self.background_head(pooled).chunk(2, dim=1)
@@ -210,12 +211,15 @@ def background(x: Tensor) -> Tensor:
 def _views(x: Tensor, level: Tensor) -> Tensor:
     """What the encoder sees of counts, at 250 half steps: residuals of bins, and of sums over several windows.
 
+    The last channel is 1 in the frame. Around it all channels are 0: nothing is known there, and light that goes on to
+    an end is told from light that ends.
+
     Args:
         x: counts, (B, 3, 1000).
         level: background of each photometer, (B, 3, 1).
 
     Returns:
-        (B, 29, 250)
+        (B, 30, 250)
     """
     bins = x.reshape(*x.shape[:-1], -1, _HALF_STEP)  # (B, 3, 250, 4)
     residuals = 2 * ((bins + 0.375).sqrt() - (level + 0.375).sqrt()[..., None])  # Anscombe 1948
@@ -228,7 +232,8 @@ def _views(x: Tensor, level: Tensor) -> Tensor:
         seen.append(z.sign() * z.abs().log1p())
         if window < 9:
             seen.append((z[:, :1].clamp_min(0) * z[:, 2:].clamp_min(0)).sqrt().log1p())
-    seen += [bins.amax(-1).log1p(), level.log().expand(-1, -1, sums.shape[-1])]
+    inside = torch.ones_like(sums[:, :1])
+    seen += [bins.amax(-1).log1p(), level.log().expand(-1, -1, sums.shape[-1]), inside]
     return torch.cat(seen, 1)
 
 
