@@ -12,6 +12,7 @@ from torch import Tensor
 from asim_cvae.base.errors import InputError
 from asim_cvae.frames.slicing import FRAME_SAMPLES
 from asim_cvae.instrument.photometers import PHOTOMETERS
+from asim_cvae.recognition.heads import Recognition, TrainedHeads, has_heads, read_heads
 from asim_cvae.runs.export import TrainedModel, load_model
 
 _BATCH = 100
@@ -40,10 +41,12 @@ class Model:
 
     Args:
         trained: the model; :func:`load` reads one.
+        heads: heads beside it, which tell classes and kinds of events; None if there are none.
     """
 
-    def __init__(self, trained: TrainedModel) -> None:
+    def __init__(self, trained: TrainedModel, heads: TrainedHeads | None = None) -> None:
         self.trained = trained
+        self.heads = heads
 
     @property
     def run_info(self) -> Mapping[str, Any]:
@@ -97,13 +100,18 @@ class Model:
         """
         return self.decode(self.encode(flux).mu)
 
+    def recognize(self, flux: ArrayLike) -> Recognition:
+        """Tell classes of frames and kinds of events in them, with probabilities.
+
+        Raises:
+            InputError: there are no heads beside the model, or as :meth:`encode`.
+        """
+        if self.heads is None:
+            raise InputError("there are no heads beside this model; python -m asim_cvae.heads out=RUN trains them")
+        return self.heads.recognize(_frames(flux))
+
     def _represented(self, flux: ArrayLike) -> Tensor:
-        frames = _floats(flux, "flux")
-        if frames.shape == _FRAME:
-            frames = frames[None]
-        if frames.ndim != 3 or frames.shape[1:] != _FRAME:
-            raise InputError(f"flux has to be (N, {_listed(_FRAME)}) or ({_listed(_FRAME)}), not {frames.shape}")
-        return torch.from_numpy(self.trained.representation.apply(frames))
+        return torch.from_numpy(self.trained.representation.apply(_frames(flux)))
 
     @torch.inference_mode()
     def _over_batches(self, work: Callable[[Tensor], tuple[Tensor, ...]], rows: Tensor) -> list[Array]:
@@ -124,7 +132,18 @@ def load(path: str | Path, trust: Collection[str] = ()) -> Model:
     Raises:
         InputError: there is no such file, no model in it, or it names a class that is not trusted.
     """
-    return Model(load_model(Path(path).expanduser(), trust))
+    given = Path(path).expanduser()
+    folder = given if given.is_dir() else given.parent
+    return Model(load_model(given, trust), read_heads(folder, trust) if has_heads(folder) else None)
+
+
+def _frames(flux: ArrayLike) -> Array:
+    frames = _floats(flux, "flux")
+    if frames.shape == _FRAME:
+        frames = frames[None]
+    if frames.ndim != 3 or frames.shape[1:] != _FRAME:
+        raise InputError(f"flux has to be (N, {_listed(_FRAME)}) or ({_listed(_FRAME)}), not {frames.shape}")
+    return frames
 
 
 def _floats(values: ArrayLike, name: str) -> Array:

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +40,8 @@ def main(config: DictConfig) -> None:
     """Encode the ground truth, or all frames without one, and write scores, latents and figures into ``out``."""
     # Imported here, as they take seconds, for which --help and a mistyped setting should not wait.
     from asim_cvae.figures.pictures import Pictures
+    from asim_cvae.recognition.evaluation import score_heads
+    from asim_cvae.recognition.heads import has_heads, read_heads
     from asim_cvae.runs.export import load_model, weights_file, write_results
     from asim_cvae.scoring.evaluation import evaluate, score_saved
     from asim_cvae.scoring.table import closing_line, format_scores
@@ -54,6 +56,9 @@ def main(config: DictConfig) -> None:
     data.prepare_data()
     data.setup("predict")
     evaluation = score_saved(evaluate(model.module, data, protocol), model.clusters)
+    if has_heads(weights.parent) and evaluation.frames.labels is not None:
+        heads = score_heads(read_heads(weights.parent, config.trust), evaluation.frames)
+        evaluation = replace(evaluation, scores=replace(evaluation.scores, heads=heads))
     if not len(evaluation.latents):
         raise InputError("no frames to score; see above which files were rejected and which frames excluded")
     _refuse_other_scores(out, {**origin, "data": dict(evaluation.frames.data)})

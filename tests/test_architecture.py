@@ -11,12 +11,15 @@ PACKAGE = Path(asim_cvae.__file__).parent
 
 ROOMS = (
     *("base", "instrument", "archive", "frames", "simulator"),
-    *("nn", "model", "data", "scoring", "settings", "runs", "figures", "inference", "callbacks", "studies"),
-    *("cli", "sources", "training"),
+    *("nn", "model", "data", "scoring", "settings", "runs", "recognition"),
+    *("figures", "inference", "callbacks", "studies", "cli", "sources", "training"),
 )
 """Rooms from the lowest floor up: folders of the package, or modules if a room is one file."""
 
-COMMANDS = ("__main__", "bench", "boundary", "prepare", "realism", "score", "simulate", "table", "train", "transfer")
+COMMANDS = (
+    *("__main__", "accuracy", "bench", "boundary", "calibrate", "heads", "prepare", "realism"),
+    *("score", "simulate", "table", "train", "transfer"),
+)
 """Modules of the commands, which share the top floor; ``__main__`` lists and runs the others."""
 
 TORCH = {"torch", "pytorch_lightning"}

@@ -147,11 +147,32 @@ class BinnedCounts(Representation):
         return len(PHOTOMETERS), FRAME_SAMPLES // self.width
 
     def _to_values(self, flux: Frames) -> Frames:
-        counts = np.rint(flux / (_FLUX_PER_COUNT + _DEAD_TIME * flux))
-        binned: Frames = counts.reshape(*flux.shape[:-1], -1, self.width).sum(-1, dtype=np.float32)
+        binned: Frames = self._bins(flux).sum(-1, dtype=np.float32)
         return binned
+
+    def _bins(self, flux: Frames) -> Frames:
+        """Return the counts of each sample, (..., 3, bins, width)."""
+        counts: Frames = np.rint(flux / (_FLUX_PER_COUNT + _DEAD_TIME * flux))
+        return counts.reshape(*flux.shape[:-1], FRAME_SAMPLES // self.width, self.width)
 
     def _to_flux(self, values: Frames) -> Frames:
         counts = np.repeat(values / np.float32(self.width), self.width, axis=-1)
         flux: Frames = _FLUX_PER_COUNT * counts / (1 - _DEAD_TIME * counts)
         return flux
+
+
+@dataclass(frozen=True)
+class BinnedPeaks(BinnedCounts):
+    """Photon counts summed over bins, as :class:`BinnedCounts`, and below them the largest sample of each bin."""
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Shape of a frame's values: sums of the three photometers, then their largest samples, (6, 5000 / width)."""
+        return 2 * len(PHOTOMETERS), FRAME_SAMPLES // self.width
+
+    def _to_values(self, flux: Frames) -> Frames:
+        bins = self._bins(flux)
+        return np.concatenate([bins.sum(-1, dtype=np.float32), bins.max(-1).astype(np.float32)], axis=-2)
+
+    def _to_flux(self, values: Frames) -> Frames:
+        return super()._to_flux(values[..., : len(PHOTOMETERS), :])

@@ -1,4 +1,4 @@
-"""The five classes of a frame, as defined by Joergensen 2021."""
+"""The five classes of a frame, as defined by Joergensen 2021, and the kinds of events that a frame may hold."""
 
 NOISE = "N"
 
@@ -13,3 +13,9 @@ CLASS_NAMES = {
     "LCLA": "low correlation, low activity",
     NOISE: "noise",
 }
+
+RADIATION = "radiation"
+
+KINDS = ("corona", "blue jet", "elve", "sprite", RADIATION)
+"""Kinds of events that a frame may hold, several at once: blue corona discharges, blue jets, elves, sprites, and the
+particles over the South Atlantic Anomaly."""

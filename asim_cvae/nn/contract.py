@@ -41,7 +41,7 @@ def gaussian_kl(mu: Tensor, log_sigma: Tensor) -> Tensor:
     return 0.5 * (torch.exp(2 * log_sigma) + mu**2 - 2 * log_sigma - 1).flatten(1).sum(1)
 
 
-class _Configured(nn.Module):
+class Configured(nn.Module):
     """A module that knows the arguments from which it is made again.
 
     Args:
@@ -53,7 +53,7 @@ class _Configured(nn.Module):
         self.settings: Mapping[str, Any] = settings
 
 
-class Network(_Configured, ABC):
+class Network(Configured, ABC):
     """An encoder and a decoder.
 
     A subclass hands its constructor's arguments to ``super().__init__(name=value, ...)``; with them and its weights an
@@ -95,7 +95,7 @@ class Network(_Configured, ABC):
         """
 
 
-class Likelihood(_Configured, ABC):
+class Likelihood(Configured, ABC):
     """Makes p(x|z) from a decoder's parameters; may hold weights of its own."""
 
     _progress = 1.0

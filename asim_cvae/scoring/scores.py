@@ -84,6 +84,27 @@ class ClusterScores:
 
 
 @dataclass(frozen=True)
+class HeadScores:
+    """Scores of heads, which tell classes of frames (:mod:`asim_cvae.recognition`); None where no frame is of the kind.
+
+    Attributes:
+        macro_f1: mean F1 of the classes among the labels.
+        noise_dropped: share of the noise frames that the threshold drops.
+        events_kept: share of the event frames that it keeps.
+        calibration_error: expected calibration error of the likeliest class, over ten bins.
+        trained_on: 'simulated' or 'mmia', the frames from which the heads learnt.
+        calibrated_on: the same of the frames to which they were fitted again; None if they were not.
+    """
+
+    macro_f1: Share | None = score("heads F1", in_table1=False)
+    noise_dropped: Share | None = score("heads noise dropped", places=3, in_table1=False)
+    events_kept: Share | None = score("heads events kept", places=3, in_table1=False)
+    calibration_error: Share | None = score("heads calibration error", places=3, in_table1=False)
+    trained_on: Literal["simulated", "mmia"] = "simulated"
+    calibrated_on: Literal["simulated", "mmia"] | None = None
+
+
+@dataclass(frozen=True)
 class Scores(ClusterScores):
     """All scores of a model on some frames. The inherited ones are of the clusters fitted on these frames.
 
@@ -94,6 +115,7 @@ class Scores(ClusterScores):
         log_px: mean of log p(x|z) over the frames, in nats.
         kl: mean of the KL term over the frames, in nats.
         saved: scores of the clusters that were saved with the model; None if it has none.
+        heads: scores of the heads beside the model; None if there are none, or the frames have no labels.
     """
 
     probe_macro_f1: Share | None = score("probe F1")
@@ -102,6 +124,7 @@ class Scores(ClusterScores):
     log_px: float | None = score("log p(x|z)", in_table1=False)
     kl: float | None = score("KL", in_table1=False)
     saved: ClusterScores | None = None
+    heads: HeadScores | None = field(default=None, metadata={"scores_of": HeadScores})
 
     def as_dict(self) -> dict[str, Any]:
         """Return the scores as plain values, for ``scores.json``."""

@@ -24,11 +24,19 @@ def format_scores(scores: Mapping[str, Any]) -> str:
     saved = scores["saved"]
     if saved is not None and any(saved[name] != scores[name] for name in saved):
         lines += ["in the clusters saved with the model:", *_clusters(saved, score_columns(ClusterScores))]
+    if scores["heads"] is not None:
+        lines.append(_heads(scores["heads"]))
     if scores["clusters"] and scores["ari"] is None:
         lines.append("no labels: clusters cannot be scored")
     if scores["dead"]:
         lines.append(DEAD)
     return "\n".join(lines)
+
+
+def _heads(heads: Mapping[str, Any]) -> str:
+    """Say where heads learnt, beside what they score."""
+    again = "" if heads["calibrated_on"] is None else f", calibrated on {heads['calibrated_on']} frames"
+    return f"scores of heads are of ones trained on {heads['trained_on'].upper()} frames{again}"
 
 
 def closing_line(scores: Mapping[str, Any], folder: Path) -> str:

@@ -32,10 +32,20 @@ PLACES = {
     "model.beta": "asim_cvae.model.schedules.Schedule",
     "model.learning_rate": "asim_cvae.model.schedules.Schedule",
     "model.augmentations.*": "asim_cvae.model.augmentations.Augmentation",
+    "network": "asim_cvae.nn.heads.HeadsNetwork",
+    "optimizer": "torch.optim.Optimizer",
+    "simulation": "asim_cvae.simulator.archive.Simulation",
+    "simulation.rule": "asim_cvae.simulator.labelling.LabelRule",
+    "simulation.rare": "asim_cvae.simulator.scenes.Rare",
+    "simulation.variation": "asim_cvae.simulator.variation.Variation",
     "trainer": "pytorch_lightning.Trainer",
     "trainer.strategy": "pytorch_lightning.strategies.Strategy",
     "callbacks.*": "pytorch_lightning.Callback",
     "scoring": "asim_cvae.scoring.clusters.ClusteringProtocol",
+    "archives.*": "asim_cvae.simulator.archive.Simulation",
+    "archives.*.rule": "asim_cvae.simulator.labelling.LabelRule",
+    "archives.*.rare": "asim_cvae.simulator.scenes.Rare",
+    "archives.*.variation": "asim_cvae.simulator.variation.Variation",
     "rule": "asim_cvae.simulator.labelling.LabelRule",
     "rare": "asim_cvae.simulator.scenes.Rare",
     "variation": "asim_cvae.simulator.variation.Variation",
@@ -56,12 +66,13 @@ _PARTIAL = "_partial_"
 _HYDRAS = {TARGET, "_args_", "_recursive_", "_convert_", _PARTIAL}
 """Keys of which Hydra makes an object."""
 
-_LATER = ("model.optimizer",)
+_LATER = ("model.optimizer", "optimizer")
 """Places whose classes are called later, with more arguments: ``_partial_`` is true there."""
 
 
 GIVEN = {
     "model.optimizer": ("params",),
+    "optimizer": ("params",),
     "trainer": ("callbacks", "default_root_dir", "logger", "plugins"),
     "suite": ("folder",),
 }

@@ -183,6 +183,12 @@ class LabelRule:
         correlated[blue[chosen]] = correlated[oxygen[chosen]] = True
         return correlated
 
+    def label_light(
+        self, light: NDArray[np.float64], background: NDArray[np.float64]
+    ) -> tuple[NDArray[np.str_], NDArray[np.bool_]]:
+        """Label the whole frames of an observation's light, see :func:`frame_peaks` and :meth:`label_frames`."""
+        return self.label_frames(frame_peaks(light, background))
+
     def label_frames(self, peaks: Peaks) -> tuple[NDArray[np.str_], NDArray[np.bool_]]:
         """Return the label of each frame, (frames,), and whether it is ambiguous, (frames,)."""
         measures = self.measure(peaks)

@@ -43,7 +43,7 @@ _DRIFT_WAVES = 3
 _FLUX_PER_COUNT = np.array([[0.4886, 0.4983], [0.00668, 0.00685], [0.3376, 0.3405]])
 """Lowest and highest q of each photometer, in uW/m^2 per count, on the same light curves."""
 
-_COUNTER_LIMIT = 255
+COUNTER_LIMIT = 255
 """Largest count in a sample, assumed; in 337 nm it is near the full scale of 210 uW/m^2."""
 
 
@@ -137,7 +137,7 @@ def photon_counts(
         bright = np.flatnonzero(expected > dark)
         excess = recorded_light(expected[bright], dead_time) - recorded[bright]
         drawn[bright] += rng.poisson(np.maximum(excess, 0.0))  # rounding may leave a negative excess
-        np.minimum(drawn, _COUNTER_LIMIT, out=row)
+        np.minimum(drawn, COUNTER_LIMIT, out=row)
     return counts
 
 

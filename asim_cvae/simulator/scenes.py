@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asim_cvae.frames.slicing import FRAME_SAMPLES
+from asim_cvae.instrument.classes import RADIATION
 from asim_cvae.instrument.photometers import READOUT_SAMPLES, SAMPLING_RATE
 from asim_cvae.simulator.events import (
     Cloud,
@@ -29,9 +30,6 @@ from asim_cvae.simulator.events import (
 from asim_cvae.simulator.photometer import SKIES, Background, background_counts
 from asim_cvae.simulator.pulses import SAMPLES_PER_MS
 from asim_cvae.simulator.variation import Factors
-
-RADIATION = "radiation"
-"""Cause of the triggers by particles over the South Atlantic Anomaly."""
 
 CAUSES: dict[str, dict[int, int]] = {
     "flash": {14: 25, 12: 2, 11: 1, 10: 1, 9: 4, 5: 1},

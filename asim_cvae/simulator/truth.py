@@ -10,7 +10,7 @@ from asim_cvae.frames.slicing import FRAME_SAMPLES
 from asim_cvae.instrument.classes import NOISE
 from asim_cvae.instrument.photometers import PHOTOMETERS
 from asim_cvae.simulator.events import Particles
-from asim_cvae.simulator.labelling import LabelRule, frame_peaks
+from asim_cvae.simulator.labelling import LabelRule
 from asim_cvae.simulator.observation import SimulatedObservation
 from asim_cvae.simulator.pulse_truth import PARTICLE
 from asim_cvae.simulator.scenes import Scene
@@ -71,8 +71,8 @@ def frame_rows(
 
     ``light`` (3, T) is the observation's noise-free light in expected counts per sample.
     """
-    labels, ambiguous = (array.tolist() for array in rule.label_frames(frame_peaks(light, scene.background.rate)))
-    kinds = _detectable_kinds(scene, light)
+    labels, ambiguous = (array.tolist() for array in rule.label_light(light, scene.background.rate))
+    kinds = detectable_kinds(scene, light)
     return [
         (
             file,
@@ -91,7 +91,7 @@ def _type(label: str, kinds: Mapping[str, float]) -> str:
     return "noise" if label == NOISE else max(rare or kinds, key=lambda kind: kinds[kind], default="unresolved")
 
 
-def _detectable_kinds(scene: Scene, light: NDArray[np.float64]) -> list[dict[str, float]]:
+def detectable_kinds(scene: Scene, light: NDArray[np.float64]) -> list[dict[str, float]]:
     """Return the expected counts of each detectable kind in each whole frame.
 
     A pulse is detectable in a frame if its counts there, in its brightest photometer and where it is above a tenth of

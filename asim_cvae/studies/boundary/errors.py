@@ -8,12 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asim_cvae.base.progress import track
-from asim_cvae.frames.slicing import slice_frames
 from asim_cvae.inference import Model
 from asim_cvae.instrument.classes import NOISE
-from asim_cvae.instrument.photometers import DEAD_TIME, counts_to_flux, flux_to_counts
+from asim_cvae.instrument.photometers import DEAD_TIME, flux_to_counts
 from asim_cvae.simulator.archive import Simulation
-from asim_cvae.simulator.labelling import frame_peaks
+from asim_cvae.simulator.frames import frames_of
 from asim_cvae.simulator.photometer import recorded_light
 
 BIN = 5
@@ -59,13 +58,9 @@ def simulate_lit(simulations: Sequence[Simulation]) -> LitFrames:
 
 
 def _observation(simulation: Simulation, number: int, key: int) -> tuple[NDArray[Any], ...]:
-    observation = simulation.observation(number)
-    whole = observation.whole_frames
-    flux = slice_frames(counts_to_flux(observation.counts, observation.flux_per_count).astype(np.float32))[whole]
-    rate = _binned(slice_frames(recorded_light(observation.light, DEAD_TIME[:, None]))[whole])
-    labels, _ = simulation.rule.label_frames(frame_peaks(observation.light, observation.scene.background.rate))
-    q = np.broadcast_to(observation.flux_per_count, (len(whole), 3))
-    return flux, rate.astype(np.float32), q, labels[whole] == NOISE, np.full(len(whole), key)
+    frames = frames_of(simulation, number)
+    rate = _binned(recorded_light(frames.light.astype(np.float64), DEAD_TIME[:, None])).astype(np.float32)
+    return frames.flux, rate, frames.flux_per_count, frames.label == NOISE, np.full(len(frames), key)
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ from sklearn.model_selection import GroupKFold, cross_val_predict
 
 from asim_cvae.base.progress import track
 from asim_cvae.instrument.classes import CLASSES
+from asim_cvae.simulator.frames import SimulatedFrames
 from asim_cvae.simulator.labelling import LabelRule
-from asim_cvae.studies.realism.samples import SimulatedFrames
 from asim_cvae.studies.realism.statistics import detection_features, frame_statistics, rule_features
 
 _TREES = 300

@@ -21,11 +21,11 @@ from asim_cvae.simulator.events import (
     return_stroke,
     sprite,
 )
+from asim_cvae.simulator.frames import SimulatedFrames
 from asim_cvae.simulator.photometer import SKIES, recorded_light
 from asim_cvae.simulator.pulses import SAMPLES_PER_MS, Shape, current_pulse, diffusion, hit
 from asim_cvae.simulator.scenes import draw_scene
 from asim_cvae.studies.realism.real_frames import CENTRAL, CLASSES_OF_FRAMES, Comparison
-from asim_cvae.studies.realism.samples import SimulatedFrames
 from asim_cvae.studies.realism.thesis_weights import Agreement
 
 _PEAK = 30.0  # counts per sample, in the example events

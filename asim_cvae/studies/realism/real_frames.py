@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asim_cvae.base.progress import track
+from asim_cvae.simulator.frames import SimulatedFrames
 from asim_cvae.studies.realism.recovery import as_published
-from asim_cvae.studies.realism.samples import SimulatedFrames
 from asim_cvae.studies.realism.statistics import frame_statistics
 
 REAL_FRAMES = "recovered_frames.npz"

@@ -7,11 +7,11 @@ from pathlib import Path
 
 from asim_cvae.scoring.published import PUBLISHED_TABLE
 from asim_cvae.simulator.archive import SIMULATOR, Simulation
+from asim_cvae.simulator.frames import SimulatedFrames, simulated_frames
 from asim_cvae.studies.realism.forest import separability
 from asim_cvae.studies.realism.plots import certainties_figure, frames_figure, physics_figure, ranks_figure
 from asim_cvae.studies.realism.real_frames import REAL_FRAMES, compare_frames, read_real_frames
 from asim_cvae.studies.realism.report import Report
-from asim_cvae.studies.realism.samples import SimulatedFrames, simulated_frames
 from asim_cvae.studies.realism.thesis_weights import WEIGHTS, compare_weights, missing_weights
 
 _WEIGHTS_TITLE = "The thesis's weights on simulated frames"
@@ -31,7 +31,7 @@ def study_realism(out: Path, reference: Path | None, simulation: Simulation, see
     first, *others = seeds
     labelled = simulation.labelled
     frames = simulated_frames(replace(simulation, seed=first), range(simulation.files))
-    samples = {first: frames.of_observations(labelled)}
+    samples = {first: frames.only(frames.observation < labelled)}
     samples |= {seed: simulated_frames(replace(simulation, seed=seed), range(labelled)) for seed in others}
     report = Report(out, SIMULATOR, seeds)
     report.add_physics(physics_figure())

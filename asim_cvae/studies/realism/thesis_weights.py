@@ -14,7 +14,7 @@ from asim_cvae.scoring.evaluation import describe_frames
 from asim_cvae.scoring.published import PUBLISHED_TABLE, PublishedRow, read_published
 from asim_cvae.scoring.scores import ClusterScores
 from asim_cvae.scoring.table import percent
-from asim_cvae.studies.realism.samples import SimulatedFrames
+from asim_cvae.simulator.frames import SimulatedFrames
 
 WEIGHTS = "thesis_weights"
 """Name of the folder of the weights in the reference folder."""

@@ -1,0 +1,66 @@
+"""``python -m asim_cvae.calibrate``: fit the heads of a model to observations of your own that you labelled."""
+
+import logging
+import shutil
+from pathlib import Path
+
+from omegaconf import DictConfig
+
+from asim_cvae.base.errors import InputError, SettingError
+from asim_cvae.base.files import atomic_write
+from asim_cvae.cli import command
+from asim_cvae.sources import check_data, make_data, provide_archive
+
+log = logging.getLogger(__name__)
+
+
+def _check(config: DictConfig) -> None:
+    from asim_cvae.recognition.heads import has_heads
+
+    check_data(config.data)
+    weights, out = Path(config.weights), Path(config.out)
+    if not has_heads(weights):
+        raise SettingError(f"weights={weights}: holds no heads; python -m asim_cvae.heads out={weights} trains them")
+    if has_heads(out):
+        raise SettingError(f"out={out}: holds heads already; choose another folder")
+
+
+@command("calibrate", _check)
+def main(config: DictConfig) -> None:
+    """Write a new model into the folder ``out``: that in ``weights``, with its heads fitted to the labelled frames."""
+    from asim_cvae.recognition.evaluation import labelled_values, source_of
+    from asim_cvae.recognition.heads import DESCRIPTION, read_heads, write_heads
+    from asim_cvae.recognition.refitting import refit
+    from asim_cvae.recognition.scores import macro_f1
+    from asim_cvae.runs import export  # torch takes seconds to import
+
+    weights, out = Path(config.weights), Path(config.out)
+    heads = read_heads(weights, config.trust)
+    provide_archive(config.data)
+    data = make_data(config.data, representation=heads.representation)
+    data.prepare_data()
+    data.setup("predict")
+    frames = data.scored_frames()
+    if frames.labels is None:
+        raise InputError("no labelled frames; give data.ground_truth.table=TABLE")
+    values, label, observation = labelled_values(heads, frames)
+    fitted = refit(heads, values, label, observation, source_of(frames))
+    out.mkdir(parents=True, exist_ok=True)
+    for name in (export.WEIGHTS, export.DESCRIPTION):
+        if (weights / name).is_file():
+            with atomic_write(out / name) as partial:
+                shutil.copyfile(weights / name, partial)
+    write_heads(out, fitted.heads)
+    before = macro_f1(label, heads.recognize_values(values).classes.argmax(1))
+    after = macro_f1(label, fitted.crossed.argmax(1))
+    log.info(
+        "macro F1 on these %d frames: %.3f before; %.3f by heads that were fitted to other observations of them",
+        len(label),
+        before,
+        after,
+    )
+    log.info("written: %s", out / DESCRIPTION)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,42 @@
+"""``python -m asim_cvae.heads``: train heads for classes and kinds of events on simulated truth."""
+
+import logging
+from dataclasses import fields
+from pathlib import Path
+
+from hydra.utils import instantiate
+from omegaconf import DictConfig
+
+from asim_cvae.base.errors import SettingError
+from asim_cvae.cli import command
+
+log = logging.getLogger(__name__)
+
+
+def _check(config: DictConfig) -> None:
+    from asim_cvae.recognition.heads import DESCRIPTION, has_heads
+
+    for name in ("simulation", "representation", "network"):
+        instantiate(config[name])
+    if has_heads(Path(config.out)):
+        raise SettingError(f"out={config.out}: holds heads already; delete its {DESCRIPTION} to train others")
+
+
+@command("heads", _check)
+def main(config: DictConfig) -> None:
+    """Train, calibrate, and write the heads into the folder ``out``."""
+    from asim_cvae.recognition.heads import DESCRIPTION  # torch takes seconds to import
+    from asim_cvae.recognition.learning import Plan, learn_heads
+    from asim_cvae.recognition.training import HeadsModule
+
+    def module() -> HeadsModule:
+        return HeadsModule(instantiate(config.network), instantiate(config.optimizer))
+
+    plan = Plan(**{field.name: config[field.name] for field in fields(Plan)})
+    out = Path(config.out)
+    learn_heads(instantiate(config.simulation), instantiate(config.representation), module, plan, out)
+    log.info("written: %s", out / DESCRIPTION)
+
+
+if __name__ == "__main__":
+    main()

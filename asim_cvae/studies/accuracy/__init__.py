@@ -1,0 +1,1 @@
+"""How well heads tell classes and kinds of events of simulated frames that chose nothing."""
