@@ -8,6 +8,7 @@ from omegaconf import DictConfig
 
 from asim_cvae.base.errors import SettingError
 from asim_cvae.cli import command
+from asim_cvae.runs.pretrained import located
 
 log = logging.getLogger(__name__)
 
@@ -18,7 +19,7 @@ def _check(config: DictConfig) -> None:
     for archive in config.archives.values():
         instantiate(archive)
     for weights in config.weights:
-        if not has_heads(Path(weights)):
+        if not has_heads(located(Path(weights))):
             raise SettingError(
                 f"weights={weights}: holds no heads; python -m asim_cvae.heads out={weights} trains them"
             )
@@ -40,7 +41,7 @@ def main(config: DictConfig) -> None:
         made["natural"],
     )
     real = real_flux(None if config.reference is None else Path(config.reference))
-    weights = [Path(path) for path in config.weights]
+    weights = [located(Path(path)) for path in config.weights]
     log.info("%s", study_accuracy(Path(config.out), weights, archives, instantiate(config.scoring), real))
 
 

@@ -9,6 +9,7 @@ from omegaconf import DictConfig
 from asim_cvae.base.errors import InputError, SettingError
 from asim_cvae.base.files import atomic_write
 from asim_cvae.cli import command
+from asim_cvae.runs.pretrained import located
 from asim_cvae.sources import check_data, make_data, provide_archive
 
 log = logging.getLogger(__name__)
@@ -18,7 +19,10 @@ def _check(config: DictConfig) -> None:
     from asim_cvae.recognition.heads import has_heads
 
     check_data(config.data)
-    weights, out = Path(config.weights), Path(config.out)
+    try:
+        weights, out = located(Path(config.weights)), Path(config.out)
+    except InputError as error:
+        raise SettingError(f"weights={error}") from error
     if not has_heads(weights):
         raise SettingError(f"weights={weights}: holds no heads; python -m asim_cvae.heads out={weights} trains them")
     if has_heads(out):
@@ -34,7 +38,7 @@ def main(config: DictConfig) -> None:
     from asim_cvae.recognition.scores import macro_f1
     from asim_cvae.runs import export  # torch takes seconds to import
 
-    weights, out = Path(config.weights), Path(config.out)
+    weights, out = located(Path(config.weights)), Path(config.out)
     heads = read_heads(weights, config.trust)
     provide_archive(config.data)
     data = make_data(config.data, representation=heads.representation)

@@ -14,6 +14,7 @@ from asim_cvae.frames.slicing import FRAME_SAMPLES
 from asim_cvae.instrument.photometers import PHOTOMETERS
 from asim_cvae.recognition.heads import Recognition, TrainedHeads, has_heads, read_heads
 from asim_cvae.runs.export import TrainedModel, load_model
+from asim_cvae.runs.pretrained import located
 
 _BATCH = 100
 _FRAME = (len(PHOTOMETERS), FRAME_SAMPLES)
@@ -126,13 +127,13 @@ def load(path: str | Path, trust: Collection[str] = ()) -> Model:
     """Load the model of a run folder, an exported ``model.safetensors``, a checkpoint, or a published ``.pth``.
 
     Args:
-        path: folder or file.
+        path: folder or file; 'pretrained' for the weights that ship.
         trust: packages of your own whose classes the file may name.
 
     Raises:
         InputError: there is no such file, no model in it, or it names a class that is not trusted.
     """
-    given = Path(path).expanduser()
+    given = located(Path(path))
     folder = given if given.is_dir() else given.parent
     return Model(load_model(given, trust), read_heads(folder, trust) if has_heads(folder) else None)
 

@@ -29,7 +29,7 @@ def _check(config: DictConfig) -> None:
     if (out / CONFIG).exists():
         raise SettingError(f"out={out}: is a run folder, whose own scores would be overwritten; choose another folder")
     try:
-        weights = weights_file(Path(config.weights).expanduser())
+        weights = weights_file(Path(config.weights))
     except InputError as error:
         raise SettingError(f"weights={error}") from error
     _refuse_other_scores(out, _origin(weights, instantiate(config.scoring)))
@@ -47,7 +47,7 @@ def main(config: DictConfig) -> None:
     from asim_cvae.scoring.table import closing_line, format_scores
 
     out = Path(config.out)
-    weights = weights_file(Path(config.weights).expanduser())
+    weights = weights_file(Path(config.weights))
     protocol = instantiate(config.scoring)
     origin = _origin(weights, protocol)
     model = load_model(weights, config.trust)

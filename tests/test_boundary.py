@@ -11,14 +11,15 @@ import torch
 
 from asim_cvae.base.errors import InputError
 from asim_cvae.inference import Model
-from asim_cvae.instrument.photometers import FLUX_PER_COUNT, counts_to_flux
+from asim_cvae.instrument.photometers import FLUX_PER_COUNT, counts_to_flux, flux_to_counts
 from asim_cvae.model.module import CVAEModule
 from asim_cvae.nn.likelihoods.beta import BetaLikelihood
 from asim_cvae.nn.thesis import ThesisNetwork
 from asim_cvae.nn.thesis_ends import ThesisEndsNetwork
 from asim_cvae.runs.export import TrainedModel, describe_model, export_model
 from asim_cvae.runs.thesis import THESIS_REPRESENTATION
-from asim_cvae.studies.boundary.errors import LitFrames, measure_errors
+from asim_cvae.studies.boundary.errors import LitFrames, Reconstructs, measure_errors
+from asim_cvae.studies.boundary.estimators import ESTIMATORS, MovingMean
 from asim_cvae.studies.boundary.thesis import with_padding
 
 
@@ -117,6 +118,31 @@ def test_errors_are_those_of_the_reconstruction() -> None:
     assert measure_errors(Known(), replace(frames, is_noise=np.zeros(8, bool))).keys() == {"events"}  # type: ignore[arg-type]
 
 
+def test_plain_estimates_are_what_they_say() -> None:
+    rng = np.random.default_rng(3)
+    slope = np.linspace(4.0, 6.0, 1000)
+    counts = rng.poisson(np.repeat(slope / 5, 5), (200, 3, 5000))
+    counts[0, 0, 700] = 60  # a particle hit
+    flux = np.stack([counts_to_flux(one) for one in counts]).astype(np.float32)
+
+    def rate(estimator: Reconstructs) -> np.ndarray:
+        return _rates(estimator.reconstruct(flux))
+
+    constant, line = rate(ESTIMATORS["constant"]), rate(ESTIMATORS["line"])
+    assert np.ptp(constant, axis=-1).max() < 1e-3
+    np.testing.assert_allclose(constant.mean((0, 1)), 5.0, atol=0.02)
+    np.testing.assert_allclose(line.mean((0, 1))[[0, 500, -1]], [4, 5, 6], atol=0.02)
+    spread = line.std((0, 1))
+    assert spread[0] / spread[500] == pytest.approx(2.0, rel=0.15)  # a line is four times as uncertain at its ends
+    smooth = rate(MovingMean(4.0)).std((0, 1))
+    assert smooth[0] / smooth[500] == pytest.approx(np.sqrt(2), rel=0.25)  # half of the bins are missing there
+    assert np.abs(constant[0, 0] - constant[1, 0]).max() < 0.3  # the hit is left aside
+
+
+def _rates(flux: np.ndarray) -> np.ndarray:
+    return np.stack([flux_to_counts(one.astype(float), FLUX_PER_COUNT).reshape(3, 1000, 5).sum(-1) for one in flux])
+
+
 def test_the_command_measures_models_and_the_thesis_s_weights(run, reference: Path, tmp_path: Path) -> None:
     model, weights = _thesis().trained, tmp_path / "run"
     weights.mkdir()
@@ -130,6 +156,8 @@ def test_the_command_measures_models_and_the_thesis_s_weights(run, reference: Pa
     text = (tmp_path / "boundary.md").read_text()
     for kind, errors in numbers["models"][str(weights)].items():
         assert f"| {weights} | {kind} | {errors['first']:.3f} | {errors['inside']:.3f} |" in text
+    for name, kinds in numbers["plain"].items():
+        assert f"| {name} | background | {kinds['background']['first']:.3f} |" in text
     ends = {trial: np.array(values).mean(0) for trial, values in numbers["thesis"]["first, inside, last"].items()}
     published, padded, shifted = ends.values()
     assert len(numbers["thesis"]["weights"]) == 9

@@ -21,6 +21,7 @@ from asim_cvae.nn.contract import Likelihood, Network
 from asim_cvae.runs.checkpoints import MOST_CHECKPOINT_BYTES, read_checkpoint
 from asim_cvae.runs.description import FORMAT, Description, ExportDescription, read_export_description
 from asim_cvae.runs.folder import LATENTS, SCORES
+from asim_cvae.runs.pretrained import located
 from asim_cvae.runs.thesis import THESIS_REPRESENTATION, load_thesis_weights
 from asim_cvae.runs.weights import MOST_BYTES, Weights, check_weights, size_of, sketched
 from asim_cvae.scoring.clusters import SavedClusters
@@ -95,15 +96,18 @@ def export_model(
 
 
 def weights_file(path: Path) -> Path:
-    """Return the file of weights at ``path``, which may be a run folder.
+    """Return the file of weights at ``path``, which may be a run folder or name weights that ship.
 
     Raises:
         InputError: there is no such file, or it is too large for weights.
     """
+    path = located(path)
     if path.is_dir():
         path = path / WEIGHTS
     if not path.is_file():
-        raise InputError(f"{path}: no such weights; give a run folder, model.safetensors, a .ckpt or a thesis .pth")
+        raise InputError(
+            f"{path}: no such weights; give a run folder, model.safetensors, a .ckpt, a thesis .pth or pretrained"
+        )
     size, most = path.stat().st_size, MOST_CHECKPOINT_BYTES if path.suffix == ".ckpt" else MOST_BYTES
     if size > most:
         raise InputError(f"{path}: {size:,} bytes are no weights; at most {most:,} are read")

@@ -2,13 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from asim_cvae.base.progress import track
-from asim_cvae.inference import Model
 from asim_cvae.instrument.classes import NOISE
 from asim_cvae.instrument.photometers import DEAD_TIME, flux_to_counts
 from asim_cvae.simulator.archive import Simulation
@@ -83,7 +82,15 @@ class Errors:
     spread: float
 
 
-def measure_errors(model: Model, frames: LitFrames) -> dict[str, Errors]:
+class Reconstructs(Protocol):
+    """Anything that reconstructs flux (N, 3, 5000) in uW/m^2, as :class:`asim_cvae.inference.Model` does."""
+
+    def reconstruct(self, flux: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return the reconstructed flux, (N, 3, 5000)."""
+        ...
+
+
+def measure_errors(model: Reconstructs, frames: LitFrames) -> dict[str, Errors]:
     """Measure a model on frames: on 'background' (labelled N) and on 'events', where there are any."""
     errors = np.concatenate(
         [_errors(model, frames, slice(at, at + _BATCH)) for at in range(0, len(frames.flux), _BATCH)]
@@ -94,7 +101,7 @@ def measure_errors(model: Model, frames: LitFrames) -> dict[str, Errors]:
     }
 
 
-def _errors(model: Model, frames: LitFrames, rows: slice) -> NDArray[np.float64]:
+def _errors(model: Reconstructs, frames: LitFrames, rows: slice) -> NDArray[np.float64]:
     """Errors (N, 3, 1000) of some rows."""
     reconstructed = zip(model.reconstruct(frames.flux[rows]), frames.flux_per_count[rows], strict=True)
     counts = np.stack([_binned(flux_to_counts(flux.astype(np.float64), q)) for flux, q in reconstructed])

@@ -22,29 +22,37 @@ _NAMES = [photometer.band for photometer in PHOTOMETERS]
 ErrorsOfModels = Mapping[str, Mapping[str, Errors]]
 
 
-def write_report(out: Path, errors: ErrorsOfModels, thesis: ThesisErrors | None, seeds: Sequence[int]) -> Path:
+def write_report(
+    out: Path, errors: ErrorsOfModels, plain: ErrorsOfModels, thesis: ThesisErrors | None, seeds: Sequence[int]
+) -> Path:
     """Write ``boundary.md``, ``simulated_boundary.png`` and ``boundary.json`` into ``out``, and return the page."""
     _write_figure(out / "simulated_boundary.png", errors, thesis)
-    write_json(out / "boundary.json", {"seeds": list(seeds), **_numbers(errors, thesis)})
+    write_json(out / "boundary.json", {"seeds": list(seeds), **_numbers(errors, thesis), "plain": _of_models(plain)})
     page = out / "boundary.md"
     with atomic_write(page) as partial:
-        partial.write_text("\n".join(_lines(errors, thesis, seeds)) + "\n", encoding="utf-8")
+        partial.write_text("\n".join(_lines(errors, plain, thesis, seeds)) + "\n", encoding="utf-8")
     return page
 
 
 def _numbers(errors: ErrorsOfModels, thesis: ThesisErrors | None) -> dict[str, Any]:
-    models = {name: {kind: _without_profile(one) for kind, one in kinds.items()} for name, kinds in errors.items()}
+    models = _of_models(errors)
     if thesis is None:
         return {"models": models, "thesis": None}
     trials = {trial: means_at_ends(profiles).tolist() for trial, profiles in thesis.profiles.items()}
     return {"models": models, "thesis": {"weights": list(thesis.names), "first, inside, last": trials}}
 
 
+def _of_models(errors: ErrorsOfModels) -> dict[str, Any]:
+    return {name: {kind: _without_profile(one) for kind, one in kinds.items()} for name, kinds in errors.items()}
+
+
 def _without_profile(errors: Errors) -> dict[str, float]:
     return {name: value for name, value in vars(errors).items() if name != "profile"}
 
 
-def _lines(errors: ErrorsOfModels, thesis: ThesisErrors | None, seeds: Sequence[int]) -> list[str]:
+def _lines(
+    errors: ErrorsOfModels, plain: ErrorsOfModels, thesis: ThesisErrors | None, seeds: Sequence[int]
+) -> list[str]:
     lines = [
         "# The boundary issue (simulated)",
         "",
@@ -54,10 +62,11 @@ def _lines(errors: ErrorsOfModels, thesis: ThesisErrors | None, seeds: Sequence[
         "",
         "![errors by place in the frame](simulated_boundary.png)",
     ]
+    head = ["model", "frames", "first 50 samples", "inside", "last 50 samples", "worse end / inside"]
     if errors:
-        head = ["model", "frames", "first 50 samples", "inside", "last 50 samples", "worse end / inside"]
         lines += ["", "## Models", "", *markdown_table(head, _model_rows(errors)), ""]
         lines += ["Deviations are those over archives of as many observations, drawn from these with replacement."]
+    lines += ["", "## Plain estimates, which have no boundary issue", "", *markdown_table(head, _model_rows(plain))]
     if thesis is not None:
         lines += ["", "## The thesis's weights", "", *_thesis_lines(thesis)]
     return lines
