@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: help setup demo pretrained table1 table1-full dashboard realism bench faults test test-fast test-ray lint format settings lock clean
+.PHONY: help setup demo pretrained reproduction table1 table1-full dashboard realism bench faults test test-fast test-ray lint format settings lock clean
 
 help: ## Show this help
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -25,6 +25,11 @@ pretrained: $(READY) ## Make the weights that ship again: some 20 minutes
 	OMP_NUM_THREADS=1 $(BIN)/python -m asim_cvae.train +experiment=events hydra.run.dir=outputs/pretrained
 	OMP_NUM_THREADS=1 $(BIN)/python -m asim_cvae.heads out=outputs/pretrained
 	cp outputs/pretrained/model.* outputs/pretrained/heads.* outputs/pretrained/config.yaml asim_cvae/pretrained/events-1/
+
+reproduction: $(READY) ## Write docs/reproduction.md: the thesis's Table 1 and figures beside ours (ASIM_CVAE_REFERENCE)
+	$(BIN)/python -m asim_cvae.train +experiment=relu_lr2e-4 trainer.max_epochs=40 $(SHORT) \
+		hydra.run.dir=outputs/reproduction/training
+	$(BIN)/python -m asim_cvae.reproduction training=outputs/reproduction/training out=docs
 
 SHORT := data.batch_size=20 data.root=outputs/archives/short data.simulation.observations=40 data.simulation.labelled=20
 GRID := $(BIN)/python -m asim_cvae.train -m '+experiment=glob(*,exclude=events*)'

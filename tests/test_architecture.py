@@ -17,7 +17,7 @@ ROOMS = (
 """Rooms from the lowest floor up: folders of the package, or modules if a room is one file."""
 
 COMMANDS = (
-    *("__main__", "accuracy", "bench", "boundary", "calibrate", "heads", "prepare", "realism"),
+    *("__main__", "accuracy", "bench", "boundary", "calibrate", "heads", "prepare", "realism", "reproduction"),
     *("score", "simulate", "table", "train", "transfer"),
 )
 """Modules of the commands, which share the top floor; ``__main__`` lists and runs the others."""

@@ -115,9 +115,12 @@ def test_weights_make_kinds_as_frequent_as_they_are_naturally() -> None:
         *(np.zeros((10, 6, 4), np.uint16), np.zeros((10, 3, 20), np.float16), np.ones((10, 3), np.float32)),
         *(np.zeros(10, int), np.zeros(10, bool), kinds, np.arange(10), natural),
     )
-    weight = frames.prevalence_weights()
+    assert frames.natural_shares().tolist() == [2 / 5, 0, 1 / 5, 0, 0]
+    weight = frames.prevalence_weights(frames.natural_shares())
     assert weight.tolist() == pytest.approx([1 / 4, 2 / 3, 2 / 3, 1, 1, 1 / 4, 1 / 4, 1 / 4, 0, 0])
     assert weight[kinds[:, 2]].sum() == pytest.approx(kinds[natural, 2].sum())
+    rarer = frames.prevalence_weights(np.array([0.4, 0, 0.02, 0, 0]))
+    assert rarer[kinds[:, 2]].sum() == pytest.approx(0.02 * 5)
 
 
 def test_a_temperature_undoes_overconfidence() -> None:

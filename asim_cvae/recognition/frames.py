@@ -61,15 +61,23 @@ class TrueFrames:
         flux = self.flux_per_count[rows][:, :, None] * counts / (1 - DEAD_TIME[:, None] * counts)
         return representation.apply(flux.astype(np.float32))
 
-    def prevalence_weights(self) -> NDArray[np.float64]:
-        """Weight each frame, (N,), so that kinds are as frequent as in observations that were made as archives are.
+    def natural_shares(self) -> NDArray[np.float64]:
+        """Return the share of the natural frames that hold each kind, (5,)."""
+        shares: NDArray[np.float64] = self.kinds[self.natural].mean(0)
+        return shares
 
-        A frame with kinds, whoever made its observation, stands for as many as there are naturally: the frames with a
-        kind in natural observations are divided among all frames with it, and of several kinds the rarest counts.
-        Frames without kinds weigh 1 in natural observations, and 0 in others.
+    def prevalence_weights(self, shares: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Weight each frame, (N,), so that kinds are as frequent as they are naturally.
+
+        A frame with a kind, whoever made its observation, stands for as many as there would be among the natural
+        frames; of several kinds the rarest counts. Frames without kinds weigh 1 in natural observations, and 0 in
+        others.
+
+        Args:
+            shares: share of natural frames with each kind, (5,), of an archive that may be larger than this.
         """
-        naturally = self.kinds[self.natural].sum(0) / np.maximum(self.kinds.sum(0), 1)
-        rarest = np.where(self.kinds, naturally, np.inf).min(1)
+        expected = shares * self.natural.sum() / np.maximum(self.kinds.sum(0), 1)
+        rarest = np.where(self.kinds, expected, np.inf).min(1)
         return np.where(self.kinds.any(1), rarest, self.natural)
 
 

@@ -80,7 +80,7 @@ def learn_heads(
     how = {"max_epochs": plan.epochs, "accelerator": plan.accelerator, "devices": 1}
     network = fit_heads(heads, train, validation, representation, out, plan.seed, plan.batch_size, **how)
     _, classes, kinds = logits(network, validation.values)
-    weight = validation.prevalence_weights()
+    weight = validation.prevalence_weights(frames.natural_shares())
     calibration = calibrate(classes, kinds, validation.label, validation.kinds, weight, plan.keep)
     _tell(calibration, classes, validation)
     trained = TrainedHeads(

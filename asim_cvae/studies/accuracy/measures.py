@@ -104,7 +104,7 @@ class OfKind:
 
 def measure_kinds(heads: TrainedHeads, frames: TrueFrames) -> dict[str, OfKind]:
     """Measure heads on frames of natural observations and of ones that were made to hold a rare kind."""
-    told, weight = heads.recognize_values(frames.values).kinds, frames.prevalence_weights()
+    told, weight = heads.recognize_values(frames.values).kinds, frames.prevalence_weights(frames.natural_shares())
     first = _first_rows(frames.observation)
     found = {}
     for k, kind in enumerate(KINDS):

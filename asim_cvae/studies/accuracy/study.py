@@ -14,6 +14,7 @@ from asim_cvae.base.markdown import markdown_table
 from asim_cvae.base.progress import track
 from asim_cvae.inference import Model, load
 from asim_cvae.instrument.classes import CLASSES, KINDS
+from asim_cvae.recognition.frames import TrueFrames
 from asim_cvae.recognition.heads import TrainedHeads
 from asim_cvae.scoring.clusters import ClusteringProtocol
 from asim_cvae.studies.accuracy.measures import (
@@ -54,11 +55,12 @@ def study_accuracy(
         InputError: there are no heads beside a model.
     """
     models = {str(path): load(path) for path in weights}
-    results = {}
-    for name, model in track(models.items(), "measuring", "model"):
-        if model.heads is None:
-            raise InputError(f"{name}: holds no heads; python -m asim_cvae.heads out={name} trains them")
-        results[name] = _measure(model, model.heads, archives, protocol, real)
+    heads = {name: _heads_of(name, model) for name, model in models.items()}
+    kinds = {one: archives.kinds(one) for one in {each.representation for each in heads.values()}}
+    results = {
+        name: _measure(model, heads[name], archives, kinds[heads[name].representation], protocol, real)
+        for name, model in track(models.items(), "measuring", "model")
+    }
     write_json(out / "accuracy.json", {"simulated": True, "models": results})
     page = out / "accuracy.md"
     with atomic_write(page) as partial:
@@ -66,10 +68,17 @@ def study_accuracy(
     return page
 
 
+def _heads_of(name: str, model: Model) -> TrainedHeads:
+    if model.heads is None:
+        raise InputError(f"{name}: holds no heads; python -m asim_cvae.heads out={name} trains them")
+    return model.heads
+
+
 def _measure(
     model: Model,
     heads: TrainedHeads,
     archives: Archives,
+    kinds: TrueFrames,
     protocol: ClusteringProtocol,
     real: dict[str, NDArray[np.float32]],
 ) -> Results:
@@ -82,9 +91,7 @@ def _measure(
     return {
         "classes": {name: [asdict(one) for one in each] for name, each in classes.items()},
         "clusters": {name: asdict(measure_clusters(model, protocol, frames)) for name, frames in labelled.items()},
-        "kinds": {
-            kind: asdict(one) for kind, one in measure_kinds(heads, archives.kinds(heads.representation)).items()
-        },
+        "kinds": {kind: asdict(one) for kind, one in measure_kinds(heads, kinds).items()},
         "real": {
             name: {**dict(zip(CLASSES, one.classes[0], strict=True)), **dict(zip(KINDS, one.kinds[0], strict=True))}
             for name, one in told.items()

@@ -1,0 +1,1 @@
+"""The thesis's table and figures, made again."""
