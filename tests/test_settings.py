@@ -154,6 +154,10 @@ def test_the_nearest_name() -> None:
         ("model.optimizer.lrr=1", "model.optimizer.lrr=1: no such setting; did you mean model.optimizer.lr? "
                                   "(+model.optimizer.lrr=1 hands it to the class)"),
         ("trainer.strategy=ddp", "trainer.strategy=ddp: write +trainer.strategy=ddp, with a plus"),
+        (
+            "+experiment=ablation/thesis_endz",
+            "experiment=ablation/thesis_endz: no such choice; did you mean ablation/thesis_ends?",
+        ),
         ("+experiment=relu_lr2e4", "experiment=relu_lr2e4: no such choice; did you mean relu_lr2e-4?"),
         ("data=simulate", "data=simulate: no such choice; did you mean simulated?"),
         ("data=x", "data=x: no such choice: one of mmia, simulated, simulated_evaluation, simulated_full, "

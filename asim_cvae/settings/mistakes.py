@@ -7,7 +7,7 @@ from hydra.errors import HydraException, MissingConfigException, OverrideParseEx
 from omegaconf.errors import OmegaConfBaseException
 
 from asim_cvae.base.errors import did_you_mean, first_line
-from asim_cvae.settings.schema import Section
+from asim_cvae.settings.schema import CONF, Section, choices_of
 
 _SEARCHED = " Config search path: "
 """Words from which on Hydra lists where it looked for a file."""
@@ -23,8 +23,11 @@ def explain(error: Exception, section: Section) -> str:
     if isinstance(error, OverrideParseException):
         return f"{error.override}: cannot be read as a setting ({first_line(error)})"
     if isinstance(error, MissingConfigException) and error.options:
-        group, _, choice = str(error.missing_cfg_file).rpartition("/")
-        near = did_you_mean(choice, error.options) or f": one of {', '.join(error.options)}"
+        missing = str(error.missing_cfg_file)
+        group = next((group for group in section.groups if missing.startswith(f"{group}/")), missing.rpartition("/")[0])
+        choice = missing.removeprefix(f"{group}/")
+        names = list(dict.fromkeys([*choices_of(group, [CONF]), *error.options]))  # those of --config-dir are Hydra's
+        near = did_you_mean(choice, names) or f": one of {', '.join(names)}"
         return f"{group}={choice}: no such choice{near}"
     text = " ".join(str(error).split())
     if not isinstance(error, HydraException | OmegaConfBaseException):
@@ -36,8 +39,8 @@ def explain(error: Exception, section: Section) -> str:
     if repeated:
         group = repeated[1] or repeated[2]
         return f"{group} is chosen already: write {group}=NAME, without a plus"
-    missing = re.match(r"Could not delete from config\. '(?P<name>[^']+)' does not exist", text)
-    return f"{text}{did_you_mean(missing['name'], section.names())}" if missing else text.partition(_SEARCHED)[0]
+    absent = re.match(r"Could not delete from config\. '(?P<name>[^']+)' does not exist", text)
+    return f"{text}{did_you_mean(absent['name'], section.names())}" if absent else text.partition(_SEARCHED)[0]
 
 
 def _unknown(name: str, override: str, section: Section) -> str:

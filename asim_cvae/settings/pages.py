@@ -11,7 +11,7 @@ from omegaconf import OmegaConf
 
 from asim_cvae.base.markdown import markdown_table
 from asim_cvae.settings.composing import composed
-from asim_cvae.settings.schema import DECLARATIONS, Section, Setting, read_commands
+from asim_cvae.settings.schema import DECLARATIONS, Section, Setting, choices_of, read_commands
 
 _WIDTH = 110  # characters per line of help
 _INDENT = 42  # characters before a description
@@ -48,7 +48,7 @@ def help_text(name: str, section: Section, conf: Path, overrides: Sequence[str] 
     folders = [conf] if more is None else [conf, Path(more)]
     lines = [f"{section.help}.", "", f"python -m asim_cvae.{name} [GROUP=NAME ...] [SETTING=VALUE ...]"]
     if section.groups:
-        choices = {group: ", ".join(_choices(group, folders)) for group in section.groups}
+        choices = {group: ", ".join(choices_of(group, folders)) for group in section.groups}
         override = {group: f"{group}={chosen[group]}" if group in chosen else f"+{group}=NAME" for group in choices}
         lines += ["", "Groups", *_aligned((override[group], names) for group, names in choices.items())]
     for prefix, part, settings in _parts(section, values):
@@ -73,7 +73,7 @@ def settings_page(conf: Path) -> str:
     for command, section in read_commands(conf / DECLARATIONS).items():
         lines += ["", f"## {command}", "", f"{section.help}."]
         if section.groups:
-            groups = (f"`{group}` ({', '.join(_choices(group, [conf]))})" for group in section.groups)
+            groups = (f"`{group}` ({', '.join(choices_of(group, [conf]))})" for group in section.groups)
             lines += ["", f"Groups: {'; '.join(groups)}."]
         for prefix, part, settings in _parts(section, _composed(command, section, conf)[0]):
             rows = [(f"`{name}`", f"`{_text(value)}`", entry.allowed, entry.help) for name, entry, value in settings]
@@ -120,11 +120,6 @@ def _at(config: Any, prefix: str) -> Any:
     for name in filter(None, prefix.split(".")):
         config = config.get(name) if isinstance(config, Mapping) else None
     return config
-
-
-def _choices(group: str, folders: Sequence[Path]) -> list[str]:
-    """Return the names that ``GROUP=NAME`` can choose."""
-    return sorted({path.stem for folder in folders for path in (folder / group).glob("*.yaml")})
 
 
 def _text(value: Any) -> str:

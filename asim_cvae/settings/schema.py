@@ -3,7 +3,7 @@
 import functools
 import math
 import shlex
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,14 @@ DECLARATIONS = "settings.yaml"
 _PACKAGE = Path(__file__).resolve().parent.parent
 CONF = _PACKAGE / "conf" if (_PACKAGE / "conf").is_dir() else _PACKAGE.parent / "conf"
 """Folder of the configurations: inside the package of an installed wheel, beside the package in a clone."""
+
+
+def choices_of(group: str, folders: Sequence[Path]) -> list[str]:
+    """Return the names that ``GROUP=NAME`` can choose, those in subfolders with their folder, from these folders."""
+    places = [folder / group for folder in folders]
+    names = {path.relative_to(place).with_suffix("") for place in places for path in place.rglob("*.yaml")}
+    return [str(name) for name in sorted(names, key=lambda name: (len(name.parts), name))]
+
 
 _MISSING = "???"
 """Value by which Hydra marks a setting that has to be given."""
