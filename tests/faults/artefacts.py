@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from asim_cvae.runs.pretrained import NEWEST, SHIPPED
 from tests.exports import sign
 from tests.faults.commands import run_command, wrong_refusal
 from tests.faults.report import Case
@@ -39,6 +40,8 @@ class Run:
         train += [f"data.ground_truth.table={archive / 'GroundTruth_Table.xlsx'}", f"data.store={folder / 'store'}"]
         train += [f"trainer.max_epochs={_EPOCHS}", f"hydra.run.dir={self.run}"]
         _check(run_command("train", *train, folder=folder))
+        for name in ("heads.json", "heads.safetensors"):
+            shutil.copy(SHIPPED / NEWEST / name, self.run)
         self.frames = np.random.default_rng(0).uniform(0.0, 20.0, (2, 3, 5000)).astype(np.float32)
         self.encoded = {name: self.encode(self.run / name) for name in ("", *_CHECKPOINTS)}
         self.table = self.make_table(self.run)
@@ -52,7 +55,8 @@ class Run:
 
         torch.set_num_threads(1)
         model = load(path)
-        return [*model.encode(self.frames), model.describe(self.frames)]
+        told = [] if model.heads is None else [*model.recognize(self.frames)]
+        return [*model.encode(self.frames), model.describe(self.frames), *told]
 
     def make_table(self, run: Path) -> tuple[int, str, str, str]:
         """Put a run beside the unharmed one, and give status, output and the rows of the command ``table``."""
@@ -104,7 +108,17 @@ def run_case(seed: int, run: Run, number: int) -> Case:
 
 
 def _what_score_needs(folder: str, names: list[str]) -> set[str]:
-    keep = {"model.json", "model.safetensors", "scores.json", "config.yaml", "metrics.csv", "checkpoints", "last.ckpt"}
+    keep = {
+        "heads.json",
+        "heads.safetensors",
+        "model.json",
+        "model.safetensors",
+        "scores.json",
+        "config.yaml",
+        "metrics.csv",
+        "checkpoints",
+        "last.ckpt",
+    }
     return {name for name in names if name not in keep and not name.endswith(".ckpt")}
 
 
@@ -355,6 +369,7 @@ _USES: Sequence[tuple[str, Callable[..., tuple[str, str]]]] = (
     *(("model.json", _use_load), ("model.safetensors", _use_load), ("scores.json", _use_table)),
     *(("checkpoints", _use_load), ("model.json", _use_load), ("config.yaml", _use_resume), ("scores.json", _use_table)),
     *(("model.safetensors", _use_load), ("config.yaml", _use_table), ("metrics.csv", _use_resume)),
+    *(("heads.json", _use_load), ("heads.safetensors", _use_load), ("heads.json", _use_load)),
 )
 """Files, and what is done with them once they are damaged; case after case."""
 
