@@ -76,7 +76,8 @@ def test_python_runs(page: Path, run_folder: Path, archive: Path) -> None:
     values = {"flux": np.zeros((2, 3, 5000)), "FILE": next(archive.glob("*.fits"))}
     for block in _blocks(page, "python"):
         exec(re.sub(r"outputs/[\w.-]+/RUN", str(run_folder), block), values)
-    assert values["mu"].shape == (len(values["flux"]), 50)
+    assert len(values["mu"]) == len(values["flux"])
+    assert values["told"].classes.shape == (len(values["flux"]), 5)
     if "noise" in values:
         assert values["shown"].shape == values["same"].shape == (7, 3, 5000)
         assert values["noise"].shape == (1, 50)
