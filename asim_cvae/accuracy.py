@@ -41,7 +41,7 @@ def main(config: DictConfig) -> None:
         made["natural"],
     )
     real = real_flux(None if config.reference is None else Path(config.reference))
-    weights = [located(Path(path)) for path in config.weights]
+    weights = [Path(path) for path in config.weights]
     log.info("%s", study_accuracy(Path(config.out), weights, archives, instantiate(config.scoring), real))
 
 

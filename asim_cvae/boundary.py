@@ -31,7 +31,7 @@ def main(config: DictConfig) -> None:
     from asim_cvae.studies.boundary.study import study_boundary  # torch takes seconds to import
 
     reference = None if config.reference is None else Path(config.reference)
-    weights = [located(Path(path)) for path in config.weights]
+    weights = [Path(path) for path in config.weights]
     simulations = [make_simulation(config, seed=seed) for seed in config.seeds]
     log.info("%s", study_boundary(Path(config.out), weights, reference, simulations))
 

@@ -42,6 +42,7 @@ SCORE_FIELDS = {
         "purity",
     ),
     *("classes_represented", "ari", "nmi", "probe_macro_f1", "active_units", "dead", "log_px", "kl", "saved"),
+    "heads",
 }
 CLUSTER_FIELDS = {"clusters", "noise", "purity", "classes_represented", "ari", "nmi"}
 PNG = b"\x89PNG"

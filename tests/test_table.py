@@ -32,7 +32,7 @@ def _run(folder: Path, experiment: str, seed: int | None, noise: float | None, *
         "protocol": {"clusters": 2, "n_init": 10, "random_state": 0, "latent": "mean"},
         "clusters": clusters, "noise": None if noise is None else {"certainty": noise, "recall": noise / 2},
         "purity": 0.4, "classes_represented": 2, "ari": 0.1 * (seed or 0), "nmi": 0.2, "probe_macro_f1": 0.5,
-        "active_units": 3, "dead": False, "log_px": 1.0, "kl": 2.0, "saved": None, **changes,
+        "active_units": 3, "dead": False, "log_px": 1.0, "kl": 2.0, "saved": None, "heads": None, **changes,
     }  # fmt: skip
     folder.mkdir(parents=True)
     sign(folder / "scores.json", scores)
