@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from asim_cvae.archive.labels import read_labels
-from asim_cvae.studies.transfer.study import macro_f1, spread_over_files
+from asim_cvae.recognition.scores import macro_f1
+from asim_cvae.studies.transfer.study import spread_over_files
 
 
 def test_classes_learnt_on_unlabelled_files_are_scored_on_labelled_ones(run, tmp_path: Path) -> None:

@@ -1,5 +1,7 @@
 """Score what heads tell of frames whose truth is known."""
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import average_precision_score, f1_score
@@ -29,8 +31,8 @@ def score_classes(
     }
 
 
-def macro_f1(label: NDArray[np.int64], told: NDArray[np.int64]) -> float:
-    """Return the mean F1 of the classes that occur among the labels (N,)."""
+def macro_f1(label: NDArray[Any], told: NDArray[Any]) -> float:
+    """Return the mean F1 of the classes that occur among the labels (N,), by name or by index."""
     return float(f1_score(label, told, labels=np.unique(label), average="macro", zero_division=0.0))
 
 

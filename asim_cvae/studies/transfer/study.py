@@ -11,14 +11,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.ensemble import HistGradientBoostingClassifier
-from sklearn.metrics import f1_score
 
 from asim_cvae.archive.reader import read_observation
 from asim_cvae.base.errors import InputError
 from asim_cvae.base.files import write_json
 from asim_cvae.base.parallel import map_batches
 from asim_cvae.frames.slicing import slice_frames
-from asim_cvae.instrument.classes import CLASSES
+from asim_cvae.recognition.scores import macro_f1
 from asim_cvae.simulator.archive import FILES_NAME, FRAMES_NAME, SIMULATOR, read_simulation
 from asim_cvae.studies.realism.statistics import detection_features, frame_statistics
 
@@ -125,12 +124,6 @@ def _score(archive: str, frames: Frames, predictions: Sequence[NDArray[np.str_]]
         float(np.std(each)),
         spread_over_files(frames.label, predictions, frames.file),
     )
-
-
-def macro_f1(label: NDArray[np.str_], predicted: NDArray[np.str_]) -> float:
-    """Return the mean F1 of the classes that occur among the labels (N,)."""
-    classes = [name for name in CLASSES if name in label]
-    return float(f1_score(label, predicted, labels=classes, average="macro", zero_division=0.0))
 
 
 def spread_over_files(
