@@ -10,7 +10,7 @@ import asim_cvae
 PACKAGE = Path(asim_cvae.__file__).parent
 
 ROOMS = (
-    *("base", "instrument", "archive", "frames", "simulator"),
+    *("base", "instrument", "pulses", "archive", "frames", "simulator"),
     *("nn", "model", "data", "scoring", "settings", "runs", "recognition"),
     *("figures", "inference", "callbacks", "studies", "cli", "sources", "training"),
 )
@@ -18,7 +18,7 @@ ROOMS = (
 
 COMMANDS = (
     *("__main__", "accuracy", "bench", "boundary", "calibrate", "heads", "prepare", "realism", "reproduction"),
-    *("score", "simulate", "table", "train", "transfer"),
+    *("score", "simulate", "table", "train", "transfer", "triage_report"),
 )
 """Modules of the commands, which share the top floor; ``__main__`` lists and runs the others."""
 

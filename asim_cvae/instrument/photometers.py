@@ -22,6 +22,9 @@ READOUT_SAMPLES = 8325
 SATURATION_FLUX = 210.0
 """Full-scale flux of all three photometers in uW/m^2, as Joergensen 2021 takes it."""
 
+COUNTER_LIMIT = 255
+"""Largest count in a sample, assumed; in 337 nm it is near the full scale."""
+
 
 @dataclass(frozen=True)
 class Photometer:

@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 from asim_cvae.base.parallel import map_batches
 from asim_cvae.frames.representation import Representation
 from asim_cvae.instrument.classes import CLASSES
-from asim_cvae.instrument.photometers import DEAD_TIME
+from asim_cvae.instrument.photometers import COUNTER_LIMIT, DEAD_TIME
 from asim_cvae.simulator.archive import Simulation
 from asim_cvae.simulator.frames import frames_of, joined
-from asim_cvae.simulator.photometer import COUNTER_LIMIT, recorded_light
+from asim_cvae.simulator.photometer import recorded_light
 
 _BATCH = 10  # observations
 

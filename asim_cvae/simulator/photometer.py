@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from asim_cvae.instrument.photometers import DEAD_TIME
+from asim_cvae.instrument.photometers import COUNTER_LIMIT, DEAD_TIME
 from asim_cvae.simulator.pulses import SAMPLES_PER_MS
 
 
@@ -42,9 +42,6 @@ _DRIFT_WAVES = 3
 
 _FLUX_PER_COUNT = np.array([[0.4886, 0.4983], [0.00668, 0.00685], [0.3376, 0.3405]])
 """Lowest and highest q of each photometer, in uW/m^2 per count, on the same light curves."""
-
-COUNTER_LIMIT = 255
-"""Largest count in a sample, assumed; in 337 nm it is near the full scale of 210 uW/m^2."""
 
 
 def background_counts(sky: str, rng: np.random.Generator) -> NDArray[np.float64]:

@@ -1,0 +1,1 @@
+"""Pulses in whole observations: found, measured, and told by kind."""
