@@ -74,7 +74,7 @@ def _curve(number: int, counts: NDArray[np.float64]) -> Curve:
     between = valleys(sums, maxima)
     features = [
         measure(cleaned_excess, float(background[maximum.centre]), number, maximum, before, after)
-        for maximum, (before, after) in zip(maxima, pairwise(between), strict=True)
+        for maximum, (before, after) in zip(maxima, pairwise(between), strict=False)
     ]
     ground = _without_dead_time(hits.base, number) - dark[hits.first]
     return Curve(counts, background, excess, [*features, *hit_features(excess, number, hits, ground)])
