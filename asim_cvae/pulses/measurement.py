@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from asim_cvae.pulses.scan import LENGTHS, Sums, step
 from asim_cvae.pulses.separation import Maximum
 
-_TOP = 0.4  # of the width at half maximum, over which a peak is averaged
+_TOP = 0.3  # of the width at half maximum, over which a peak is averaged
 _BLEND = 0.1  # share of the peak above which a valley tells that pulses overlap
 
 
