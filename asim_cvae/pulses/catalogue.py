@@ -14,7 +14,7 @@ from asim_cvae.pulses.columns import NAMES, Table, make_table
 from asim_cvae.pulses.hits import find_hits, hit_features, without_hits
 from asim_cvae.pulses.kinds import Signs, kind_of
 from asim_cvae.pulses.matching import Lit, match
-from asim_cvae.pulses.measurement import Feature, forced_peak, half_time, measure, segments, valleys
+from asim_cvae.pulses.measurement import Feature, forced_peak, half_time, light_over_flanks, measure, segments, valleys
 from asim_cvae.pulses.scan import Sums
 from asim_cvae.pulses.separation import find_maxima
 
@@ -22,6 +22,7 @@ _MS = 1000 / SAMPLING_RATE
 _SATURATED = 0.4  # share of a sample that a counter is dead from which its light is not known well
 _GLOW_FROM, _GLOW_TO = 500, 5000  # samples after the peak of a blue jet in which its body glows
 _GLOW_SIGMA = 5.0
+_SURE = 2.0  # deviations between the least and the most light that a pulse may have
 
 
 @dataclass(frozen=True)
@@ -107,14 +108,21 @@ def _row(number: int, lit: Lit, curves: Sequence[Curve], observation: Observatio
     q = observation.flux_per_count
     fluence = np.array(counts) * q * SAMPLE_PERIOD_US * 1e-6
     onset_us = main.rise[0] * SAMPLE_PERIOD_US
+    light, error = np.array(
+        [
+            (np.nan, np.nan) if gone else light_over_flanks(curve.excess, curve.background, main)
+            for curve, gone in zip(curves, is_missing, strict=True)
+        ]
+    ).T
     signs = Signs(
         is_hit=main.is_hit,
         lit=(0 in lit, 1 in lit, 2 in lit),
-        counts=(counts[0], counts[1], counts[2]),
-        peak=(peak[0], peak[1], peak[2]),
+        peak=_three(peak),
+        least=_three(light - _SURE * error),
+        most=_three(light + _SURE * error),
         rise=main.rise[2] - main.rise[0],
         width=main.width,
-        glow=_glow(curves[0], main.top),
+        glow=_glow(curves, main.top),
     )
     return {
         "pulse": number,
@@ -137,6 +145,11 @@ def _row(number: int, lit: Lit, curves: Sequence[Curve], observation: Observatio
     }
 
 
+def _three(values: Sequence[float] | NDArray[np.float64]) -> tuple[float, float, float]:
+    blue, ultraviolet, oxygen = (float(value) for value in values)
+    return blue, ultraviolet, oxygen
+
+
 def _delay(lit: Lit, curves: Sequence[Curve]) -> float:
     if not (0 in lit and 2 in lit):
         return np.nan
@@ -152,14 +165,15 @@ def _significance(lit: Lit, curves: Sequence[Curve]) -> float:
     return float(np.sqrt(squares))
 
 
-def _glow(blue: Curve, top: int) -> float:
-    """Return the light at 337 nm for a while after a pulse, 0 unless it is significant."""
+def _glow(curves: Sequence[Curve], top: int) -> float:
+    """Return by how much 337 nm outshines 777.4 nm for a while after a pulse, 0 unless it does so significantly."""
     after = slice(top + _GLOW_FROM, top + _GLOW_TO)
-    light = blue.excess[after]
-    if not light.size:
+    blue, _, oxygen = (curve.excess[after] for curve in curves)
+    if not blue.size:
         return 0.0
-    noise = np.sqrt(max(float((light + blue.background[after]).sum()), 1.0))
-    return float(light.mean()) if light.sum() > _GLOW_SIGMA * noise else 0.0
+    noise = np.sqrt(max(float((blue + oxygen + curves[0].background[after] + curves[2].background[after]).sum()), 1.0))
+    beyond = float((blue - oxygen).sum())
+    return beyond / blue.size if beyond > _GLOW_SIGMA * noise else 0.0
 
 
 def _flags(lit: Lit, curves: Sequence[Curve]) -> list[str]:

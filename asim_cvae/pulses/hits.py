@@ -7,12 +7,10 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 from scipy.ndimage import maximum_filter1d
 
+from asim_cvae.pulses.kinds import LONGEST_HIT
 from asim_cvae.pulses.measurement import LEVELS, Feature
 from asim_cvae.pulses.scan import threshold
 from asim_cvae.pulses.separation import SEPARATION, contrast
-
-LONGEST = 6
-"""Samples of the longest hit."""
 
 _FLANK = 8  # samples before and after that are compared
 _BEFORE_PEAK, _RISEN = 2, 3.0  # samples that may come before the highest, and deviations by which each is lit
@@ -36,15 +34,17 @@ class Hits:
 def find_hits(counts: NDArray[np.float64], background: NDArray[np.float64]) -> Hits:
     """Find the hits among one photometer's counts (T,), NaN in gaps, over its background rate (T,)."""
     known = np.where(np.isfinite(counts), counts, background)
-    before, after = _FLANK + 1, LONGEST + _FLANK
+    before, after = _FLANK + 1, LONGEST_HIT + _FLANK
     padded = np.concatenate([background[:1].repeat(before), known, background[-1:].repeat(after)])
     windows = sliding_window_view(padded, before + after)  # window i is about sample i
-    peak = (known >= maximum_filter1d(known, LONGEST + 1)) & (known >= threshold(LONGEST * background) / LONGEST)
+    peak = (known >= maximum_filter1d(known, LONGEST_HIT + 1)) & (
+        known >= threshold(LONGEST_HIT * background) / LONGEST_HIT
+    )
     first = np.flatnonzero(peak & (known > padded[before - 1 : before - 1 + known.size]))
     around = windows[first]
     dark = background[first]
-    own = np.cumsum(around[:, before : before + LONGEST], axis=1)
-    lengths = np.arange(1, LONGEST + 1)
+    own = np.cumsum(around[:, before : before + LONGEST_HIT], axis=1)
+    lengths = np.arange(1, LONGEST_HIT + 1)
     is_lit = own >= threshold(dark[:, None] * lengths)
     flanks = around[:, :_FLANK], around[:, -_FLANK:]
     left, right = (np.minimum(np.median(flank, axis=1) * 1.2, flank.mean(axis=1)) for flank in flanks)
@@ -54,6 +54,7 @@ def find_hits(counts: NDArray[np.float64], background: NDArray[np.float64]) -> H
     tail = contrast(right * _FLANK, zero[:, 0], _FLANK, left * _FLANK, zero[:, 0], _FLANK)
     is_pulse = (tail > _TAIL) & (right - left > _TAIL_SHARE * (around[:, before] - base))
     is_hit = (is_lit & (depth >= SEPARATION)).any(axis=1) & ~is_pulse
+    is_hit[is_hit] = ~_is_tail(first[is_hit], known)
     first, base = first[is_hit], base[is_hit]
     for _ in range(_BEFORE_PEAK):
         before_first = np.maximum(first - 1, 0)
@@ -61,10 +62,17 @@ def find_hits(counts: NDArray[np.float64], background: NDArray[np.float64]) -> H
     return Hits(first, base)
 
 
+def _is_tail(peak: NDArray[np.int64], counts: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Tell which of the peaks (n,) lie within the samples of the one before and are no higher."""
+    is_near = np.diff(peak, prepend=-LONGEST_HIT) < LONGEST_HIT
+    is_tail: NDArray[np.bool_] = is_near & (counts[peak] <= np.roll(counts[peak], 1))
+    return is_tail
+
+
 def without_hits(counts: NDArray[np.float64], hits: Hits) -> NDArray[np.float64]:
     """Return counts (T,) with the samples of hits replaced by what lies below them."""
     cleaned = counts.copy()
-    for offset in range(LONGEST):
+    for offset in range(LONGEST_HIT):
         samples = np.minimum(hits.first + offset, counts.size - 1)
         cleaned[samples] = hits.base
     return cleaned
@@ -83,7 +91,7 @@ def hit_features(
     """
     features = []
     for first, below in zip(hits.first.tolist(), ground.tolist(), strict=True):
-        own = excess[first : first + LONGEST] - below
+        own = excess[first : first + LONGEST_HIT] - below
         top = int(own.argmax())
         peak = float(own[top])
         rise, fall = zip(*(_ends(own >= level * peak) for level in LEVELS), strict=True)

@@ -174,6 +174,20 @@ def forced_peak(excess: NDArray[np.float64], feature: Feature) -> float:
     return float(excess[first : first + window].mean())
 
 
+def light_over_flanks(
+    excess: NDArray[np.float64], background: NDArray[np.float64], feature: Feature
+) -> tuple[float, float]:
+    """Return a photometer's light at half of a feature's peak and more, over that just before and after, and its error.
+
+    Both are in counts per sample.
+    """
+    core = excess[feature.rise[1] : feature.fall[1] + 1]
+    flanks = excess[max(feature.first - core.size, 0) : feature.first], excess[feature.last : feature.last + core.size]
+    ground = [flank.mean() for flank in flanks if flank.size] or [0.0]
+    counts = max(float(core.sum() + background[feature.top] * core.size), 1.0)
+    return float(core.mean() - np.mean(ground)), float(np.sqrt(1.5 * counts) / core.size)
+
+
 def half_time(excess: NDArray[np.float64], feature: Feature) -> int:
     """Return the first sample by the end of which half of a feature's light has come."""
     total = np.cumsum(excess[feature.first : feature.last])
