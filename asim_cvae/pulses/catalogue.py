@@ -12,7 +12,7 @@ from asim_cvae.instrument.photometers import COUNTER_LIMIT, DEAD_TIME, SAMPLE_PE
 from asim_cvae.pulses.background import estimate_background
 from asim_cvae.pulses.columns import NAMES, Table, make_table
 from asim_cvae.pulses.hits import find_hits, hit_features, without_hits
-from asim_cvae.pulses.kinds import Signs, kind_of
+from asim_cvae.pulses.kinds import PARTICLE, Signs, kind_of
 from asim_cvae.pulses.matching import Lit, match
 from asim_cvae.pulses.measurement import Feature, forced_peak, half_time, light_over_flanks, measure, segments, valleys
 from asim_cvae.pulses.scan import Sums
@@ -30,13 +30,15 @@ class Curve:
     """What is known of one photometer's T samples.
 
     Attributes:
-        counts: (T,) recorded counts, NaN in gaps.
+        is_known: (T,) whether there is a sample, and not a gap.
+        recorded: (T,) recorded counts, 0 in gaps.
         background: (T,) background rate in recorded counts.
         excess: (T,) light over the background in counts without dead time, 0 in gaps.
         features: what stands out.
     """
 
-    counts: NDArray[np.float64]
+    is_known: NDArray[np.bool_]
+    recorded: NDArray[np.float64]
     background: NDArray[np.float64]
     excess: NDArray[np.float64]
     features: Sequence[Feature]
@@ -78,7 +80,8 @@ def _curve(number: int, counts: NDArray[np.float64]) -> Curve:
         for maximum, (before, after) in zip(maxima, pairwise(between), strict=False)
     ]
     ground = _without_dead_time(hits.base, number) - dark[hits.first]
-    return Curve(counts, background, excess, [*features, *hit_features(excess, number, hits, ground)])
+    is_known = np.isfinite(counts)
+    return Curve(is_known, np.where(is_known, counts, 0.0), background, excess, [*features, *hit_features(excess, number, hits, ground)])
 
 
 def _without_dead_time(counts: NDArray[np.float64], number: int) -> NDArray[np.float64]:
@@ -95,8 +98,9 @@ def _row(number: int, lit: Lit, curves: Sequence[Curve], observation: Observatio
     """Return a row of the catalogue."""
     main = _brightest(lit)
     windows = [lit.get(i, main) for i in range(len(curves))]
-    known = [np.isfinite(curve.counts[one.first : one.last]) for curve, one in zip(curves, windows, strict=True)]
-    is_missing = [not each.any() for each in known]
+    is_missing = [
+        not curve.is_known[one.first : one.last].any() for curve, one in zip(curves, windows, strict=True)
+    ]
     peak = [
         np.nan if gone else lit[i].peak if i in lit else forced_peak(curve.excess, main)
         for i, (curve, gone) in enumerate(zip(curves, is_missing, strict=True))
@@ -108,22 +112,6 @@ def _row(number: int, lit: Lit, curves: Sequence[Curve], observation: Observatio
     q = observation.flux_per_count
     fluence = np.array(counts) * q * SAMPLE_PERIOD_US * 1e-6
     onset_us = main.rise[0] * SAMPLE_PERIOD_US
-    light, error = np.array(
-        [
-            (np.nan, np.nan) if gone else light_over_flanks(curve.excess, curve.background, main)
-            for curve, gone in zip(curves, is_missing, strict=True)
-        ]
-    ).T
-    signs = Signs(
-        is_hit=main.is_hit,
-        lit=(0 in lit, 1 in lit, 2 in lit),
-        peak=_three(peak),
-        least=_three(light - _SURE * error),
-        most=_three(light + _SURE * error),
-        rise=main.rise[2] - main.rise[0],
-        width=main.width,
-        glow=_glow(curves, main.top),
-    )
     return {
         "pulse": number,
         "onset_utc": observation.start + np.timedelta64(onset_us, "us"),
@@ -140,9 +128,25 @@ def _row(number: int, lit: Lit, curves: Sequence[Curve], observation: Observatio
         "ratio_337_777": fluence[0] / fluence[2] if fluence[2] > 0 else np.nan,
         **{f"background_{name}": curve.background[main.top] for name, curve in zip(NAMES, curves, strict=True)},
         "significance": _significance(lit, curves),
-        "kind": kind_of(signs),
+        "kind": PARTICLE if main.is_hit else kind_of(_signs(lit, curves, peak)),
         "flags": "+".join(_flags(lit, curves)),
     }
+
+
+def _signs(lit: Lit, curves: Sequence[Curve], peak: Sequence[float]) -> Signs:
+    """Return what tells the kind of light with these peaks in the photometers, NaN where one is missing."""
+    main = _brightest(lit)
+    over = [light_over_flanks(curve.excess, curve.background, main) for curve in curves]
+    light, error = np.where(np.isnan(peak), np.nan, np.array(over).T)
+    return Signs(
+        lit=(0 in lit, 1 in lit, 2 in lit),
+        peak=_three(peak),
+        least=_three(light - _SURE * error),
+        most=_three(light + _SURE * error),
+        rise=main.rise[2] - main.rise[0],
+        width=main.width,
+        glow=_glow(curves, main.top) if 0 in lit and 1 in lit else 0.0,
+    )
 
 
 def _three(values: Sequence[float] | NDArray[np.float64]) -> tuple[float, float, float]:
@@ -160,7 +164,7 @@ def _significance(lit: Lit, curves: Sequence[Curve]) -> float:
     """Return the root of the sum of s^2 / r over photometers and the parts of a pulse."""
     squares = 0.0
     for i, feature in lit.items():
-        own, total = (segments(values, feature) for values in (curves[i].excess, np.nan_to_num(curves[i].counts)))
+        own, total = (segments(values, feature) for values in (curves[i].excess, curves[i].recorded))
         squares += float((np.maximum(own, 0.0) ** 2 / np.maximum(total, 1.0)).sum())
     return float(np.sqrt(squares))
 
@@ -178,16 +182,16 @@ def _glow(curves: Sequence[Curve], top: int) -> float:
 
 def _flags(lit: Lit, curves: Sequence[Curve]) -> list[str]:
     """Return what limits the values of a pulse."""
-    samples = curves[0].counts.size
+    samples = curves[0].excess.size
     first = min(feature.first for feature in lit.values())
     last = max(feature.last for feature in lit.values())
     around = slice(max(first - 1, 0), last + 1)
-    unknown = np.array([~np.isfinite(curve.counts[around]) for curve in curves])
+    unknown = np.array([~curve.is_known[around] for curve in curves])
     found = {
         "gap": unknown.all(axis=0).any(),
         "end": first <= 0 or last >= samples,
         "missing": (unknown.any(axis=0) & ~unknown.all(axis=0)).any(),
-        "saturated": any(_is_saturated(curve.counts[around], i) for i, curve in enumerate(curves)),
+        "saturated": any(_is_saturated(curve.recorded[around], i) for i, curve in enumerate(curves)),
         "blend": any(feature.is_blend for feature in lit.values()),
     }
     return [flag for flag, is_set in found.items() if is_set]

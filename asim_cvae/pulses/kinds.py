@@ -29,10 +29,9 @@ _JET_GLOW = 0.03  # likewise
 
 @dataclass(frozen=True)
 class Signs:
-    """What tells the kind of a pulse. Light is in counts per sample.
+    """What tells the kind of a pulse that is not known as a particle hit. Light is in counts per sample.
 
     Attributes:
-        is_hit: whether it is a few samples of one photometer that stand out.
         lit: whether it is found at 337 nm, in ultraviolet, and at 777.4 nm.
         peak: its peaks at these.
         least: the least light that each may have at half of the peak and more, over what is before and after.
@@ -42,7 +41,6 @@ class Signs:
         glow: light at 337 nm in the tens of milliseconds after it, beyond that at 777.4 nm; 0 unless significant.
     """
 
-    is_hit: bool
     lit: tuple[bool, bool, bool]
     peak: tuple[float, float, float]
     least: tuple[float, float, float]
@@ -55,7 +53,7 @@ class Signs:
 def kind_of(signs: Signs) -> str:
     """Return the kind of a pulse, one of :data:`KINDS`. NaN, of a missing photometer, speaks for none."""
     blue, ultraviolet, oxygen = signs.lit
-    if signs.is_hit or (sum(signs.lit) == 1 and signs.width <= LONGEST_HIT):
+    if sum(signs.lit) == 1 and signs.width <= LONGEST_HIT:
         return PARTICLE
     has_flash = blue and ultraviolet and signs.peak[1] >= _JET_ULTRAVIOLET * signs.peak[0]
     if has_flash and signs.glow >= _JET_GLOW * signs.peak[0]:
