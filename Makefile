@@ -24,7 +24,9 @@ demo: $(READY) ## Simulate an archive, train the network of photon counts on it,
 pretrained: $(READY) ## Make the weights that ship again: some 20 minutes
 	OMP_NUM_THREADS=1 $(BIN)/python -m asim_cvae.train +experiment=events hydra.run.dir=outputs/pretrained
 	OMP_NUM_THREADS=1 $(BIN)/python -m asim_cvae.heads out=outputs/pretrained
-	cp outputs/pretrained/model.* outputs/pretrained/heads.* outputs/pretrained/config.yaml asim_cvae/pretrained/events-1/
+	OMP_NUM_THREADS=1 $(BIN)/python -m asim_cvae.calibrate weights=outputs/pretrained refit=false data=simulated_promise \
+		out=outputs/pretrained/promise
+	cp outputs/pretrained/promise/* outputs/pretrained/config.yaml asim_cvae/pretrained/events-1/
 
 reproduction: $(READY) ## Write docs/reproduction.md: the thesis's Table 1 and figures beside ours (ASIM_CVAE_REFERENCE)
 	$(BIN)/python -m asim_cvae.train +experiment=relu_lr2e-4 trainer.max_epochs=40 $(SHORT) \

@@ -431,3 +431,26 @@ def test_the_published_table(reference: Path) -> None:
     assert Counter(table.labels.values()) == {"LCLA": 143, "N": 120, "HCLA": 115, "LCHA": 92, "HCHA": 85}
     first = "mmiatriggeredobservationtmlevel1_observation_time_2019-01-03_14-08-00_observation_id_10505.fits"
     assert [table.labels[first, k] for k in range(4)] == ["HCLA", "LCLA", "LCLA", "LCLA"]
+
+
+def test_a_table_may_say_how_frames_were_chosen(tmp_path: Path) -> None:
+    rows = [
+        ("File Name", "Frame Number", "Classification", "chosen"),
+        ("a.fits", 0, "N", "Margin"),
+        (None, 1, "HCLA", None),
+        (None, 2, "HCLA", " RANDOM "),
+        (None, 3, "HCLA", "by hand"),
+        (None, None, None, "random"),
+        ("b.fits", 0, "N", "anomaly"),
+        ("b.fits", 0, "N", "random"),
+        ("b.fits", 0, "N", "margin"),
+    ]
+    for suffix in ("xlsx", "csv"):
+        table = read_labels(_write(tmp_path / f"t.{suffix}", rows))
+        assert table.labels == {("a.fits", 0): "N", ("a.fits", 1): "HCLA", ("a.fits", 2): "HCLA", ("b.fits", 0): "N"}
+        assert table.chosen == {("a.fits", 0): "margin", ("a.fits", 2): "random", ("b.fits", 0): "random"}
+        (problem,) = table.problems
+        assert problem.endswith("frame 3 of a.fits: Chosen is 'by hand', not one of random, margin, anomaly")
+    assert read_labels(_write(tmp_path / "t.csv", ROWS)).chosen == {}
+    with pytest.raises(LabelTableError, match="has 2 columns Chosen"):
+        read_labels(_write(tmp_path / "t.csv", [(*row, *row[3:]) for row in rows]))

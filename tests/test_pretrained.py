@@ -39,6 +39,10 @@ def test_shipped_weights_are_small_and_say_that_they_learnt_from_simulated_frame
         heads = load(folder).heads
         assert heads is not None
         assert heads.trained_on.kind == "simulated"
+        assert heads.evidence is not None
+        assert heads.evidence.source.kind == "simulated"
+        assert heads.evidence.source.observations == 1000
+        assert heads.promised_threshold(0.9, 0.95) < heads.promised_threshold(0.99, 0.95) < 1
 
 
 def test_shipped_heads_tell_clear_frames_and_elves_of_seeds_that_they_never_saw() -> None:

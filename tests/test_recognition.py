@@ -32,7 +32,8 @@ from asim_cvae.recognition.calibration import (
     noise_threshold,
 )
 from asim_cvae.recognition.frames import TrueFrames, true_frames
-from asim_cvae.recognition.heads import LabelledBy, TrainedHeads, read_heads, write_heads
+from asim_cvae.recognition.heads import TrainedHeads, read_heads, write_heads
+from asim_cvae.recognition.labelled_by import LabelledBy
 from asim_cvae.recognition.refitting import refit
 from asim_cvae.recognition.scores import average_precision, score_classes
 from asim_cvae.simulator.archive import Simulation, make_archive

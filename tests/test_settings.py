@@ -161,7 +161,7 @@ def test_the_nearest_name() -> None:
         ("+experiment=relu_lr2e4", "experiment=relu_lr2e4: no such choice; did you mean relu_lr2e-4?"),
         ("data=simulate", "data=simulate: no such choice; did you mean simulated?"),
         ("data=x", "data=x: no such choice: one of mmia, simulated, simulated_evaluation, simulated_full, "
-                   "simulated_randomised, simulated_rare, simulated_shifted"),
+                   "simulated_promise, simulated_randomised, simulated_rare, simulated_shifted"),
         ("experiment=baseline", "experiment=baseline: write +experiment=baseline, with a plus"),
         ("+scoring=thesis", "scoring is chosen already: write scoring=NAME, without a plus"),
         ("+representation=log", "representation is chosen already: write representation=NAME, without a plus"),

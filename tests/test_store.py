@@ -21,6 +21,7 @@ import pytest
 from asim_cvae.archive.reader import read_observation
 from asim_cvae.base.errors import InputError
 from asim_cvae.frames.build import build_store, check_store
+from asim_cvae.frames.columns import FRAMES, TABLES
 from asim_cvae.frames.store import FrameStore
 from asim_cvae.instrument.photometers import FLUX_PER_COUNT
 from tests.mmia_files import NAME, level0, level1, light, write_cdf, write_fits
@@ -51,9 +52,9 @@ def folder(tmp_path: Path) -> Path:
     return root
 
 
-def _table(path: Path, rows: list[tuple]) -> Path:
+def _table(path: Path, rows: list[tuple], *more: str) -> Path:
     book = openpyxl.Workbook()
-    for row in [("File Name", "Frame Number", "Classification"), *rows]:
+    for row in [("File Name", "Frame Number", "Classification", *more), *rows]:
         book.active.append(row)
     book.save(path)
     return path
@@ -198,6 +199,24 @@ def test_labels_of_one_observation_under_two_names_are_joined(folder: Path, tmp_
     assert report.table.label[report.table.file == f"{_name(1)}.fits"].tolist() == ["N"] * 3
     assert len(report.label_problems) == 1
     assert "under another name of the observation" in report.label_problems[0]
+
+
+def test_the_store_knows_how_frames_were_chosen_to_be_labelled(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = [(f"{_name(1)}.fits", 0, "N"), (None, 2, "HCHA"), (_name(1), 0, "N"), (None, 1, "N")]
+    store, labels = tmp_path / "store", _table(tmp_path / "t.xlsx", rows)
+    with monkeypatch.context() as before:  # as stores were before they had the column
+        before.setitem(TABLES, "frames", [column for column in FRAMES if column.name != "chosen"])  # type: ignore[arg-type]
+        build_store(store, folder, ground_truth_table=labels)
+    assert not build_store(store, folder, ground_truth_table=labels).is_new
+    assert set(FrameStore(store).table.chosen.tolist()) == {""}
+    chosen = [(*row, way) for row, way in zip(rows, ("margin", None, "random", "anomaly"), strict=True)]
+    report = build_store(store, folder, ground_truth_table=_table(tmp_path / "t.xlsx", chosen, "Chosen"))
+    assert (report.is_new, report.files_read) == (True, 0)
+    table = FrameStore(store).table
+    assert table.chosen[table.file == f"{_name(1)}.fits"].tolist() == ["random", "anomaly", ""]
+    assert set(table.chosen[table.file != f"{_name(1)}.fits"].tolist()) == {""}
 
 
 @pytest.mark.parametrize("first", [0, 1])

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path, PureWindowsPath
 
 from asim_cvae.archive.sheets import NO_VALUE, Sheet, TableError, read_sheets
@@ -16,6 +16,13 @@ _FILE_NUMBER = "File Number"
 
 _OBSERVATION_ID = "Observation ID"
 """A column that may stand in place of the file name."""
+
+_CHOSEN = "Chosen"
+"""A column that need not be there: how a frame was chosen to be labelled."""
+
+RANDOM = "random"
+WAYS = (RANDOM, "margin", "anomaly")
+"""How frames are chosen to be labelled: by chance, as classes are nearly as likely, or as they are like no others."""
 
 _HEADER_ROWS = 20
 """Rows among which the header is looked for: titles and notes may stand above it."""
@@ -39,20 +46,22 @@ class LabelTable:
             folders: they may lack a suffix, differ in case, or be an observation id.
         files: names of all files in the table, also of those named only in rows with problems.
         problems: a line for each row that was ignored, with the reason; at most ten for each reason, then a count.
+        chosen: which of ``WAYS`` each frame was chosen in, where the table says so.
     """
 
     labels: dict[tuple[str, int], str]
     files: frozenset[str] = frozenset()
     problems: tuple[str, ...] = ()
+    chosen: dict[tuple[str, int], str] = field(default_factory=dict)
 
 
 def read_labels(path: Path) -> LabelTable:
     """Read a label table with the columns in ``COLUMNS``, in any sheet, below any title.
 
     A file's name stands in its first row only and applies to the rows below it. Rows without a file, without a usable
-    frame number, with an unknown class, or with a class that contradicts an earlier row are ignored and listed in
-    ``problems``. So are rows of an observation whose name is missing, which would otherwise label frames of the one
-    above: their frame numbers start again, their file number is another one, or the name was a formula.
+    frame number, with an unknown class or way of choosing, or with a class that contradicts an earlier row are ignored
+    and listed in ``problems``. So are rows of an observation whose name is missing, which would otherwise label frames
+    of the one above: their frame numbers start again, their file number is another one, or the name was a formula.
 
     Raises:
         LabelTableError: the file does not exist, cannot be read, is too large, or lacks a column.
@@ -65,7 +74,12 @@ def read_labels(path: Path) -> LabelTable:
             reading.read_block(block)
     except TableError as error:
         raise LabelTableError(str(error)) from error
-    return LabelTable(reading.labels, frozenset(reading.files), tuple(reading.problems.lines()))
+    return LabelTable(reading.labels, frozenset(reading.files), tuple(reading.problems.lines()), reading.chosen)
+
+
+def note_choice(chosen: dict[tuple[str, int], str], place: tuple[str, int], way: str) -> None:
+    """Note how a frame was chosen; one that was chosen by chance stays so, whatever else chose it as well."""
+    chosen[place] = min(way, chosen.get(place, way), key=WAYS.index)
 
 
 def no_usable_label(path: Path | None, problems: Sequence[str]) -> LabelTableError:
@@ -82,6 +96,7 @@ class _Row:
     name: str
     frame: str
     label: str
+    chosen: str
 
 
 def _find_rows(path: Path) -> Iterator[_Row]:
@@ -103,14 +118,14 @@ def _find_rows(path: Path) -> Iterator[_Row]:
 
 def _rows_below(path: Path, sheet: Sheet, top: int, header: Sequence[str]) -> Iterator[_Row]:
     columns = []
-    for column in (_FILE_NUMBER, *COLUMNS):
+    for column in (_FILE_NUMBER, *COLUMNS, _CHOSEN):
         places = _places(header, column)
         if len(places) > 1:
             raise LabelTableError(f"{path}: has {len(places)} columns {column}; delete or rename all but one")
         columns.append(places[0] if places else None)
     for number, row in enumerate(sheet.rows[top + 1 :], start=top + 2):
         cells = ["" if place is None or place >= len(row) else row[place] for place in columns]
-        if any(cells[1:]):  # not a row of a legend that is longer than the table
+        if any(cells[1 : 1 + len(COLUMNS)]):  # not a row of a legend that is longer than the table
             yield _Row(number, *cells)
 
 
@@ -144,6 +159,7 @@ class _Reading:
     def __init__(self, table: str) -> None:
         self.table = printable(table, 60)
         self.labels: dict[tuple[str, int], str] = {}
+        self.chosen: dict[tuple[str, int], str] = {}
         self.files: set[str] = set()
         self.problems = Problems()
 
@@ -167,8 +183,8 @@ class _Reading:
         if not (row.frame or row.label):
             return  # the name stands in a row of its own
         frame = _frame_number(row.frame)
-        label = _CLASS_OF.get(_plain(row.label))
-        if NO_VALUE in (row.frame, row.label):
+        label, chosen = _CLASS_OF.get(_plain(row.label)), row.chosen.casefold()
+        if NO_VALUE in (row.frame, row.label, row.chosen):
             self._ignore(row, file, "a cell holds an error, or a formula without a value; save the table once more")
         elif frame is None:
             self._ignore(row, file, "the frame number is not a whole number from 0 on")
@@ -176,9 +192,14 @@ class _Reading:
             near = did_you_mean(row.label.upper()[:40], CLASSES)
             what = f"unknown class '{printable(row.label, 60)}', not one of {', '.join(CLASSES)}{near}"
             self._ignore(row, file, what, "unknown class")
+        elif chosen not in ("", *WAYS):
+            what = f"{_CHOSEN} is '{printable(row.chosen, 60)}', not one of {', '.join(WAYS)}"
+            self._ignore(row, file, what, "unknown way of choosing")
         elif (earlier := self.labels.setdefault((file, frame), label)) != label:
             what = f"labelled {label}, but {earlier} in an earlier row, which is kept"
             self._ignore(row, file, what, "labelled differently in an earlier row, which is kept")
+        elif chosen:
+            note_choice(self.chosen, (file, frame), chosen)
 
     def _ignore(self, row: _Row, file: str, reason: str, kind: str | None = None) -> None:
         frame = printable(row.frame, 40) or "?"

@@ -147,9 +147,10 @@ def make_index(plan: Plan, held: Holding, unread: Mapping[str, str]) -> Index:
     counted = Holding(held.shards, chosen).of(np.isin(np.arange(len(held.shards)), numbers))
     tables = counted.tables
     tables.observations["ground_truth"] = plan.is_ground_truth(tables)
+    frames = with_column(tables.frames, FRAMES, "label", plan.labels_of(tables))
     tables = replace(
         tables,
-        frames=with_column(tables.frames, FRAMES, "label", plan.labels_of(tables)),
+        frames=with_column(frames, FRAMES, "chosen", plan.chosen_of(tables)),
         rejected=_with_more(tables.rejected, {**unused, **plan.rejected, **unread}),
     )
     plan.check_labels(tables)

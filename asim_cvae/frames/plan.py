@@ -4,12 +4,12 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
 from asim_cvae.archive.discover import discover
-from asim_cvae.archive.labels import LabelTable, LabelTableError, no_usable_label, read_labels
+from asim_cvae.archive.labels import LabelTable, LabelTableError, no_usable_label, note_choice, read_labels
 from asim_cvae.archive.layout import observation_key, preference
 from asim_cvae.archive.matching import match_files
 from asim_cvae.base.errors import InputError, Problems, printable
@@ -34,6 +34,7 @@ class Plan:
         ground_truth: names of the files to score on, which are kept out of training.
         label_problems: a line for each row of the label table that was ignored, or a count where there are many.
         label_table: path of the label table, None if there is none.
+        chosen: how each labelled frame was chosen, where the label table says so.
     """
 
     files: Mapping[str, Path]
@@ -44,6 +45,7 @@ class Plan:
     ground_truth: frozenset[str]
     label_problems: Sequence[str]
     label_table: Path | None = None
+    chosen: Mapping[tuple[str, int], str] = field(default_factory=dict)
 
     @cached_property
     def digest(self) -> str:
@@ -55,6 +57,7 @@ class Plan:
             sorted(self.rejected.items()),
             sorted((*place, label) for place, label in self.labels.items()),
             sorted(self.ground_truth),
+            *sorted((*place, way) for place, way in self.chosen.items()),
         ]
         return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
@@ -71,14 +74,16 @@ class Plan:
 
     def labels_of(self, tables: Tables) -> list[str]:
         """The label of each frame, '' where there is none."""
-        labels = self._placed(tables)
-        places = zip(tables.file.tolist(), tables.frame.tolist(), strict=True)
-        return [labels.get(place, "") for place in places]
+        return _of_frames(tables, self._placed(tables, self.labels))
 
-    def _placed(self, tables: Tables) -> dict[tuple[str, int], str]:
-        """The labels by the file that is used of each observation, where one is."""
+    def chosen_of(self, tables: Tables) -> list[str]:
+        """How each frame was chosen, '' where the labels do not say it."""
+        return _of_frames(tables, self._placed(tables, self.chosen))
+
+    def _placed(self, tables: Tables, values: Mapping[tuple[str, int], str]) -> dict[tuple[str, int], str]:
+        """Values of frames by the file that is used of each observation, where one is."""
         used = {observation_key(file): file for file in tables.observations["file"].tolist()}
-        return {(used.get(observation_key(file), file), frame): label for (file, frame), label in self.labels.items()}
+        return {(used.get(observation_key(file), file), frame): value for (file, frame), value in values.items()}
 
     def check_labels(self, tables: Tables) -> None:
         """Look whether the labels are those of the store's frames.
@@ -89,7 +94,7 @@ class Plan:
         if self.label_table is None:
             return
         held = self._frames_held(tables)
-        placed = {(file, frame) for file, frame in self._placed(tables) if file in held}
+        placed = {(file, frame) for file, frame in self._placed(tables, self.labels) if file in held}
         files = {file for file, _ in placed}
         past = {file for file, frame in placed if frame == held[file]}
         starts_at_one = all(frame > 0 for _, frame in self.labels)
@@ -116,7 +121,7 @@ class Plan:
                 strict=True,
             )
         )
-        problems, labels = Problems(), self._placed(tables)
+        problems, labels = Problems(), self._placed(tables, self.labels)
         for (file, frame), label in labels.items():
             place = f"{label} on frame {frame} of {printable(file, 160)}"
             if file not in held:
@@ -167,7 +172,12 @@ def make_plan(root: Path | None, ground_truth_root: Path | None, table: Path | N
             rejected[name] = f"cannot be read ({error.strerror})"
     found = {name: files[name] for name in versions}
     same = _same_observation(found)
-    return Plan(found, versions, same, rejected, labels.labels, ground_truth, labels.problems, table)
+    return Plan(found, versions, same, rejected, labels.labels, ground_truth, labels.problems, table, labels.chosen)
+
+
+def _of_frames(tables: Tables, values: Mapping[tuple[str, int], str]) -> list[str]:
+    """The value of each frame, '' where there is none."""
+    return [values.get(place, "") for place in zip(tables.file.tolist(), tables.frame.tolist(), strict=True)]
 
 
 def _same_observation(files: Iterable[str]) -> list[list[str]]:
@@ -201,6 +211,7 @@ def _of_files(table: LabelTable, files: Set[str]) -> LabelTable:
     found = {name: matches.files.get(name, name) for name in table.files}
     first = {observation_key(file): file for file in sorted(found.values(), key=preference, reverse=True)}
     labels: dict[tuple[str, int], str] = {}
+    chosen: dict[tuple[str, int], str] = {}
     problems = Problems()
     for (name, frame), label in table.labels.items():
         place = f"{label} on frame {frame} of {printable(name, 160)}"
@@ -209,4 +220,6 @@ def _of_files(table: LabelTable, files: Set[str]) -> LabelTable:
             problems.add("names that fit several observations", f"{place}: {matches.ambiguous[name]}")
         elif (earlier := labels.setdefault((file, frame), label)) != label:
             problems.add("labels that contradict others", f"{place}: {earlier} under another name of the observation")
-    return LabelTable(labels, frozenset(first.values()), (*table.problems, *problems.lines()))
+        elif (name, frame) in table.chosen:
+            note_choice(chosen, (file, frame), table.chosen[name, frame])
+    return LabelTable(labels, frozenset(first.values()), (*table.problems, *problems.lines()), chosen)

@@ -52,6 +52,11 @@ class Tables:
         return self._column("label")
 
     @property
+    def chosen(self) -> NDArray[np.str_]:
+        """How each frame was chosen to be labelled, (N,), '' where that is not stated."""
+        return self._column("chosen")
+
+    @property
     def file(self) -> NDArray[np.str_]:
         """Name of each frame's file, (N,)."""
         return self.of_frames("file")

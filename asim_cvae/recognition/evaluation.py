@@ -1,12 +1,15 @@
 """Let heads recognise the frames of a store, and score them where these have labels."""
 
+from typing import Literal
+
 import numpy as np
 from numpy.typing import NDArray
 
 from asim_cvae.data.datamodule import ScoredFrames
 from asim_cvae.data.dataset import FrameDataset
 from asim_cvae.instrument.classes import CLASSES
-from asim_cvae.recognition.heads import LabelledBy, TrainedHeads
+from asim_cvae.recognition.heads import TrainedHeads
+from asim_cvae.recognition.labelled_by import LabelledBy
 from asim_cvae.recognition.scores import score_classes
 from asim_cvae.scoring.scores import HeadScores
 from asim_cvae.scoring.table import is_simulated
@@ -36,13 +39,8 @@ def labelled_values(
     return values, label, np.unique(frames.file, return_inverse=True)[1]
 
 
-def source_of(frames: ScoredFrames) -> LabelledBy:
-    """Say where labelled frames come from."""
-    data = frames.data
-    return LabelledBy(
-        "simulated" if is_simulated(data) else "mmia",
-        data["name"],
-        data["version"],
-        len(frames.file),
-        len(np.unique(frames.file)),
-    )
+def source_of(frames: ScoredFrames, is_used: NDArray[np.bool_] | None = None) -> LabelledBy:
+    """Say where labelled frames come from, all or those that are used, (N,)."""
+    data, files = frames.data, frames.file if is_used is None else frames.file[is_used]
+    kind: Literal["simulated", "mmia"] = "simulated" if is_simulated(data) else "mmia"
+    return LabelledBy(kind, data["name"], data["version"], len(files), len(np.unique(files)))

@@ -4,19 +4,21 @@ import hashlib
 from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from safetensors.torch import load, save
 
 from asim_cvae.base.documents import Count, Name, checked, parse_json, read_bounded, read_text, signed, unsigned
-from asim_cvae.base.errors import InputError, first_line
+from asim_cvae.base.errors import InputError, SettingError, first_line
 from asim_cvae.base.files import atomic_write, write_json
 from asim_cvae.base.targets import TARGET, build_target, target_of
 from asim_cvae.frames.representation import Representation
 from asim_cvae.nn.heads import HeadsNetwork
 from asim_cvae.recognition.calibration import Calibration
+from asim_cvae.recognition.labelled_by import LabelledBy
+from asim_cvae.recognition.promise import Evidence
 from asim_cvae.recognition.training import logits
 from asim_cvae.runs.description import WeightsOfExport
 from asim_cvae.runs.weights import check_weights, size_of, sketched
@@ -26,27 +28,8 @@ WEIGHTS = "heads.safetensors"
 DESCRIPTION = "heads.json"
 
 _FORMAT = 1
-_MOST_DESCRIPTION = 1_000_000  # bytes of heads.json, which takes 2,000
+_MOST_DESCRIPTION = 1_000_000  # bytes of heads.json, which takes 2,000, and 30 for each unit of evidence
 _MOST_HEADER = 1_000_000  # bytes of heads.safetensors before its weights
-
-
-@dataclass(frozen=True)
-class LabelledBy:
-    """Frames from which heads learnt.
-
-    Attributes:
-        kind: 'simulated' or 'mmia'.
-        name: name of the archive.
-        version: of the simulator, '' for real data.
-        frames: number of frames.
-        observations: number of observations.
-    """
-
-    kind: Literal["simulated", "mmia"]
-    name: Name
-    version: Name
-    frames: Count
-    observations: Count
 
 
 @dataclass(frozen=True)
@@ -62,6 +45,7 @@ class HeadsDescription:
         seed: of the training.
         epochs: of the training.
         weights: the file of weights that it belongs to.
+        evidence: what promises can be made of; None for none.
     """
 
     network: dict[Name, Any]
@@ -72,6 +56,7 @@ class HeadsDescription:
     seed: Count
     epochs: Count
     weights: WeightsOfExport
+    evidence: Evidence | None = None
 
 
 class Recognition(NamedTuple):
@@ -99,6 +84,7 @@ class TrainedHeads:
         calibrated_on: frames to which classes and calibration were fitted again; None if none were.
         seed: of the training.
         epochs: of the training.
+        evidence: what promises can be made of; None for none.
     """
 
     network: HeadsNetwork
@@ -108,6 +94,7 @@ class TrainedHeads:
     calibrated_on: LabelledBy | None
     seed: int
     epochs: int
+    evidence: Evidence | None = None
 
     def recognize(self, flux: NDArray[np.float32]) -> Recognition:
         """Recognise frames of flux (N, 3, 5000) in uW/m^2."""
@@ -119,6 +106,19 @@ class TrainedHeads:
         probability = self.calibration.class_probability(classes)
         is_noise = probability[:, -1] > self.calibration.noise_threshold
         return Recognition(probability, self.calibration.kind_probability(kinds), is_noise, features)
+
+    def promised_threshold(self, keep_recall: float, confidence: float) -> float:
+        """Return the probability of noise above which frames can be dropped; see :meth:`Evidence.threshold`.
+
+        Raises:
+            SettingError: there is no evidence, or it does not support the promise.
+        """
+        if self.evidence is None:
+            raise SettingError(
+                f"keep_recall={keep_recall:g}: no labelled observations stand behind these heads, so that nothing can "
+                "be promised of them; python -m asim_cvae.calibrate makes heads of which it can"
+            )
+        return self.evidence.threshold(keep_recall, confidence)
 
 
 def write_heads(folder: Path, heads: TrainedHeads) -> None:
@@ -136,6 +136,7 @@ def write_heads(folder: Path, heads: TrainedHeads) -> None:
         "seed": heads.seed,
         "epochs": heads.epochs,
         "weights": {"sha256": hashlib.sha256(weights).hexdigest()},
+        "evidence": None if heads.evidence is None else asdict(heads.evidence),
     }
     write_json(folder / DESCRIPTION, signed(content))
 
@@ -173,6 +174,7 @@ def read_heads(folder: Path, trust: Collection[str] = ()) -> TrainedHeads:
         description.calibrated_on,
         description.seed,
         description.epochs,
+        description.evidence,
     )
 
 

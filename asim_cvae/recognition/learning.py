@@ -18,7 +18,8 @@ from asim_cvae.recognition.calibration import (
     expected_calibration_error,
 )
 from asim_cvae.recognition.frames import TrueFrames, true_frames
-from asim_cvae.recognition.heads import LabelledBy, TrainedHeads, write_heads
+from asim_cvae.recognition.heads import TrainedHeads, write_heads
+from asim_cvae.recognition.labelled_by import LabelledBy
 from asim_cvae.recognition.scores import score_classes
 from asim_cvae.recognition.training import HeadsModule, fit_heads, forget_training, logits, split
 from asim_cvae.simulator.archive import SIMULATOR, Simulation

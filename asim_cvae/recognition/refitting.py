@@ -13,7 +13,8 @@ from asim_cvae.base.errors import InputError
 from asim_cvae.instrument.classes import CLASSES, NOISE
 from asim_cvae.nn.heads import HeadsNetwork
 from asim_cvae.recognition.calibration import fit_temperature, folds_by_observation, noise_threshold
-from asim_cvae.recognition.heads import LabelledBy, TrainedHeads
+from asim_cvae.recognition.heads import TrainedHeads
+from asim_cvae.recognition.labelled_by import LabelledBy
 from asim_cvae.recognition.training import logits
 
 FEWEST = 5
@@ -42,12 +43,13 @@ def refit(
     label: NDArray[np.int64],
     observation: NDArray[np.int64],
     source: LabelledBy,
+    is_random: NDArray[np.bool_] | None = None,
 ) -> Refitted:
     """Fit class head, temperature and threshold of noise to labelled frames; the kinds stay as they are.
 
     The head moves from its weights as far as these frames ask for it: its change is pulled towards nothing by the
     strength that predicts other observations best, in five folds. Temperature and threshold are those of predictions
-    of other observations.
+    of other observations. What stood behind a promise before is gone.
 
     Args:
         heads: trained heads.
@@ -55,6 +57,8 @@ def refit(
         label: (N,) their classes, as indices.
         observation: (N,) numbers that tell observations apart.
         source: where the frames come from.
+        is_random: (N,) whether the frame's observation was labelled by chance; the threshold is chosen by these alone,
+            and drops nothing where they hold no event. None: all were.
 
     Raises:
         InputError: the frames are of fewer than five observations, or of one class.
@@ -82,13 +86,15 @@ def refit(
     temperature = fit_temperature(tried[ridge], label, even)
     probability = softmax(tried[ridge] / temperature, axis=1)
     is_noise = label == CLASSES.index(NOISE)
-    threshold = noise_threshold(probability[:, CLASSES.index(NOISE)], ~is_noise, even, heads.calibration.keep)
+    counted = even if is_random is None else is_random.astype(np.float64)
+    threshold = noise_threshold(probability[:, CLASSES.index(NOISE)], ~is_noise, counted, heads.calibration.keep)
     change = _fit(features / spread, before, label, ridge)
     fitted = replace(
         heads,
         network=_with_change(heads, change, spread),
         calibration=replace(heads.calibration, temperature=temperature, noise_threshold=threshold),
         calibrated_on=source,
+        evidence=None,
     )
     return Refitted(fitted, probability)
 

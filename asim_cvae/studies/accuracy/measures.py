@@ -10,7 +10,8 @@ from sklearn.metrics import adjusted_rand_score
 from asim_cvae.inference import Model
 from asim_cvae.instrument.classes import CLASSES, KINDS
 from asim_cvae.recognition.frames import TrueFrames
-from asim_cvae.recognition.heads import LabelledBy, TrainedHeads
+from asim_cvae.recognition.heads import TrainedHeads
+from asim_cvae.recognition.labelled_by import LabelledBy
 from asim_cvae.recognition.refitting import refit
 from asim_cvae.recognition.scores import average_precision, macro_f1, score_classes
 from asim_cvae.scoring.clusters import ClusteringProtocol
