@@ -22,6 +22,7 @@ from asim_cvae.archive.reader import read_observation
 from asim_cvae.base.errors import InputError
 from asim_cvae.frames.build import build_store, check_store
 from asim_cvae.frames.columns import FRAMES, TABLES
+from asim_cvae.frames.index import read_index, write_index
 from asim_cvae.frames.store import FrameStore
 from asim_cvae.instrument.photometers import FLUX_PER_COUNT
 from tests.mmia_files import NAME, level0, level1, light, write_cdf, write_fits
@@ -206,9 +207,10 @@ def test_the_store_knows_how_frames_were_chosen_to_be_labelled(
 ) -> None:
     rows = [(f"{_name(1)}.fits", 0, "N"), (None, 2, "HCHA"), (_name(1), 0, "N"), (None, 1, "N")]
     store, labels = tmp_path / "store", _table(tmp_path / "t.xlsx", rows)
-    with monkeypatch.context() as before:  # as stores were before they had the column
-        before.setitem(TABLES, "frames", [column for column in FRAMES if column.name != "chosen"])  # type: ignore[arg-type]
-        build_store(store, folder, ground_truth_table=labels)
+    build_store(store, folder, ground_truth_table=labels)
+    with monkeypatch.context() as before:  # as indices were before they had the column
+        before.setitem(TABLES, "frames", [column for column in FRAMES if column.name != "chosen"])
+        write_index(store, read_index(store))
     assert not build_store(store, folder, ground_truth_table=labels).is_new
     assert set(FrameStore(store).table.chosen.tolist()) == {""}
     chosen = [(*row, way) for row, way in zip(rows, ("margin", None, "random", "anomaly"), strict=True)]
