@@ -81,7 +81,8 @@ def _curve(number: int, counts: NDArray[np.float64]) -> Curve:
     ]
     ground = _without_dead_time(hits.base, number) - dark[hits.first]
     is_known = np.isfinite(counts)
-    return Curve(is_known, np.where(is_known, counts, 0.0), background, excess, [*features, *hit_features(excess, number, hits, ground)])
+    features += hit_features(excess, number, hits, ground)
+    return Curve(is_known, np.where(is_known, counts, 0.0), background, excess, features)
 
 
 def _without_dead_time(counts: NDArray[np.float64], number: int) -> NDArray[np.float64]:
@@ -98,9 +99,7 @@ def _row(number: int, lit: Lit, curves: Sequence[Curve], observation: Observatio
     """Return a row of the catalogue."""
     main = _brightest(lit)
     windows = [lit.get(i, main) for i in range(len(curves))]
-    is_missing = [
-        not curve.is_known[one.first : one.last].any() for curve, one in zip(curves, windows, strict=True)
-    ]
+    is_missing = [not curve.is_known[one.first : one.last].any() for curve, one in zip(curves, windows, strict=True)]
     peak = [
         np.nan if gone else lit[i].peak if i in lit else forced_peak(curve.excess, main)
         for i, (curve, gone) in enumerate(zip(curves, is_missing, strict=True))
