@@ -80,7 +80,7 @@ def test_columns_are_those_declared() -> None:
 
 
 def test_a_pulse_of_known_shape_is_measured() -> None:
-    sigma = 40.0  # samples of a Gaussian about sample 10000
+    sigma = 30.0  # samples of a Gaussian about sample 10000
     shape = np.exp(-0.5 * (np.arange(-200, 201) / sigma) ** 2)
     tables = [find_pulses(_observation(_drawn(_light(20000, (0, 9800, 40.0, shape)), seed))) for seed in range(12)]
     assert [len(table) for table in tables] == [1] * 12

@@ -21,7 +21,8 @@ from asim_cvae.pulses.separation import find_maxima
 _MS = 1000 / SAMPLING_RATE
 _SATURATED = 0.4  # share of a sample that a counter is dead from which its light is not known well
 _GLOW_FROM, _GLOW_TO = 500, 5000  # samples after the peak of a blue jet in which its body glows
-_GLOW_SIGMA = 5.0
+_GLOW_PART = 500  # samples in which it has to outshine 777.4 nm
+_GLOW_SIGMA = 3.0
 _SURE = 2.0  # deviations between the least and the most light that a pulse may have
 
 
@@ -169,14 +170,19 @@ def _significance(lit: Lit, curves: Sequence[Curve]) -> float:
 
 
 def _glow(curves: Sequence[Curve], top: int) -> float:
-    """Return by how much 337 nm outshines 777.4 nm for a while after a pulse, 0 unless it does so significantly."""
+    """Return by how much 337 nm outshines 777.4 nm in most parts of the time after a pulse, 0 unless significantly."""
     after = slice(top + _GLOW_FROM, top + _GLOW_TO)
-    blue, _, oxygen = (curve.excess[after] for curve in curves)
-    if not blue.size:
+    blue, oxygen = (curves[i].excess[after] for i in (0, 2))
+    parts = blue.size // _GLOW_PART
+    if not parts:
         return 0.0
-    noise = np.sqrt(max(float((blue + oxygen + curves[0].background[after] + curves[2].background[after]).sum()), 1.0))
-    beyond = float((blue - oxygen).sum())
-    return beyond / blue.size if beyond > _GLOW_SIGMA * noise else 0.0
+    beyond, total = (
+        values[: parts * _GLOW_PART].reshape(parts, _GLOW_PART).mean(axis=1)
+        for values in (blue - oxygen, blue + oxygen + curves[0].background[after] + curves[2].background[after])
+    )
+    least = float(np.quantile(beyond, 0.25))
+    noise = float(np.sqrt(max(np.median(total), 1 / _GLOW_PART) / _GLOW_PART))
+    return least if least > _GLOW_SIGMA * noise else 0.0
 
 
 def _flags(lit: Lit, curves: Sequence[Curve]) -> list[str]:

@@ -14,7 +14,7 @@ from asim_cvae.instrument.photometers import PHOTOMETERS
 from asim_cvae.pulses.columns import NAMES
 from asim_cvae.pulses.kinds import KINDS
 from asim_cvae.simulator.pulses import SAMPLES_PER_MS
-from asim_cvae.studies.triage.pulse_page import AMPLITUDES, SEPARATIONS
+from asim_cvae.studies.triage.pulse_page import AMPLITUDES, SEPARATIONS, range_names
 from asim_cvae.studies.triage.pulse_scores import ERRORS, Score
 from asim_cvae.studies.triage.pulse_study import CATALOGUE, PulseResults
 
@@ -58,9 +58,9 @@ def _example(results: PulseResults) -> Figure:
             axis.plot(
                 chosen["peak_ms"], 1.2 * heights, marker, color="black", markersize=5, fillstyle="none", label=kind
             )
-    axes[0].legend(fontsize=8, ncols=len(KINDS), loc="upper right")
+    axes[0].legend(fontsize=8, ncols=len(KINDS), loc="lower right", bbox_to_anchor=(1.0, 1.0))
     axes[-1].set_xlabel("time (ms)")
-    figure.suptitle(f"Pulses found in an observation (simulated); counts are means of {_BIN} samples")
+    figure.suptitle(f"Pulses found in an observation (simulated); counts are means of {_BIN} samples", x=0.35)
     return figure
 
 
@@ -80,7 +80,7 @@ def _completeness(scores: Mapping[str, Sequence[Score]]) -> Figure:
             axis.errorbar(
                 ticks, np.nanmean(of_seeds, axis=0), np.nanstd(of_seeds, axis=0), marker="o", capsize=3, label=archive
             )
-        axis.set_xticks(ticks, [f"{low:g}-{high:g}" for low, high in pairwise(edges)])
+        axis.set_xticks(ticks, range_names(edges, ""))
         axis.set(xlabel=label, ylim=(0.5, 1.02))
         axis.grid(alpha=0.3)
     panels[0].set_ylabel("share of light pulses found")

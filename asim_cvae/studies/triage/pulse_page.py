@@ -111,7 +111,7 @@ def _by_kind(scores: Sequence[Score]) -> list[str]:
         np.array([value for one in scores for value in getattr(one, name)])
         for name in ("kind", "is_found", "amplitude", "separation")
     )
-    head = ["kind", "all", *_ranges(AMPLITUDES, ""), *_ranges(SEPARATIONS, " sd")]
+    head = ["kind", "all", *range_names(AMPLITUDES, ""), *range_names(SEPARATIONS, " sd")]
     rows = []
     for name in [*sorted(set(kind.tolist()))]:
         own = kind == name
@@ -122,9 +122,10 @@ def _by_kind(scores: Sequence[Score]) -> list[str]:
     return markdown_table(head, rows)
 
 
-def _ranges(edges: Sequence[float], unit: str) -> list[str]:
+def range_names(edges: Sequence[float], unit: str) -> list[str]:
+    """Return names of the ranges between edges, the last of which may be infinite."""
     pairs = pairwise(edges)
-    return [f"{low:g}-{high:g}{unit}" if np.isfinite(high) else f"{low:g}{unit} and more" for low, high in pairs]
+    return [f"{low:g}-{high:g}{unit}" if np.isfinite(high) else f"{low:g}{unit} or more" for low, high in pairs]
 
 
 def _share(found: "np.ndarray[tuple[int], np.dtype[np.bool_]]") -> str:
