@@ -3,10 +3,10 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: help setup demo pretrained reproduction table1 table1-full dashboard realism bench faults test test-fast test-ray lint format settings lock clean
+.PHONY: help setup demo pretrained reproduction table1 table1-full dashboard realism triage-report bench faults test test-fast test-ray lint format settings lock clean
 
 help: ## Show this help
-	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
 
 setup: $(READY) ## Install everything into .venv, as pinned in requirements.lock
 
@@ -53,6 +53,9 @@ dashboard: $(READY) ## Open TensorBoard on all runs, on http://localhost:6006
 
 realism: $(READY) ## Report how real the simulated data are (ASIM_CVAE_REFERENCE: folder of real frames and weights)
 	$(BIN)/python -m asim_cvae.realism
+
+triage-report: $(READY) ## Report how well pulses are found and measured (ASIM_CVAE_REFERENCE: folder of real frames): some 10 minutes
+	$(BIN)/python -m asim_cvae.triage_report
 
 bench: $(READY) ## Measure speed as ratios to references run beside it: some 20 minutes
 	$(BIN)/python -m asim_cvae.bench

@@ -21,7 +21,8 @@ from asim_cvae.pulses.separation import find_maxima
 _MS = 1000 / SAMPLING_RATE
 _SATURATED = 0.4  # share of a sample that a counter is dead from which its light is not known well
 _GLOW_FROM, _GLOW_TO = 500, 5000  # samples after the peak of a blue jet in which its body glows
-_GLOW_SIGMA = 5.0
+_GLOW_PART = 500  # samples in which it has to outshine 777.4 nm
+_GLOW_SIGMA = 3.0
 _SURE = 2.0  # deviations between the least and the most light that a pulse may have
 
 
@@ -81,7 +82,8 @@ def _curve(number: int, counts: NDArray[np.float64]) -> Curve:
     ]
     ground = _without_dead_time(hits.base, number) - dark[hits.first]
     is_known = np.isfinite(counts)
-    return Curve(is_known, np.where(is_known, counts, 0.0), background, excess, [*features, *hit_features(excess, number, hits, ground)])
+    features += hit_features(excess, number, hits, ground)
+    return Curve(is_known, np.where(is_known, counts, 0.0), background, excess, features)
 
 
 def _without_dead_time(counts: NDArray[np.float64], number: int) -> NDArray[np.float64]:
@@ -98,9 +100,7 @@ def _row(number: int, lit: Lit, curves: Sequence[Curve], observation: Observatio
     """Return a row of the catalogue."""
     main = _brightest(lit)
     windows = [lit.get(i, main) for i in range(len(curves))]
-    is_missing = [
-        not curve.is_known[one.first : one.last].any() for curve, one in zip(curves, windows, strict=True)
-    ]
+    is_missing = [not curve.is_known[one.first : one.last].any() for curve, one in zip(curves, windows, strict=True)]
     peak = [
         np.nan if gone else lit[i].peak if i in lit else forced_peak(curve.excess, main)
         for i, (curve, gone) in enumerate(zip(curves, is_missing, strict=True))
@@ -170,14 +170,19 @@ def _significance(lit: Lit, curves: Sequence[Curve]) -> float:
 
 
 def _glow(curves: Sequence[Curve], top: int) -> float:
-    """Return by how much 337 nm outshines 777.4 nm for a while after a pulse, 0 unless it does so significantly."""
+    """Return by how much 337 nm outshines 777.4 nm in most parts of the time after a pulse, 0 unless significantly."""
     after = slice(top + _GLOW_FROM, top + _GLOW_TO)
-    blue, _, oxygen = (curve.excess[after] for curve in curves)
-    if not blue.size:
+    blue, oxygen = (curves[i].excess[after] for i in (0, 2))
+    parts = blue.size // _GLOW_PART
+    if not parts:
         return 0.0
-    noise = np.sqrt(max(float((blue + oxygen + curves[0].background[after] + curves[2].background[after]).sum()), 1.0))
-    beyond = float((blue - oxygen).sum())
-    return beyond / blue.size if beyond > _GLOW_SIGMA * noise else 0.0
+    beyond, total = (
+        values[: parts * _GLOW_PART].reshape(parts, _GLOW_PART).mean(axis=1)
+        for values in (blue - oxygen, blue + oxygen + curves[0].background[after] + curves[2].background[after])
+    )
+    least = float(np.quantile(beyond, 0.25))
+    noise = float(np.sqrt(max(np.median(total), 1 / _GLOW_PART) / _GLOW_PART))
+    return least if least > _GLOW_SIGMA * noise else 0.0
 
 
 def _flags(lit: Lit, curves: Sequence[Curve]) -> list[str]:

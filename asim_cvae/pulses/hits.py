@@ -14,6 +14,7 @@ from asim_cvae.pulses.separation import SEPARATION, contrast
 
 _FLANK = 8  # samples before and after that are compared
 _BEFORE_PEAK, _RISEN = 2, 3.0  # samples that may come before the highest, and deviations by which each is lit
+_STANDS_OUT = 0.7  # height over the light below, in units of that light
 _TAIL = 3.0  # standard deviations from which light after it may be its own
 _TAIL_SHARE = 0.15  # of the hit's height, from which that light makes it a pulse
 
@@ -53,7 +54,8 @@ def find_hits(counts: NDArray[np.float64], background: NDArray[np.float64]) -> H
     depth = contrast(own, zero, lengths, np.broadcast_to(base[:, None] * _FLANK, own.shape), zero, float(_FLANK))
     tail = contrast(right * _FLANK, zero[:, 0], _FLANK, left * _FLANK, zero[:, 0], _FLANK)
     is_pulse = (tail > _TAIL) & (right - left > _TAIL_SHARE * (around[:, before] - base))
-    is_hit = (is_lit & (depth >= SEPARATION)).any(axis=1) & ~is_pulse
+    stands_out = around[:, before] - base >= _STANDS_OUT * (base - dark)  # the sharp top of a stroke does not
+    is_hit = (is_lit & (depth >= SEPARATION)).any(axis=1) & ~is_pulse & stands_out
     is_hit[is_hit] = ~_is_tail(first[is_hit], known)
     first, base = first[is_hit], base[is_hit]
     for _ in range(_BEFORE_PEAK):

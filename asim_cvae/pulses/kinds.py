@@ -22,7 +22,7 @@ LONGEST_HIT = 6
 """Samples of the longest hit."""
 
 _TRACE = 0.1  # share of the other wavelength's light up to which one is a trace
-_FAST = 80  # samples of rise
+_FAST, _SHORT = 80, 500  # samples of rise, and of width
 _JET_ULTRAVIOLET = 0.03  # of the peak at 337 nm
 _JET_GLOW = 0.03  # likewise
 
@@ -60,7 +60,8 @@ def kind_of(signs: Signs) -> str:
         return BLUE_JET
     if blue and signs.least[2] < _TRACE * signs.most[0] and not (oxygen and signs.peak[2] > _TRACE * signs.peak[0]):
         is_elve_like = ultraviolet and signs.peak[1] > signs.peak[0]
-        return CORONA if signs.rise <= _FAST and not is_elve_like else OTHER
+        is_short = signs.rise <= _FAST and signs.width <= _SHORT
+        return CORONA if is_short and not is_elve_like else OTHER
     if oxygen and signs.least[0] < _TRACE * signs.most[2] and not (blue and signs.peak[0] > _TRACE * signs.peak[2]):
         return CHANNEL
     return CORRELATED if blue and oxygen else OTHER

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from asim_cvae.pulses.scan import LENGTHS, Sums, step
 from asim_cvae.pulses.separation import Maximum
 
-_TOP = 0.3  # of the width at half maximum, over which a peak is averaged
+_TOP = 0.25  # of the width at half maximum, over which a peak is averaged,
+_ENOUGH = 1000.0  # unless fewer samples hold so many counts
 _BLEND = 0.1  # share of the peak above which a valley tells that pulses overlap
 
 
@@ -95,9 +96,10 @@ def measure(
     """
     first, last = before.sample, after.sample
     begin, end = _brightest(excess, dark, maximum, first, last, max(before.light, after.light))
+    peak = float(excess[begin:end].mean())
     for _ in range(2):
         width = end - begin
-        window = max(1, round(_TOP * width))
+        window = max(1, round(min(_TOP * width, _ENOUGH / max(peak, 1e-3))))
         top, peak = _top(excess, begin, end, window)
         rise, fall = _crossings(excess, first, top, last, (0.5,), peak)
         begin, end = rise[0], fall[0] + 1

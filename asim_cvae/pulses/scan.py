@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from scipy.signal import find_peaks
 from scipy.stats import poisson
 
-LENGTHS = (4, 6, 9, 14, 20, 30, 45, 68, 100, 150, 225, 340, 500, 750, 1000)
+LENGTHS = (4, 6, 10, 16, 25, 40, 63, 100, 160, 250, 400, 630, 1000)
 """Lengths of the windows, in samples."""
 
 FALSE_ALARM = 1e-8

@@ -11,7 +11,7 @@ from asim_cvae.pulses.scan import LENGTHS, Sums, lit_maxima, step
 SEPARATION = 5.0
 """Standard deviations by which a maximum has to exceed the valleys on both sides."""
 
-_REACH = 100  # window lengths within which a valley is looked for
+_REACH = 50  # window lengths within which a valley is looked for
 _LEAST_REACH = 300  # samples
 
 

@@ -112,10 +112,12 @@ class Detections:
     Attributes:
         sample: (m,) of the peak.
         lit: (m, 3) whether it is found in each photometer.
+        is_hit: (m,) whether it is taken for a particle hit; None: the detector does not tell.
     """
 
     sample: NDArray[np.float64]
     lit: NDArray[np.bool_]
+    is_hit: NDArray[np.bool_] | None = None
 
 
 def match(truth: TruePulses, found: Detections) -> NDArray[np.int64]:
