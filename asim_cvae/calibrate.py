@@ -35,6 +35,7 @@ def main(config: DictConfig) -> None:
     from asim_cvae.recognition.fitting import fit_to_labels
     from asim_cvae.recognition.heads import DESCRIPTION, read_heads, write_heads
     from asim_cvae.runs import export  # torch takes seconds to import
+    from asim_cvae.triaging.reference import REFERENCE
 
     weights, out = located(Path(config.weights)), Path(config.out)
     heads = read_heads(weights, config.trust)
@@ -47,7 +48,7 @@ def main(config: DictConfig) -> None:
         raise InputError("no labelled frames; give data.ground_truth.table=TABLE")
     fitted = fit_to_labels(heads, frames, config.refit)
     out.mkdir(parents=True, exist_ok=True)
-    for name in (export.WEIGHTS, export.DESCRIPTION):
+    for name in (export.WEIGHTS, export.DESCRIPTION, REFERENCE):
         if (weights / name).is_file():
             with atomic_write(out / name) as partial:
                 shutil.copyfile(weights / name, partial)

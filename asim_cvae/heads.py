@@ -1,7 +1,7 @@
 """``python -m asim_cvae.heads``: train heads for classes and kinds of events on simulated truth."""
 
 import logging
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 
 from hydra.utils import instantiate
@@ -16,7 +16,7 @@ log = logging.getLogger(__name__)
 def _check(config: DictConfig) -> None:
     from asim_cvae.recognition.heads import DESCRIPTION, has_heads
 
-    for name in ("simulation", "representation", "network"):
+    for name in ("simulation", "natural", "representation", "network"):
         instantiate(config[name])
     if has_heads(Path(config.out)):
         raise SettingError(f"out={config.out}: holds heads already; delete its {DESCRIPTION} to train others")
@@ -28,13 +28,17 @@ def main(config: DictConfig) -> None:
     from asim_cvae.recognition.heads import DESCRIPTION  # torch takes seconds to import
     from asim_cvae.recognition.learning import Plan, learn_heads
     from asim_cvae.recognition.training import HeadsModule
+    from asim_cvae.triaging.learning import learn_of_heads
+    from asim_cvae.triaging.reference import read_reference, write_reference
 
     def module() -> HeadsModule:
         return HeadsModule(instantiate(config.network), instantiate(config.optimizer))
 
     plan = Plan(**{field.name: config[field.name] for field in fields(Plan)})
     out = Path(config.out)
-    learn_heads(instantiate(config.simulation), instantiate(config.representation), module, plan, out)
+    heads = learn_heads(instantiate(config.simulation), instantiate(config.representation), module, plan, out)
+    of_heads = learn_of_heads(heads, instantiate(config.natural))
+    write_reference(out, replace(read_reference(out), heads=of_heads))
     log.info("written: %s", out / DESCRIPTION)
 
 

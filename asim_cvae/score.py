@@ -55,7 +55,7 @@ def main(config: DictConfig) -> None:
     data = make_data(config.data, representation=model.representation)
     data.prepare_data()
     data.setup("predict")
-    evaluation = score_saved(evaluate(model.module, data, protocol), model.clusters)
+    evaluation = score_saved(evaluate(model.module, data, protocol, model.clusters), model.clusters)
     if has_heads(weights.parent) and evaluation.frames.labels is not None:
         heads = score_heads(read_heads(weights.parent, config.trust), evaluation.frames)
         evaluation = replace(evaluation, scores=replace(evaluation.scores, heads=heads))

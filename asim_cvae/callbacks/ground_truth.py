@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytorch_lightning as pl
 from pytorch_lightning.loggers import TensorBoardLogger
 
@@ -15,16 +16,20 @@ from asim_cvae.figures.pictures import Pictures
 from asim_cvae.model.module import CVAEModule
 from asim_cvae.runs.checkpoints import CHECKPOINT_KEY
 from asim_cvae.runs.curves import tell_overfitting
-from asim_cvae.runs.export import describe_model, export_model, write_results
+from asim_cvae.runs.export import TrainedModel, describe_model, export_model, write_results
 from asim_cvae.runs.folder import METRICS, read_metrics
 from asim_cvae.scoring.evaluation import Evaluation, evaluate, fit_description, score_saved
 from asim_cvae.scoring.table import closing_line, format_scores
+from asim_cvae.triaging.learning import evenly, learn_of_model
+from asim_cvae.triaging.reference import Reference, write_reference
+
+_BATCH = 100  # frames
 
 log = logging.getLogger(__name__)
 
 
 class GroundTruthScoring(RunCallback):
-    """Writes scores.json, latents.npz, model.safetensors, model.json and figures/ into the run folder.
+    """Writes scores.json, latents.npz, model.safetensors, model.json, reference.json and figures/ into the run folder.
 
     It also writes scores, figures and latents for TensorBoard.
     """
@@ -56,6 +61,7 @@ class GroundTruthScoring(RunCallback):
         clusters = evaluation.clusters_to_save()
         evaluation = score_saved(evaluation, clusters)
         export_model(folder, describe_model(module, data.representation, run_info), module, clusters)
+        _write_reference(folder, TrainedModel(module, data.representation, run_info), data)
         drawn: list[Path] = []
         if self.run.figures is not None:
             pictures = Pictures(evaluation, module, data.representation, experiment)
@@ -81,6 +87,14 @@ class GroundTruthScoring(RunCallback):
 
     def _run_info(self, epochs: int) -> Mapping[str, Any]:
         return {**self.run.info, "epochs": epochs}
+
+
+def _write_reference(folder: Path, model: TrainedModel, data: MMIADataModule) -> None:
+    """Write what training frames look like to a model, for triage."""
+    rows = evenly(data.train_rows)
+    batches = np.array_split(rows, -(-len(rows) // _BATCH))
+    of_model = learn_of_model(model, (data.store.frames(batch) for batch in batches))
+    write_reference(folder, Reference(of_model))
 
 
 def _parts(trainer: pl.Trainer, pl_module: pl.LightningModule) -> tuple[CVAEModule, MMIADataModule]:

@@ -48,31 +48,48 @@ def read_into_shard(files: Sequence[File], store: Path) -> dict[str, str]:
 
 
 def give_up(file: File, death: WorkerDiedError, store: Path) -> dict[str, str]:
-    """Reject a file that ends each process that reads it, in a shard of its own; returns as :func:`read_into_shard`.
+    """Reject a file that ends each process that reads it, in a shard of its own; returns as :func:`read_into_shard`."""
+    path, version = file
+    error = deadly(path, death)
+    if error.transient:
+        return {path.name: error.reason}
+    write_shard(store, _rejected(path.name, version, error.reason), [])
+    return {}
+
+
+def deadly(path: Path, death: WorkerDiedError) -> RejectedFileError:
+    """Say why a file is rejected that ends each process that reads it.
 
     Whoever is killed from outside has been so for want of memory, as a rule: the file is left for another time.
     """
-    path, version = file
     reason = f"its reading ended the process three times ({death.how})"
     if death.how == "SIGKILL":
-        return {path.name: f"{reason}, as where memory runs out; {_AGAIN}"}
-    write_shard(store, _rejected(path.name, version, f"{reason}; replace it, or touch it to have it tried again"), [])
-    return {}
+        return RejectedFileError(path.name, f"{reason}, as where memory runs out; {_AGAIN}", transient=True)
+    return RejectedFileError(path.name, f"{reason}; replace it, or touch it to have it tried again")
 
 
 def _read(path: Path, version: Fingerprint) -> tuple[Tables, NDArray[np.float32]]:
     """Read and slice a file; raises RejectedFileError, whatever it is that goes wrong."""
+    return sliced(read_version(path, version), version)
+
+
+def read_version(path: Path, version: Fingerprint) -> Observation:
+    """Read a version of a file, within limits of time and memory.
+
+    Raises:
+        RejectedFileError: whatever it is that goes wrong, or the file is another by now.
+    """
     try:
         with limited():
             observation = read_observation(path)
         if Fingerprint.of(path) != version:
             raise RejectedFileError(path.name, "was changed while it was read", transient=True)
-        return sliced(observation, version)
     except (ImportError, RejectedFileError):  # a broken installation is no broken file
         raise
     except Exception as error:  # whatever a damaged file leads to, the others are read
         reason = f"cannot be read ({first_line(error)})"
         raise RejectedFileError(path.name, reason, is_machines_fault(error)) from error
+    return observation
 
 
 def sliced(observation: Observation, version: Fingerprint) -> tuple[Tables, NDArray[np.float32]]:

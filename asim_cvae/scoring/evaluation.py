@@ -112,7 +112,7 @@ class Evaluation:
 def encode_frames(module: CVAEModule, batches: Iterable[Tensor]) -> FramePosteriors:
     """Encode batches of represented frames (B, 3, T) on the module's device, in eval mode."""
     parts = []
-    with _eval_mode(module):
+    with in_eval_mode(module):
         for batch in batches:
             x = batch.to(module.device)
             mu, log_sigma, kl = module.encode(x)
@@ -140,7 +140,7 @@ def describe_frames(module: CVAEModule, batches: Iterable[Tensor], protocol: Clu
 def fit_description(module: CVAEModule, datamodule: MMIADataModule) -> None:
     """Let the network fit its descriptions to all training frames, in eval mode."""
     batches = (batch.to(module.device) for batch in datamodule.training_frames())
-    with _eval_mode(module):
+    with in_eval_mode(module):
         module.network.fit_description(batches, module.likelihood)
 
 
@@ -150,29 +150,40 @@ def reconstruct(module: CVAEModule, x: Tensor, representation: Representation) -
 
     The reconstruction is the mean of p(x|z) at the posterior mean.
     """
-    with _eval_mode(module):
+    with in_eval_mode(module):
         mean = module(x[None].to(module.device)).mean[0]
     return representation.invert(mean.float().cpu().numpy())
 
 
-def evaluate(module: CVAEModule, datamodule: MMIADataModule, protocol: ClusteringProtocol) -> Evaluation:
+def evaluate(
+    module: CVAEModule,
+    datamodule: MMIADataModule,
+    protocol: ClusteringProtocol,
+    clusters: SavedClusters | None = None,
+) -> Evaluation:
     """Encode the datamodule's scored frames, cluster their latents and score the clusters.
 
-    A network that diverged gives latents that are not finite: they are not clustered, and the scores are None.
+    Frames without labels are assigned to the ``clusters`` that were saved with the model, if there are any, so that the
+    same frame is always in the same cluster. A network that diverged gives latents that are not finite: they are not
+    clustered, and the scores are None.
     """
     frames = datamodule.scored_frames()
     log.info("encoding and scoring: %d frames", len(frames.file))
     posterior = encode_frames(module, datamodule.frames_loader(frames.dataset))
-    latents = posterior.description
-    if protocol.latent == "sample":
+    latents, labels = posterior.description, frames.labels
+    kept = clusters if labels is None else None
+    if protocol.latent == "sample" and kept is None:
         latents = _sample(torch.from_numpy(posterior.mu), torch.from_numpy(posterior.log_sigma), protocol)
-    labels = frames.labels
     finite = bool(np.isfinite(latents).all())
-    clustering = protocol.cluster(latents) if finite and len(latents) else None
-    clusters = score_clusters(latents, clustering, labels) if clustering else ClusterScores()
+    clustering = None
+    if finite and len(latents):
+        clustering = protocol.cluster(latents) if kept is None else _assigned(latents, kept)
+    scored = ClusterScores()
+    if clustering is not None:
+        scored = score_clusters(latents, clustering, labels, None if kept is None else kept.labels)
     active = active_units(torch.from_numpy(posterior.mu)) if finite else None
     scores = Scores(
-        **vars(clusters),
+        **vars(scored),
         probe_macro_f1=probe_macro_f1(latents, labels, frames.file) if clustering and labels is not None else None,
         active_units=active,
         dead=active == 0 if finite and len(latents) > 1 else None,
@@ -192,13 +203,18 @@ def score_saved(evaluation: Evaluation, clusters: SavedClusters | None) -> Evalu
     if clusters is None or evaluation.clustering is None:
         return evaluation
     described = evaluation.posterior.description
-    saved = Clustering(assign_to_nearest(described, clusters.centres), clusters.centres)
+    saved = _assigned(described, clusters)
     scores = score_clusters(described, saved, evaluation.frames.labels, clusters.labels)
     return replace(evaluation, saved=saved, scores=replace(evaluation.scores, saved=scores))
 
 
+def _assigned(described: NDArray[np.float32], clusters: SavedClusters) -> Clustering:
+    """Assign frames to saved clusters by their descriptions."""
+    return Clustering(assign_to_nearest(described, clusters.centres), clusters.centres)
+
+
 @contextmanager
-def _eval_mode(module: CVAEModule) -> Iterator[None]:
+def in_eval_mode(module: CVAEModule) -> Iterator[None]:
     """Switch a module to eval mode within the block."""
     was_training = module.training
     module.eval()

@@ -1,0 +1,67 @@
+"""``python -m asim_cvae.triage``: rank the observations of a folder, list their pulses, drop noise."""
+
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hydra.utils import instantiate
+from omegaconf import DictConfig
+
+from asim_cvae.base.errors import InputError, SettingError
+from asim_cvae.cli import command
+
+if TYPE_CHECKING:
+    from asim_cvae.triaging.running import Job
+
+log = logging.getLogger(__name__)
+
+
+def _check(config: DictConfig) -> None:
+    """Make sure that there are files and weights, that a promise can be made, and that the folder takes the results."""
+    if not Path(config.root).expanduser().is_dir():
+        raise SettingError(f"root={config.root}: no such folder; give one that holds MMIA files (.fits or .cdf)")
+    instantiate(config.filter)
+    _job(config)[0].ledger.check()
+
+
+@command("triage", _check)
+def main(config: DictConfig) -> None:
+    """Judge the files in ``root`` that are new, and write the tables into ``out``."""
+    from asim_cvae.triaging.running import tell, triage
+
+    job, promise = _job(config)
+    log.info("%s", promise)
+    provenance = {"weights": str(job.origin.weights), "root": str(config.root), "promise": promise}
+    gathered = triage(
+        Path(config.root).expanduser(), job, config.file_workers, instantiate(config.filter), config.top, provenance
+    )
+    for line in tell(gathered, Path(config.out)):
+        log.info("%s", line)
+
+
+def _job(config: DictConfig) -> "tuple[Job, str]":
+    """Return what is to be done, and the promise in words.
+
+    Raises:
+        SettingError: there are no such weights, or the promise cannot be made.
+    """
+    from asim_cvae.runs.export import weights_file  # torch takes seconds to import
+    from asim_cvae.triaging.ledger import Ledger
+    from asim_cvae.triaging.origin import Origin, choose_threshold
+    from asim_cvae.triaging.running import Job
+
+    try:
+        weights = weights_file(Path(config.weights))
+    except InputError as error:
+        raise SettingError(f"weights={error}") from error
+    clusters = None if config.clusters is None else Path(config.clusters)
+    if weights.suffix == ".pth" and clusters is None:
+        raise SettingError(f"weights={weights}: holds no clusters; give clusters=FOLDER that score wrote with them")
+    trust: tuple[str, ...] = tuple(config.trust)
+    threshold, promise = choose_threshold(weights, trust, config.keep_recall, config.confidence)
+    origin = Origin(weights, clusters, trust, threshold, tuple(config.rare))
+    return Job(origin, Ledger(Path(config.out), origin.identity())), promise
+
+
+if __name__ == "__main__":
+    main()

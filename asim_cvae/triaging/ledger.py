@@ -1,0 +1,176 @@
+"""The ledger of a triage: what was written for which versions of which files, batch by batch."""
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from asim_cvae.archive.discover import discover
+from asim_cvae.archive.layout import observation_key, preference
+from asim_cvae.base.documents import parse_json, read_text
+from asim_cvae.base.errors import InputError, SettingError, first_line
+from asim_cvae.base.files import atomic_write, remove_leftovers
+from asim_cvae.base.locks import HeldError, held_lock
+from asim_cvae.frames.shards import Fingerprint, shard_name
+from asim_cvae.instrument.observation import RejectedFileError
+from asim_cvae.pulses.columns import Column
+from asim_cvae.triaging.columns import FRAMES, LEDGER, PULSES, make_table
+from asim_cvae.triaging.origin import as_metadata
+from asim_cvae.triaging.processing import File, Rows
+
+PROVENANCE = "provenance.json"
+
+_MOST_PROVENANCE = 1_000_000  # bytes
+_PARTS: Mapping[str, Sequence[Column]] = {"frames": FRAMES, "pulses": PULSES, "files": LEDGER}
+"""The tables of a batch, in the order in which they are written: the last one says that the batch is done."""
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """The folder of a triage.
+
+    A batch has three files, ``shards/NAME.frames.parquet``, ``.pulses.parquet`` and ``.files.parquet``, each of which
+    appears whole; the last one says that the batch is done. Their names follow from the versions of the files in it.
+
+    Attributes:
+        folder: the folder.
+        identity: what all its rows come from, see :meth:`asim_cvae.triaging.origin.Origin.identity`.
+    """
+
+    folder: Path
+    identity: Mapping[str, Any]
+
+    @property
+    def shards(self) -> Path:
+        """Folder of the batches."""
+        return self.folder / "shards"
+
+    def path(self, name: str, part: str) -> Path:
+        """Path of a table of a batch."""
+        return self.shards / f"{name}.{part}.parquet"
+
+    def check(self) -> None:
+        """Make sure that rows of this origin may be added to the folder.
+
+        Raises:
+            SettingError: the folder holds a triage of another origin, or something else.
+        """
+        path = self.folder / PROVENANCE
+        if not path.is_file():
+            if self.folder.exists() and any(self.folder.glob("[!.]*")):
+                raise SettingError(f"out={self.folder}: holds no triage, but other files; choose another folder")
+            return
+        try:
+            present = parse_json(read_text(path, _MOST_PROVENANCE)).get("origin")
+        except InputError as error:
+            raise SettingError(f"out={path}: {error}; choose another folder") from error
+        present = present if isinstance(present, dict) else {}
+        differing = [name for name, value in self.identity.items() if present.get(name) != value]
+        if differing:
+            raise SettingError(
+                f"out={self.folder}: holds a triage of other {' and '.join(differing)}; choose another folder"
+            )
+
+    def names(self) -> list[str]:
+        """Names of the batches that are done, sorted."""
+        return sorted(path.name.removesuffix(".files.parquet") for path in self.shards.glob("[!.]*.files.parquet"))
+
+    def read(self, name: str, part: str, columns: Sequence[str] | None = None) -> pa.Table:
+        """Read a table of a batch.
+
+        Raises:
+            InputError: it is damaged.
+        """
+        path = self.path(name, part)
+        try:
+            return pq.read_table(path, columns=columns, memory_map=True)
+        except (pa.ArrowException, OSError) as error:
+            cure = f"delete {self.shards / name}.* to have its files read again"
+            raise InputError(f"{path}: cannot be read ({first_line(error)}); {cure}") from error
+
+    def done(self) -> set[tuple[str, Fingerprint]]:
+        """Names and versions of the files that were looked at."""
+        found = set()
+        for name in self.names():
+            table = self.read(name, "files", ["file", *Fingerprint._fields]).to_pydict()
+            for file, *version in zip(*table.values(), strict=True):
+                found.add((file, Fingerprint(*version)))
+        return found
+
+    def write(self, files: Sequence[File], judge: Callable[[], Rows]) -> bool:
+        """Write a batch of files, unless another program has done so or is about to.
+
+        Args:
+            files: the files.
+            judge: makes their rows.
+
+        Returns:
+            Whether the batch is there now; another program may be at work on it.
+        """
+        name = shard_name((file.path.name, file.version) for file in files)
+        lock = self.shards / f".{name}.lock"
+        try:
+            with held_lock(lock, wait=False):
+                if not self.path(name, "files").exists():
+                    self._write(name, judge())
+                lock.unlink(missing_ok=True)
+        except HeldError:
+            return False
+        return True
+
+    def _write(self, name: str, rows: Rows) -> None:
+        metadata = as_metadata(self.identity)
+        for part, columns in _PARTS.items():
+            table = make_table(columns, getattr(rows, part), metadata)
+            with atomic_write(self.path(name, part), shared=True) as partial:
+                pq.write_table(table, partial, compression="zstd")
+
+    def clean(self) -> None:
+        """Delete what killed programs left half written."""
+        remove_leftovers(self.shards)
+        for lock in self.shards.glob(".*.lock"):
+            with suppress(HeldError, OSError), held_lock(lock, wait=False):
+                lock.unlink(missing_ok=True)
+
+
+@dataclass(frozen=True)
+class Folder:
+    """The files of a folder.
+
+    Attributes:
+        observations: the files of each observation, that to be used first.
+        rejected: reasons of the files that are rejected without being read, by name or path.
+    """
+
+    observations: Sequence[Sequence[File]]
+    rejected: Mapping[str, str]
+
+    @classmethod
+    def look(cls, root: Path) -> "Folder":
+        """Look at a folder.
+
+        Raises:
+            InputError: there is no such folder.
+        """
+        paths, errors = discover(root)
+        rejected = {error.file: error.reason for error in errors}
+        same: dict[str, list[File]] = {}
+        for name in sorted(paths, key=preference):
+            try:
+                same.setdefault(observation_key(name), []).append(File(paths[name], Fingerprint.of(paths[name])))
+            except RejectedFileError as error:
+                rejected[name] = error.reason
+            except OSError as error:
+                rejected[name] = f"cannot be read ({error.strerror})"
+        by_name = sorted(same.values(), key=lambda files: files[0].path.name)
+        return cls(by_name, rejected)
+
+    def pending(self, done: set[tuple[str, Fingerprint]]) -> list[Sequence[File]]:
+        """Return the observations of which a file was not looked at yet."""
+        return [
+            files for files in self.observations if any((path.name, version) not in done for path, version in files)
+        ]

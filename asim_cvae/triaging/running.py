@@ -1,0 +1,100 @@
+"""Triage a folder: judge its new files batch by batch in several processes, then write the tables."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from asim_cvae.base.files import write_json
+from asim_cvae.base.parallel import map_batches
+from asim_cvae.base.workers import WorkerDiedError
+from asim_cvae.frames.reading import deadly
+from asim_cvae.triaging.gathering import Filter, Gathered, gather
+from asim_cvae.triaging.ledger import PROVENANCE, Folder, Ledger
+from asim_cvae.triaging.origin import Origin, make_judge
+from asim_cvae.triaging.processing import File, Rows, judge_observation, rejected
+
+BATCH = 50
+"""Observations of a batch."""
+
+log = logging.getLogger(__name__)
+
+Observation = Sequence[File]
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a worker process needs to judge files: it makes the judge itself.
+
+    Attributes:
+        origin: of the rows.
+        ledger: where they are written.
+    """
+
+    origin: Origin
+    ledger: Ledger
+
+
+def triage(
+    root: Path, job: Job, workers: int | None, chosen: Filter, top: int, provenance: Mapping[str, Any]
+) -> Gathered:
+    """Judge the files of a folder that are new, and write the tables of all that were ever judged.
+
+    Several programs may work on one folder of results at the same time; the last to end writes the tables of all.
+
+    Args:
+        root: folder of the files.
+        job: what to do with them.
+        workers: processes; None for one per core.
+        chosen: which observations stand in the tables for people.
+        top: number of frames in ``frames.csv``.
+        provenance: more of what ``provenance.json`` says.
+
+    Raises:
+        InputError: there is no such folder, or a batch that was written is damaged.
+    """
+    ledger = job.ledger
+    ledger.shards.mkdir(parents=True, exist_ok=True)
+    if not (ledger.folder / PROVENANCE).is_file():
+        write_json(ledger.folder / PROVENANCE, {"origin": dict(ledger.identity)})
+    folder = Folder.look(root)
+    pending = folder.pending(ledger.done())
+    log.info("%d observations, %d of them new", len(folder.observations), len(pending))
+    work, lost = partial(_judge_batch, job=job), partial(_give_up, job=job)
+    for _ in map_batches(work, pending, BATCH, workers, "triaging", lost):
+        pass
+    ledger.clean()
+    return gather(ledger, folder.rejected, chosen, top, provenance)
+
+
+def _judge_batch(observations: Sequence[Observation], job: Job) -> bool:
+    """Judge a batch, unless another program does; returns whether it is there."""
+    torch.set_num_threads(1)  # a process a core
+
+    def judge() -> Rows:
+        judged = make_judge(job.origin)
+        return Rows.joined(judge_observation(files, judged) for files in observations)
+
+    return job.ledger.write([file for files in observations for file in files], judge)
+
+
+def _give_up(observation: Observation, death: WorkerDiedError, job: Job) -> bool:
+    """Reject the files of an observation that ends each process that reads it."""
+    errors = [deadly(file.path, death) for file in observation]
+    rows = [rejected(file, error.reason, error.transient) for file, error in zip(observation, errors, strict=True)]
+    return job.ledger.write(observation, lambda: Rows([], [], rows))
+
+
+def tell(gathered: Gathered, out: Path) -> list[str]:
+    """Say in lines what was found."""
+    dropped = gathered.frames - gathered.noise_frames
+    lines = [f"{len(gathered.rejected)} files rejected, see {out / 'rejected.csv'}"] if gathered.rejected else []
+    return [
+        *lines,
+        f"{gathered.observations} observations, {gathered.frames} frames, {dropped} of them kept",
+        f"ranked: {gathered.listed} observations in {out / 'observations.csv'}",
+    ]
