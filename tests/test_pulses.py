@@ -25,6 +25,7 @@ from asim_cvae.studies.triage.pulse_baselines import smoothed_peaks, threshold_r
 from asim_cvae.studies.triage.pulse_scores import as_detections, score_catalogue
 from asim_cvae.studies.triage.pulse_truths import Detections, TruePulses, match
 from asim_cvae.studies.triage.quiet import quiet_observation
+from tests.conftest import PROJECT
 
 BACKGROUND = np.array([[0.1], [0.9], [0.2]])
 START = np.datetime64("2019-01-03T14:08:00", "us")
@@ -77,6 +78,13 @@ def test_columns_are_those_declared() -> None:
     none = find_pulses(_observation(_drawn(np.zeros((3, 20000)))))
     assert len(none) == 0
     assert none.dtype.names == table.dtype.names
+
+
+def test_the_page_lists_the_columns() -> None:
+    types = {"i4": "int32", "f8": "float64", "U": "text", "M8[us]": "time"}
+    rows = [f"| `{column.name}` | {types[column.type]} | {column.unit} | {column.about} |" for column in COLUMNS]
+    page = (PROJECT / "docs" / "pulses.md").read_text().splitlines()
+    assert [line for line in page if line in rows] == rows
 
 
 def test_a_pulse_of_known_shape_is_measured() -> None:

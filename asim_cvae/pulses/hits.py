@@ -13,6 +13,8 @@ from asim_cvae.pulses.scan import threshold
 from asim_cvae.pulses.separation import SEPARATION, contrast
 
 _FLANK = 8  # samples before and after that are compared
+_BEFORE = _FLANK + 1  # samples between the begin of the flank before it and a maximum
+_OVER_MEDIAN = 1.2  # the mean of a flank is not taken to exceed its median by more
 _BEFORE_PEAK, _RISEN = 2, 3.0  # samples that may come before the highest, and deviations by which each is lit
 _STANDS_OUT = 0.7  # height over the light below, in units of that light
 _TAIL = 3.0  # standard deviations from which light after it may be its own
@@ -33,35 +35,57 @@ class Hits:
 
 
 def find_hits(counts: NDArray[np.float64], background: NDArray[np.float64]) -> Hits:
-    """Find the hits among one photometer's counts (T,), NaN in gaps, over its background rate (T,)."""
+    """Find the hits among one photometer's counts (T,), NaN in gaps, over its background rate (T,).
+
+    A hit begins at a maximum, exceeds the flanks before and after it by :data:`SEPARATION` standard deviations, and
+    ends: light that goes on after it makes it the onset of a pulse.
+    """
     known = np.where(np.isfinite(counts), counts, background)
-    before, after = _FLANK + 1, LONGEST_HIT + _FLANK
-    padded = np.concatenate([background[:1].repeat(before), known, background[-1:].repeat(after)])
-    windows = sliding_window_view(padded, before + after)  # window i is about sample i
-    peak = (known >= maximum_filter1d(known, LONGEST_HIT + 1)) & (
-        known >= threshold(LONGEST_HIT * background) / LONGEST_HIT
-    )
-    first = np.flatnonzero(peak & (known > padded[before - 1 : before - 1 + known.size]))
-    around = windows[first]
-    dark = background[first]
-    own = np.cumsum(around[:, before : before + LONGEST_HIT], axis=1)
-    lengths = np.arange(1, LONGEST_HIT + 1)
-    is_lit = own >= threshold(dark[:, None] * lengths)
-    flanks = around[:, :_FLANK], around[:, -_FLANK:]
-    left, right = (np.minimum(np.median(flank, axis=1) * 1.2, flank.mean(axis=1)) for flank in flanks)
+    peak, around = _maxima(known, background)
+    dark = background[peak]
+    own = np.cumsum(around[:, _BEFORE : _BEFORE + LONGEST_HIT], axis=1)
+    left, right = _level(around[:, :_FLANK]), _level(around[:, -_FLANK:])
     base = np.maximum(left, right)
-    zero = np.zeros(own.shape)
-    depth = contrast(own, zero, lengths, np.broadcast_to(base[:, None] * _FLANK, own.shape), zero, float(_FLANK))
-    tail = contrast(right * _FLANK, zero[:, 0], _FLANK, left * _FLANK, zero[:, 0], _FLANK)
-    is_pulse = (tail > _TAIL) & (right - left > _TAIL_SHARE * (around[:, before] - base))
-    stands_out = around[:, before] - base >= _STANDS_OUT * (base - dark)  # the sharp top of a stroke does not
-    is_hit = (is_lit & (depth >= SEPARATION)).any(axis=1) & ~is_pulse & stands_out
-    is_hit[is_hit] = ~_is_tail(first[is_hit], known)
-    first, base = first[is_hit], base[is_hit]
+    height = around[:, _BEFORE] - base
+    lengths = np.arange(1, LONGEST_HIT + 1)
+    none = np.zeros((peak.size, 1))
+    depth = contrast(own, none, lengths, base[:, None] * _FLANK, none, float(_FLANK))
+    tail = contrast(right * _FLANK, none[:, 0], _FLANK, left * _FLANK, none[:, 0], _FLANK)
+    is_hit = ((own >= threshold(dark[:, None] * lengths)) & (depth >= SEPARATION)).any(axis=1)
+    is_hit &= (tail <= _TAIL) | (right - left <= _TAIL_SHARE * height)
+    is_hit &= height >= _STANDS_OUT * (base - dark)  # the sharp top of a stroke does not stand out so
+    is_hit[is_hit] = ~_is_tail(peak[is_hit], known)
+    return Hits(_first_samples(peak[is_hit], known, base[is_hit]), base[is_hit])
+
+
+def _maxima(
+    known: NDArray[np.float64], background: NDArray[np.float64]
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Return the maxima (n,) that may be hits, and the counts around each: a flank, a sample, a hit, and a flank."""
+    after = LONGEST_HIT + _FLANK
+    padded = np.concatenate([background[:1].repeat(_BEFORE), known, background[-1:].repeat(after)])
+    previous = padded[_BEFORE - 1 : _BEFORE - 1 + known.size]
+    is_maximum = (known >= maximum_filter1d(known, LONGEST_HIT + 1)) & (known > previous)
+    is_maximum[is_maximum] = (known >= threshold(LONGEST_HIT * background) / LONGEST_HIT)[is_maximum]
+    peak = np.flatnonzero(is_maximum)
+    return peak, sliding_window_view(padded, _BEFORE + after)[peak]
+
+
+def _level(flank: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the level of flanks (n, samples), of which another hit may take a part."""
+    level: NDArray[np.float64] = np.minimum(_OVER_MEDIAN * np.median(flank, axis=1), flank.mean(axis=1))
+    return level
+
+
+def _first_samples(
+    peak: NDArray[np.int64], counts: NDArray[np.float64], base: NDArray[np.float64]
+) -> NDArray[np.int64]:
+    """Return the first samples of hits (n,): noise may make the second or the third the highest."""
+    first = peak
     for _ in range(_BEFORE_PEAK):
-        before_first = np.maximum(first - 1, 0)
-        first = np.where(known[before_first] > base + _RISEN * np.sqrt(base + 1), before_first, first)
-    return Hits(first, base)
+        previous = np.maximum(first - 1, 0)
+        first = np.where(counts[previous] > base + _RISEN * np.sqrt(base + 1), previous, first)
+    return first
 
 
 def _is_tail(peak: NDArray[np.int64], counts: NDArray[np.float64]) -> NDArray[np.bool_]:

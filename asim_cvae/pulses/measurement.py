@@ -114,7 +114,7 @@ def _brightest(
     excess: NDArray[np.float64], dark: float, maximum: Maximum, first: int, last: int, ground: float
 ) -> tuple[int, int]:
     """Return first and last sample of the window about a maximum that stands out most from its own Poisson noise."""
-    best = (0.0, maximum.first, maximum.first + maximum.length)
+    best = (0.0, max(maximum.first, first), min(maximum.first + maximum.length, last))
     total = np.concatenate([[0.0], np.cumsum(excess[first:last])])
     for length in LENGTHS:
         low = max(maximum.centre - length + 1 - first, 0)

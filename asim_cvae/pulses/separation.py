@@ -1,6 +1,5 @@
 """Tell maxima of one photometer's light apart: valleys separate each from all higher ground."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -52,7 +51,8 @@ def find_maxima(sums: Sums) -> list[Maximum]:
         chosen = np.flatnonzero(after >= first + length)
         low, high = np.maximum(low, before + 1)[chosen], np.minimum(high, after)[chosen]
         new = first[chosen][_are_separate(sums, first[chosen], length, low, high)]
-        found = merged([*found, *(Maximum(one, length) for one in new.tolist())])
+        found += [Maximum(one, length) for one in new.tolist()]
+        found.sort(key=lambda maximum: maximum.centre)
     return found
 
 
@@ -148,8 +148,3 @@ def contrast(
     is_brighter = excess * width > others_excess * length
     sigma: NDArray[np.float64] = np.where(is_brighter, np.sqrt(2 * np.maximum(ratio, 0.0)), 0.0)
     return sigma
-
-
-def merged(maxima: Iterable[Maximum]) -> list[Maximum]:
-    """Return maxima in order of time."""
-    return sorted(maxima, key=lambda maximum: maximum.centre)
