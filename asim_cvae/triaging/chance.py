@@ -16,12 +16,12 @@ from asim_cvae.frames.slicing import FRAME_SAMPLES
 from asim_cvae.triaging.excess import DARKEST, Array, find_excess
 
 _FILE = "chance.json"
-_RATES = (0.001, 0.005, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0)
-_CURVES, _AT_A_TIME = 24_000, 300
+_RATES = (*np.geomspace(0.001, 1.0, 32), 2.0, 5.0, 10.0, 20.0, 50.0, 100.0)  # of few counts, evidence takes steps
+_CURVES, _AT_A_TIME = 12_000, 300
 _LEVELS = np.arange(5.0, 25.5, 0.5)
 _FEWEST = 50  # curves beyond a level from which it is counted; higher ones follow the slope of those below
 _SLOPE_FROM = 2000  # curves beyond the first level that the slope is taken from
-_STEP = 0.25  # evidence of few counts takes steps, which lie elsewhere at rates between these
+_STEP = 0.4  # how far steps move from one rate to the next
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ def bootstrap(rate: float, curves: int, rng: np.random.Generator) -> Array:
 def expected_windows(evidence: Array) -> Array:
     """Return log of the expected number of windows of a light curve at each level, from bootstrapped evidence.
 
-    Counted is how many curves reach the level less a quarter, so that no probability is too small.
+    Counted is how many curves reach the level less a little, so that no probability is too small.
     """
     beyond = len(evidence) - np.searchsorted(evidence, _LEVELS - _STEP)
     counted = beyond >= _FEWEST

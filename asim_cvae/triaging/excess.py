@@ -16,6 +16,7 @@ _COARSE = (4, 6, 9, 13, 20, 30, 45, 60)  # bins of a window, up to 3 ms
 
 _HIT_WINDOWS = (1, 2, 3, 4, 6)  # samples
 _LONGEST_HIT = 8  # samples: 6, and a chance count before and behind
+_APART = 2  # samples between loud ones of the same light
 _LIT = 1.0  # evidence of each sample of a hit
 _LOUD = 9.0  # evidence from which a short window stands out
 _FLANK = 20  # samples on each side of a hit, in which there is no light
@@ -100,10 +101,11 @@ def _without_hits(counts: Array, rate: Array) -> tuple[Array, NDArray[np.int64]]
             loud[row[stands_out], place[stands_out] + offset] = True
     loud &= _evidence(counts, rate) > _LIT  # a window reaches beyond what stands out in it
     row, begin, end = _runs(loud)
-    short = end - begin <= _LONGEST_HIT
-    row, begin, end = row[short], begin[short], end[short]
-    lonely = ~_has_wings(counts, rate, loud, row, begin, end)
-    row, begin, end = row[lonely], begin[lonely], end[lonely]
+    n, m = (values[row, end] - values[row, begin] for values in sums)
+    around_n, around_m = _around(np.where(loud, rate, counts), rate, row, begin, end)  # other hits nearby are no light
+    has_wings = (around_n - around_m > _WINGS * (n - m)) & (_evidence(around_n, around_m) > _QUIET)
+    is_hit = (end - begin <= _LONGEST_HIT) & (_evidence(n, m) > _LOUD) & ~has_wings
+    row, begin, end = row[is_hit], begin[is_hit], end[is_hit]
     cleaned = counts.copy()
     for offset in range(_LONGEST_HIT):
         within = begin + offset < end
@@ -112,28 +114,21 @@ def _without_hits(counts: Array, rate: Array) -> tuple[Array, NDArray[np.int64]]
     return cleaned, np.bincount(row, minlength=len(counts))
 
 
-def _has_wings(
-    counts: Array,
-    rate: Array,
-    loud: NDArray[np.bool_],
-    row: NDArray[np.int64],
-    begin: NDArray[np.int64],
-    end: NDArray[np.int64],
-) -> NDArray[np.bool_]:
-    """Tell which runs of loud samples are the top of a pulse: other light around is sure, and no small part of it."""
+def _around(
+    counts: Array, rate: Array, row: NDArray[np.int64], begin: NDArray[np.int64], end: NDArray[np.int64]
+) -> tuple[Array, Array]:
+    """Return the sums of counts and of the rate in the flanks of runs."""
     low, high = np.maximum(begin - _FLANK, 0), np.minimum(end + _FLANK, counts.shape[1])
-    dark = np.where(loud, rate, counts)  # other hits nearby are no light
-    around_n, around_m = (
-        sums[row, high] - sums[row, low] - sums[row, end] + sums[row, begin]
-        for sums in (_cumulative(dark), _cumulative(rate))
-    )
-    above = _cumulative(counts - rate)
-    share = (around_n - around_m) / (above[row, end] - above[row, begin])
-    return (share > _WINGS) & (_evidence(around_n, np.maximum(around_m, DARKEST)) > _QUIET)
+    sums = _cumulative(counts), _cumulative(rate)
+    n, m = (values[row, high] - values[row, low] - values[row, end] + values[row, begin] for values in sums)
+    return n, np.maximum(m, DARKEST)
 
 
 def _runs(mask: NDArray[np.bool_]) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-    """Return row, first sample and the sample after the last of each run of True in (N, T)."""
+    """Return row, first sample and the sample after the last of each run of True in (N, T); short gaps are bridged."""
     steps = np.diff(np.pad(mask.astype(np.int8), ((0, 0), (1, 1))), axis=1)
     row, begin = np.nonzero(steps == 1)
-    return row, begin, np.nonzero(steps == -1)[1]
+    end = np.nonzero(steps == -1)[1]
+    is_new = np.ones(len(row), dtype=bool)
+    is_new[1:] = (row[1:] != row[:-1]) | (begin[1:] - end[:-1] > _APART)
+    return row[is_new], begin[is_new], end[np.append(is_new[1:], True)[: len(end)]]

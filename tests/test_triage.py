@@ -1,0 +1,443 @@
+"""Tests of triage: how odd frames are, the tables, and what becomes of a folder that grows."""
+
+import csv
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from scipy.stats import expon, poisson
+
+from asim_cvae.archive.reader import read_observation
+from asim_cvae.base.errors import InputError, SettingError
+from asim_cvae.frames.slicing import slice_frames
+from asim_cvae.inference import load
+from asim_cvae.instrument.classes import CLASSES, KINDS
+from asim_cvae.pulses.catalogue import find_pulses
+from asim_cvae.runs.pretrained import NEWEST, SHIPPED
+from asim_cvae.scoring.clusters import assign_to_nearest
+from asim_cvae.triaging.chance import bootstrap, read_chance
+from asim_cvae.triaging.columns import FRAMES, OBSERVATIONS, PULSES, REJECTED
+from asim_cvae.triaging.excess import find_excess
+from asim_cvae.triaging.gathering import Filter
+from asim_cvae.triaging.interest import rate_interest
+from asim_cvae.triaging.ledger import Ledger
+from asim_cvae.triaging.measures import measure_frames
+from asim_cvae.triaging.misfit import misfit
+from asim_cvae.triaging.origin import Origin, choose_threshold
+from asim_cvae.triaging.reference import Familiarity, Reference, Tail, read_reference, write_reference
+from tests.conftest import PROJECT
+from tests.mmia_files import NAME, level1, light, write_fits
+
+RARE = ("blue jet", "elve", "sprite")
+PRETRAINED = SHIPPED / NEWEST
+
+
+def _dark(rate: float, curves: int = 1, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Counts of a rate, and the rate."""
+    counts = np.random.default_rng(seed).poisson(rate, (curves, 5000)).astype(float)
+    return counts, np.full(counts.shape, rate)
+
+
+@pytest.mark.parametrize("rate", [0.05, 2.0])
+def test_light_that_a_rate_lacks_is_found_where_it_is(rate: float) -> None:
+    counts, expected = _dark(rate)
+    counts[0, 3000:3040] += np.round(4 * np.sqrt(rate) + 1)
+    found = find_excess(counts, expected)
+    start, end = int(found.start[0]), int(found.start[0] + found.samples[0])
+    assert 2990 <= start <= 3005
+    assert 3035 <= end <= 3050
+    n, m = counts[0, start:end].sum(), rate * (end - start)
+    assert found.evidence[0] == pytest.approx(poisson(n).logpmf(n) - poisson(m).logpmf(n))
+    assert found.counts[0] == pytest.approx(n - m)
+
+
+def test_evidence_is_the_largest_of_all_windows() -> None:
+    counts, expected = _dark(0.7, seed=3)
+    best = 5.0
+    for step, windows in ((1, (1, 2, 3, 4, 6, 9, 13)), (5, (20, 30, 45, 65, 100, 150, 225, 300))):
+        for window in windows:
+            sums = np.array([counts[0, at : at + window].sum() for at in range(0, 5001 - window, step)])
+            m = 0.7 * window
+            best = max(best, *[n * np.log(n / m) - (n - m) for n in sums if n > m])
+    assert find_excess(counts, expected).evidence[0] == pytest.approx(best)
+
+
+def test_particle_hits_are_left_out_and_counted_and_light_is_not() -> None:
+    counts, expected = _dark(0.1, curves=3)
+    before = find_excess(counts, expected)
+    for at, hit in ((500, [60]), (1500, [9, 50, 30, 12, 6, 3]), (4999, [25])):
+        counts[0, at : at + len(hit)] += hit
+    counts[1, 2000:2030] += 5  # light of 0.3 ms
+    counts[2, 2000:2200] += 1  # light that the rate has too, with a hit on top of it
+    expected[2, 2000:2200] += 1
+    counts[2, 2100] += 40
+    found = find_excess(counts, expected)
+    assert (found.hits - before.hits).tolist() == [3, 0, 1]
+    assert found.evidence[0] == pytest.approx(before.evidence[0], abs=1e-9)
+    assert found.evidence[1] > 100
+    assert found.evidence[2] < 20
+
+
+@pytest.mark.parametrize("rate", [0.03, 0.7, 15.0])
+def test_chance_gives_small_probabilities_as_rarely_as_they_say(rate: float) -> None:
+    evidence = bootstrap(rate, 900, np.random.default_rng(8))
+    p = read_chance().p_value(evidence, np.full((len(evidence), 5000), rate))
+    for level in (0.3, 0.1, 0.01):
+        share, error = (p <= level).mean(), np.sqrt(level * (1 - level) / len(p))
+        assert share <= 1.2 * level + 3 * error
+        assert share >= 0.4 * level - 3 * error, "such probabilities say nothing"
+
+
+def test_chances_of_parts_add_up() -> None:
+    chance, evidence = read_chance(), np.array([9.0])
+    low, high = (np.full((1, 5000), rate) for rate in (0.2, 5.0))
+    expected = [-np.log1p(-chance.p_value(evidence, rate)[0]) for rate in (low, high)]
+    both = np.concatenate([low[:, :2500], high[:, 2500:]], axis=1)
+    assert -np.log1p(-chance.p_value(evidence, both)[0]) == pytest.approx(np.mean(expected))
+    assert chance.p_value(np.array([60.0]), low)[0] < 1e-20
+
+
+def test_misfit_of_a_frame_is_that_of_the_worst_of_three_photometers() -> None:
+    counts, rate = _dark(0.5, curves=6, seed=2)
+    counts, rate = counts.reshape(2, 3, 5000), rate.reshape(2, 3, 5000)
+    counts[1, 2, 100:160] += 3
+    found = misfit(counts, rate)
+    assert found.of_photometers.shape == (2, 3)
+    assert found.p[0] == pytest.approx(1 - (1 - found.of_photometers[0].min()) ** 3)
+    assert found.p[1] == pytest.approx(3 * found.of_photometers[1].min())
+    assert found.p[0] > 1e-3
+    assert found.p[1] < 1e-20
+    assert found.excess.start[1, 2] == pytest.approx(100, abs=5)
+
+
+def test_tail_shares_are_those_of_the_distribution_beyond_all_that_was_seen() -> None:
+    scores = np.random.default_rng(0).exponential(2.0, 20_000)
+    tail = Tail.of(scores)
+    at = np.array([0.1, 1.0, 5.0, 12.0, 30.0])
+    np.testing.assert_allclose(tail.share_above(at), expon(scale=2).sf(at), rtol=0.35)
+    assert (np.diff(tail.share_above(np.linspace(0, 100, 500))) <= 0).all()
+    assert Tail.of(np.ones(50)).share_above(np.array([0.5, 1.5])).tolist() == [1.0, 0.0]
+
+
+def test_familiarity_ranks_by_mahalanobis_distance() -> None:
+    rng = np.random.default_rng(1)
+    mixing = np.array([[2.0, 0.0, 0.0], [1.5, 0.3, 0.0], [0.0, 0.2, 5.0]])
+    vectors = rng.normal(size=(4000, 3)) @ mixing.T + 7
+    familiarity = Familiarity.of(vectors)
+    shares = familiarity.share_as_far(vectors)
+    np.testing.assert_allclose(np.sort(shares), np.linspace(0, 1, 4000), atol=0.02)
+    along = 7 + mixing @ np.eye(3) * 3.0  # three deviations along each axis: equally far
+    assert np.ptp(familiarity.share_as_far(along.T)) < 0.01
+
+
+def test_reference_is_read_as_it_was_written_and_damage_is_told(tmp_path: Path) -> None:
+    assert read_reference(tmp_path) == Reference()
+    reference = read_reference(PRETRAINED)
+    write_reference(tmp_path, reference)
+    assert read_reference(tmp_path) == reference
+    text = (tmp_path / "reference.json").read_text()
+    (tmp_path / "reference.json").write_text(text.replace('"scale": ', '"scale": 1', 1))
+    with pytest.raises(InputError, match=r"reference.json: damaged or changed"):
+        read_reference(tmp_path)
+    assert reference.model is not None
+    uneven = replace(reference, model=replace(reference.model, axes=[[1.0], [0.0]]))
+    write_reference(tmp_path, uneven)
+    with pytest.raises(InputError, match=r"reference.json: model: its rows differ in length"):
+        read_reference(tmp_path)
+
+
+def test_interest_is_the_rarest_oddity_with_its_reason(archive: Path) -> None:
+    model, reference = load("pretrained"), read_reference(PRETRAINED)
+    flux = slice_frames(read_observation(sorted(archive.glob("*.fits"))[0]).flux)
+    flux = flux[~np.isnan(flux.max(axis=(1, 2)))]
+    measures = measure_frames(model.trained, model.heads, flux)
+    kinds = measures.told.kinds.copy()
+    kinds[1] = [0.0, 0.0, 0.999999, 0.0, 0.0]
+    measures = replace(measures, told=measures.told._replace(kinds=kinds))
+    numbers = np.arange(len(flux))
+    rated = rate_interest(measures, numbers, reference, RARE)
+    assert rated.reason[1] == "elve, probability 1.00"
+    assert rated.interest[1] > 4
+    without = rate_interest(measures, numbers, reference, ())
+    assert without.interest[1] < rated.interest[1]
+    far = [
+        reference.model.familiarity.share_as_far(measures.description),
+        reference.heads.familiarity.share_as_far(measures.told.features),
+    ]
+    np.testing.assert_allclose(rated.unusual, 1 - np.minimum(*far))
+    nothing = rate_interest(measures, numbers, Reference(), RARE)
+    assert np.isnan(nothing.interest).all()
+    assert set(nothing.reason) == {""}
+
+
+def _rows(folder: Path, name: str) -> list[dict[str, str]]:
+    with (folder / f"{name}.csv").open(newline="", encoding="utf-8") as stream:
+        return list(csv.DictReader(stream))
+
+
+def _ledger(folder: Path, part: str) -> list[dict]:
+    paths = sorted((folder / "shards").glob(f"*.{part}.parquet"))
+    return [row for path in paths for row in pq.read_table(path).to_pylist()]
+
+
+def _digest(folder: Path) -> str:
+    return json.loads((folder / "provenance.json").read_text())["digest"]
+
+
+@pytest.fixture(scope="module")
+def root(archive: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The small archive, a file with a gap, and two files that cannot be used."""
+    root = tmp_path_factory.mktemp("root") / "files"
+    shutil.copytree(archive, root)
+    (root / "broken.fits").write_bytes(b"SIMPLE  = nothing")
+    (root / "empty.fits").write_bytes(b"")
+    gap = light(2)
+    gap[1, 1, 1700] = np.nan  # sample 10,025 of UV
+    write_fits(root / f"{NAME}.fits", level1(gap))
+    return root
+
+
+@pytest.fixture(scope="module")
+def few(archive: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three files of the small archive."""
+    root = tmp_path_factory.mktemp("few")
+    for path in sorted(archive.glob("*.fits"))[:3]:
+        shutil.copy(path, root)
+    return root
+
+
+@pytest.fixture(scope="module")
+def triaged(run, root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Its triage by the weights that ship."""
+    out = tmp_path_factory.mktemp("triage") / "out"
+    done = run("triage", f"root={root}", f"out={out}", "filter.noise=true")
+    assert "2 files rejected" in done.stdout
+    return out
+
+
+def test_tables_have_the_columns_that_are_declared(triaged: Path) -> None:
+    for name, columns in (("observations", OBSERVATIONS), ("pulses", PULSES), ("rejected", REJECTED)):
+        with (triaged / f"{name}.csv").open() as stream:
+            assert stream.readline().strip().split(",") == [column.name for column in columns]
+    frames = pq.read_table(next((triaged / "shards").glob("*.frames.parquet")))
+    assert frames.column_names == [column.name for column in FRAMES]
+    assert frames.schema.field("kl").metadata[b"unit"] == b"nats"
+    origin = json.loads(frames.schema.metadata[b"asim_cvae"])
+    assert origin == json.loads((triaged / "provenance.json").read_text())["origin"]
+    assert set(origin["files"]) >= {"model.safetensors", "heads.json", "reference.json"}
+
+
+def test_frames_say_what_the_model_tells_of_them(triaged: Path, archive: Path) -> None:
+    model = load("pretrained")
+    path = sorted(archive.glob("*.fits"))[2]
+    observation = read_observation(path)
+    rows = {row["frame"]: row for row in _ledger(triaged, "frames") if row["file"] == path.name}
+    flux = slice_frames(observation.flux)
+    whole = np.flatnonzero(~np.isnan(flux.max(axis=(1, 2))))
+    assert [k for k, row in rows.items() if not row["gap"]] == whole.tolist()
+    told, encoded = model.recognize(flux[whole]), model.encode(flux[whole])
+    description = model.describe(flux[whole])
+    centres = model.trained.clusters.centres
+    threshold = model.heads.calibration.noise_threshold
+    for place, k in enumerate(whole.tolist()):
+        row = rows[k]
+        probability = told.classes[place]
+        assert [row[f"p_{name}"] for name in CLASSES] == pytest.approx(probability, abs=1e-6)
+        assert [row[kind.replace(" ", "_")] for kind in KINDS] == pytest.approx(told.kinds[place], abs=1e-6)
+        assert row["class"] == CLASSES[probability.argmax()]
+        assert row["margin"] == pytest.approx(np.sort(probability)[-1] - np.sort(probability)[-2], abs=1e-6)
+        assert row["kept"] == (probability[-1] <= threshold)
+        assert row["description"] == pytest.approx(description[place], abs=1e-5)
+        assert row["cluster"] == assign_to_nearest(description[[place]], centres)[0]
+        assert row["cluster_class"] == model.trained.clusters.labels[row["cluster"]]
+        assert row["kl"] == pytest.approx(encoded.kl[place], rel=1e-5)
+        assert row["peak_flux_777"] == pytest.approx(flux[k, 2].max())
+        assert row["peak_ms_777"] == pytest.approx((5000 * k + flux[k, 2].argmax()) / 100)
+        assert row["time_utc"] == observation.start.astype(datetime).replace(tzinfo=UTC) + (
+            datetime.fromtimestamp(0.05 * k, UTC) - datetime.fromtimestamp(0, UTC)
+        )
+        assert row["why"]
+
+
+def test_observations_are_ranked_by_their_most_interesting_frame(triaged: Path) -> None:
+    observations, frames = _rows(triaged, "observations"), _ledger(triaged, "frames")
+    assert [int(row["rank"]) for row in observations] == list(range(1, len(observations) + 1))
+    interest = [float(row["interest"]) for row in observations]
+    assert interest == sorted(interest, reverse=True)
+    for row in observations:
+        own = [frame for frame in frames if frame["file"] == row["file"] and not frame["gap"]]
+        top = max(own, key=lambda frame: frame["interest"])
+        assert float(row["interest"]) == pytest.approx(top["interest"], rel=1e-5)
+        assert (row["why"], row["class"]) == (top["why"], top["class"])
+        assert int(row["kept_frames"]) == sum(frame["kept"] for frame in own)
+        assert float(row["misfit"]) == pytest.approx(min(frame["misfit"] for frame in own), rel=1e-5)
+    listed = _rows(triaged, "frames")
+    assert [float(row["interest"]) for row in listed] == sorted(
+        (float(row["interest"]) for row in listed), reverse=True
+    )
+    assert {row["file"] for row in listed} == {row["file"] for row in observations}
+    assert "description" not in listed[0]
+
+
+def test_pulses_are_those_of_whole_observations(triaged: Path, archive: Path) -> None:
+    path = sorted(archive.glob("*.fits"))[2]
+    expected = find_pulses(read_observation(path))
+    rows = [row for row in _rows(triaged, "pulses") if row["file"] == path.name]
+    assert len(rows) == len(expected) > 0
+    assert [row["kind"] for row in rows] == expected["kind"].tolist()
+    assert [float(row["onset_ms"]) for row in rows] == pytest.approx(expected["onset_ms"], rel=1e-5)
+    start = read_observation(path).start
+    onset = start + np.timedelta64(round(1000 * float(rows[0]["onset_ms"])), "us")
+    assert rows[0]["onset_utc"] == f"{onset}Z"
+
+
+def test_files_that_cannot_be_used_are_listed_and_gaps_are_told(triaged: Path) -> None:
+    reasons = {row["file"]: row["reason"] for row in _rows(triaged, "rejected")}
+    assert len(reasons) == 2
+    assert "empty file" in reasons.values()
+    gaps = [row for row in _ledger(triaged, "frames") if row["file"] == f"{NAME}.fits"]
+    assert [row["gap"] for row in gaps] == [False, False, True]
+    assert gaps[2]["why"] == "touches a gap"
+    assert gaps[2]["p_N"] is gaps[2]["misfit"] is gaps[2]["kept"] is None
+    assert gaps[2]["peak_flux_uv"] > 0
+
+
+def test_a_folder_that_grows_ends_as_one_that_was_there_at_once(run, triaged: Path, root: Path, tmp_path: Path) -> None:
+    grown, out = tmp_path / "files", tmp_path / "out"
+    grown.mkdir()
+    files = sorted(root.glob("*.fits"))
+    for path in files[1::2]:
+        shutil.copy(path, grown)
+    done = run("triage", f"root={grown}", f"out={out}")
+    assert f"{len(files[1::2])} observations, {len(files[1::2])} of them new" in done.stdout
+    first = {path.name: path.stat().st_mtime_ns for path in (out / "shards").iterdir()}
+    for path in files[::2]:
+        shutil.copy(path, grown)
+    done = run("triage", f"root={grown}", f"out={out}", "file_workers=1", "filter.noise=true")
+    assert f"{len(files)} observations, {len(files[::2])} of them new" in done.stdout
+    assert {name: (out / "shards" / name).stat().st_mtime_ns for name in first} == first
+    assert _digest(out) == _digest(triaged)
+    for name in ("observations", "frames", "pulses", "rejected"):
+        assert (out / f"{name}.csv").read_text() == (triaged / f"{name}.csv").read_text()
+    again = run("triage", f"root={grown}", f"out={out}", "filter.interest=2")
+    assert f"{len(files)} observations, 0 of them new" in again.stdout
+    assert all(float(row["interest"]) >= 2 for row in _rows(out, "observations"))
+
+
+def test_killed_and_parallel_programs_end_in_the_same_tables(triaged: Path, root: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    command = [sys.executable, "-m", "asim_cvae.triage", f"root={root}", f"out={out}"]
+    process = subprocess.Popen(command, cwd=PROJECT)
+    while process.poll() is None and not list(out.glob("shards/.*.lock")):
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    assert not list(out.glob("shards/*.files.parquet"))
+    both = [subprocess.Popen(command, cwd=PROJECT) for _ in range(2)]
+    assert [process.wait() for process in both] == [0, 0]
+    assert _digest(out) == _digest(triaged)
+    assert len(list(out.glob("shards/*.files.parquet"))) == 1
+    assert not list(out.glob("shards/.*"))
+
+
+def test_results_of_other_settings_or_weights_are_refused(run, triaged: Path, few: Path, tmp_path: Path) -> None:
+    done = run("triage", f"root={few}", f"out={triaged}", "rare=[elve]", check=False)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "holds a triage of other rare; choose another folder" in done.stderr
+    done = run("triage", f"root={few}", f"out={tmp_path / 'a'}", "keep_recall=0.9999", check=False)
+    assert (done.returncode, done.stderr.count("observations support")) == (2, 1)
+    assert not (tmp_path / "a").exists()
+    weights = tmp_path / "model"
+    shutil.copytree(PRETRAINED, weights)
+    (weights / "heads.json").unlink()
+    origin = Origin(weights / "model.safetensors", None, (), 1.0, RARE)
+    with pytest.raises(SettingError, match="holds a triage of other files and threshold; choose another folder"):
+        Ledger(triaged, origin.identity()).check()
+    with pytest.raises(SettingError, match="holds no triage, but other files; choose another folder"):
+        Ledger(weights, origin.identity()).check()
+    with pytest.raises(SettingError, match=r"keep_recall=0.9: .* holds no heads"):
+        choose_threshold(origin.weights, (), 0.9, 0.95)
+    assert choose_threshold(origin.weights, (), None, 0.95)[0] == 1.0
+
+
+def test_a_promise_moves_the_threshold_and_is_told(run, few: Path, tmp_path: Path) -> None:
+    done = run("triage", f"root={few}", f"out={tmp_path}/out", "keep_recall=0.9")
+    promise = json.loads((tmp_path / "out" / "provenance.json").read_text())["promise"]
+    assert promise in done.stdout
+    assert promise == "kept: 0.9 of the simulated event observations or more, at 0.95 confidence"
+    threshold = load("pretrained").heads.promised_threshold(0.9, 0.95)
+    frames = _ledger(tmp_path / "out", "frames")
+    assert {row["p_N"] <= threshold for row in frames if row["kept"]} == {True}
+    assert {row["p_N"] > threshold for row in frames if row["kept"] is False} == {True}
+
+
+def test_a_model_without_heads_gives_its_own_columns_alone(run, few: Path, tmp_path: Path) -> None:
+    weights = tmp_path / "model"
+    weights.mkdir()
+    for name in ("model.json", "model.safetensors"):
+        shutil.copy(PRETRAINED / name, weights)
+    run("triage", f"root={few}", f"out={tmp_path}/out", f"weights={weights}")
+    frames = _ledger(tmp_path / "out", "frames")
+    assert {row[name] for row in frames for name in ("class", "p_N", "elve", "interest", "unusual", "map_x")} == {None}
+    assert all(
+        row["kept"] and row["cluster_class"] in CLASSES and row["misfit"] >= 0 for row in frames if not row["gap"]
+    )
+
+
+def test_the_thesis_weights_need_clusters_that_score_found(run, archive: Path, reference: Path, tmp_path: Path) -> None:
+    weights = sorted((reference / "thesis_weights").glob("*.pth"))[0]
+    data = ["data=mmia", f"data.root={archive}", f"data.store={tmp_path / 'store'}", "figures=null"]
+    table = f"data.ground_truth.table={archive / 'GroundTruth_Table.xlsx'}"
+    run("score", f"weights={weights}", *data, table, f"out={tmp_path / 'scores'}")
+    alone = run("triage", f"root={archive}", f"out={tmp_path / 'out'}", f"weights={weights}", check=False)
+    assert (alone.returncode, alone.stderr.count("holds no clusters; give clusters=FOLDER")) == (2, 1)
+    clusters = f"clusters={tmp_path / 'scores'}"
+    run("triage", f"root={archive}", f"out={tmp_path / 'out'}", f"weights={weights}", clusters)
+    with np.load(tmp_path / "scores" / "latents.npz") as latents:
+        scored = dict(zip(zip(latents["file"], latents["frame"], strict=True), latents["cluster"], strict=True))
+    frames = {(row["file"], row["frame"]): row for row in _ledger(tmp_path / "out", "frames")}
+    same = [frames[place]["cluster"] == cluster for place, cluster in scored.items()]
+    assert np.mean(same) > 0.98
+    assert frames[next(iter(scored))]["class"] is None
+
+
+def test_score_without_labels_takes_the_saved_clusters(run, archive: Path, tmp_path: Path) -> None:
+    data = ["data=mmia", f"data.root={archive}", f"data.store={tmp_path / 'store'}", "figures=null"]
+    run("score", "weights=pretrained", *data, f"out={tmp_path / 'scores'}")
+    model = load("pretrained")
+    with np.load(tmp_path / "scores" / "latents.npz") as latents:
+        expected = assign_to_nearest(latents["description"], model.trained.clusters.centres)
+        assert latents["cluster"].tolist() == expected.tolist()
+    clusters = json.loads((tmp_path / "scores" / "scores.json").read_text())["clusters"]
+    assert [cluster["label"] for cluster in clusters] == [model.trained.clusters.labels[c["cluster"]] for c in clusters]
+
+
+def test_filters_take_classes_kinds_times_and_places() -> None:
+    row = {
+        "kept_frames": 2, "class": "HCHA", "kinds": "corona+elve", "interest": 2.5,
+        "start_utc": datetime(2019, 1, 3, 14, 8, tzinfo=UTC), "latitude": -5.0, "longitude": 170.0,
+    }  # fmt: skip
+    taking = [
+        *({}, {"classes": ["HCHA"]}, {"kinds": ["elve", "sprite"]}, {"since": "2019-01-03"}, {"interest": 2.5}),
+        *({"until": "2019-01-03T14:08:01"}, {"latitude": [-10, 0]}, {"longitude": [160, -160]}),
+    ]
+    leaving = [
+        *({"classes": ["HCLA", "N"]}, {"kinds": ["sprite"]}, {"since": "2019-01-04"}, {"interest": 2.6}),
+        *({"until": "2019-01-03T14:08"}, {"latitude": [0, 10]}, {"longitude": [-160, 160]}),
+    ]
+    assert all(Filter(**given).takes(row) for given in taking)
+    assert not any(Filter(**given).takes(row) for given in leaving)
+    noise, lost = {**row, "kept_frames": 0}, {**row, "latitude": None}
+    assert (Filter().takes(noise), Filter(noise=True).takes(noise)) == (False, True)
+    assert (Filter().takes(lost), Filter(latitude=[-10, 0]).takes(lost)) == (True, False)
+    with pytest.raises(SettingError, match=r"filter.kinds: no 'gnome'; there are corona"):
+        Filter(kinds=["gnome"])
