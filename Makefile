@@ -16,10 +16,13 @@ $(READY): requirements.lock pyproject.toml
 	$(BIN)/pip install --quiet --no-deps --editable .
 	touch $@
 
-demo: $(READY) ## Simulate an archive, train the network of photon counts on it, score and draw: some 4 minutes
+demo: $(READY) ## Simulate an archive, train the network of photon counts, score, draw, and triage new files: some 4 minutes
 	$(BIN)/python -m asim_cvae.train +experiment=events trainer.max_epochs=5 \
 		hydra.run.dir='outputs/demo/$${now:%Y-%m-%d_%H-%M-%S}'
 	$(BIN)/python -m asim_cvae.table runs=outputs/demo
+	$(BIN)/python -m asim_cvae.simulate root=outputs/archives/new observations=30 labelled=0 seed=9 \
+		rare.elve=1 rare.sprite=1 rare.blue_jet=1
+	$(BIN)/python -m asim_cvae.triage root=outputs/archives/new out=outputs/demo/triage
 
 pretrained: $(READY) ## Make the weights that ship again: some 20 minutes
 	OMP_NUM_THREADS=1 $(BIN)/python -m asim_cvae.train +experiment=events hydra.run.dir=outputs/pretrained

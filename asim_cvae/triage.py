@@ -27,6 +27,7 @@ def _check(config: DictConfig) -> None:
 @command("triage", _check)
 def main(config: DictConfig) -> None:
     """Judge the files in ``root`` that are new, and write the tables into ``out``."""
+    from asim_cvae.figures.ranking import draw_top  # matplotlib takes seconds to import
     from asim_cvae.triaging.running import tell, triage
 
     job, promise = _job(config)
@@ -37,6 +38,8 @@ def main(config: DictConfig) -> None:
     )
     for line in tell(gathered, Path(config.out)):
         log.info("%s", line)
+    if picture := draw_top(gathered.listed[: config.pictures], Path(config.root).expanduser(), Path(config.out)):
+        log.info("drawn: %s", picture)
 
 
 def _job(config: DictConfig) -> "tuple[Job, str]":

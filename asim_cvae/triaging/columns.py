@@ -64,9 +64,10 @@ PULSES = (_FILE, _OBSERVATION, *PULSE)
 
 OBSERVED = (
     Column("interest", "f4", "", "that of its most interesting frame"),
-    Column("why", "U", "", "what is most interesting about it"),
+    Column("why", "U", "", "what is most interesting about that frame"),
     _FILE,
     _OBSERVATION,
+    Column("frame", "i4", "", "number of that frame"),
     Column("start_utc", "M8[us]", "UTC", "time of the first sample"),
     Column("latitude", "f8", "degrees", "of the ISS, in the first row that has it"),
     Column("longitude", "f8", "degrees", "of the ISS, likewise"),
@@ -77,7 +78,7 @@ OBSERVED = (
     Column("frames", "i4", "", "number of whole frames, with those that touch a gap"),
     Column("whole_frames", "i4", "", "number of those without a gap, which the model could judge"),
     Column("kept_frames", "i4", "", "number of these that are no noise"),
-    Column("class", "U", "", "class of its most interesting frame"),
+    Column("class", "U", "", "class of that frame"),
     Column("kinds", "U", "", "kinds of events whose probability is 1/2 or more in a frame, joined by +"),
     Column("pulses", "i4", "", "number of its pulses in the catalogue, without particle hits"),
     Column("misfit", "f8", "", "the smallest of its frames"),

@@ -15,12 +15,14 @@ _BIN = 5  # samples; longer windows begin at a whole number of bins
 _COARSE = (4, 6, 9, 13, 20, 30, 45, 60)  # bins of a window, up to 3 ms
 
 _HIT_WINDOWS = (1, 2, 3, 4, 6)  # samples
-_LONGEST_HIT = 8  # samples: 6, and a chance count before and behind
+_HIT = 6  # samples of the longest hit
+_LONGEST_RUN = 16  # samples of a hit with chance counts around it
+_MOST = 0.8  # share of a run's excess that lies in a hit
 _APART = 2  # samples between loud ones of the same light
 _LIT = 1.0  # evidence of each sample of a hit
 _LOUD = 9.0  # evidence from which a short window stands out
 _FLANK = 20  # samples on each side of a hit, in which there is no light
-_QUIET = 4.0  # evidence from which flanks are lit
+_QUIET = 4.0  # evidence up to which there is no light, in a run or its flanks
 _WINGS = 0.2  # light in the flanks from which a run is the top of a pulse, as a share of the run's
 _LEAST = 5.0  # evidence that nearly every frame has by chance; less is not looked for
 
@@ -44,8 +46,8 @@ def find_excess(counts: Array, rate: Array) -> Excess:
     """Find the window that stands out most, once particle hits are left out.
 
     The evidence of a window is the log likelihood ratio of a Poisson rate that fits its counts to the reconstructed one
-    (Kulldorff 1997, Commun. Stat. 26:1481); light that is missing is no evidence. A hit is a run of at most 8 samples
-    that stands out, with hardly any light in the 20 samples on each side; its counts are replaced by the rate.
+    (Kulldorff 1997, Commun. Stat. 26:1481); light that is missing is no evidence. A hit is a run of samples that stands
+    out, most of it in 6 samples, with hardly any light in the 20 samples on each side; the rate replaces its counts.
 
     Args:
         counts: (N, T) photon counts.
@@ -104,14 +106,26 @@ def _without_hits(counts: Array, rate: Array) -> tuple[Array, NDArray[np.int64]]
     n, m = (values[row, end] - values[row, begin] for values in sums)
     around_n, around_m = _around(np.where(loud, rate, counts), rate, row, begin, end)  # other hits nearby are no light
     has_wings = (around_n - around_m > _WINGS * (n - m)) & (_evidence(around_n, around_m) > _QUIET)
-    is_hit = (end - begin <= _LONGEST_HIT) & (_evidence(n, m) > _LOUD) & ~has_wings
+    length = end - begin
+    is_narrow = (length <= _HIT + _APART) | (_most_in_a_hit(counts - rate, row, begin, end) > _MOST * (n - m))
+    is_hit = (length <= _LONGEST_RUN) & is_narrow & (_evidence(n, m) > _QUIET) & ~has_wings
     row, begin, end = row[is_hit], begin[is_hit], end[is_hit]
     cleaned = counts.copy()
-    for offset in range(_LONGEST_HIT):
+    for offset in range(_LONGEST_RUN):
         within = begin + offset < end
         hit = row[within], begin[within] + offset
         cleaned[hit] = rate[hit]
     return cleaned, np.bincount(row, minlength=len(counts))
+
+
+def _most_in_a_hit(excess: Array, row: NDArray[np.int64], begin: NDArray[np.int64], end: NDArray[np.int64]) -> Array:
+    """Return the largest excess of any six samples that follow each other, from one of each run on."""
+    sums = _cumulative(np.pad(excess, ((0, 0), (0, _HIT))))
+    most = np.zeros(len(row))
+    for offset in range(_LONGEST_RUN):
+        first = np.minimum(begin + offset, end - 1)
+        most = np.maximum(most, sums[row, first + _HIT] - sums[row, first])
+    return most
 
 
 def _around(

@@ -94,14 +94,14 @@ class Gathered:
 
     Attributes:
         observations: number of observations.
-        listed: number of those that the filter takes.
+        listed: rows of the ledger of those that the filter takes, the most interesting first.
         rejected: reasons of rejected files, by name.
         noise_frames: number of frames that are dropped as noise.
         frames: number of frames that could be judged.
     """
 
     observations: int
-    listed: int
+    listed: Sequence[Mapping[str, Any]]
     rejected: Mapping[str, str]
     noise_frames: int
     frames: int
@@ -133,7 +133,7 @@ def gather(
     _write_csv(folder / "rejected.csv", REJECTED, ({"file": k, "reason": v} for k, v in sorted(reasons.items())))
     gathered = Gathered(
         len(used),
-        len(listed),
+        listed,
         reasons,
         sum(row["whole_frames"] - row["kept_frames"] for row in used),
         sum(row["whole_frames"] for row in used),

@@ -210,6 +210,7 @@ def _summary(observation: Observation, frames: Sequence[Row], pulses: Pulses) ->
         "interest": top and top["interest"],
         "why": top["why"] if top else "",
         "class": top and top["class"],
+        "frame": top and top["frame"],
         "start_utc": observation.start,
         "phot_triggers": "+".join(name for name, trigger in triggers if trigger == 1),
         **{name: known[name] for name in ("latitude", "longitude", "level", "mxgs_trigger", "priority", "notes")},

@@ -21,6 +21,8 @@ from asim_cvae.triaging.processing import File, Rows, judge_observation, rejecte
 BATCH = 50
 """Observations of a batch."""
 
+_TOLD = 5  # observations
+
 log = logging.getLogger(__name__)
 
 Observation = Sequence[File]
@@ -96,5 +98,6 @@ def tell(gathered: Gathered, out: Path) -> list[str]:
     return [
         *lines,
         f"{gathered.observations} observations, {gathered.frames} frames, {dropped} of them kept",
-        f"ranked: {gathered.listed} observations in {out / 'observations.csv'}",
+        *(f"{rank}. {row['why']} ({row['file']})" for rank, row in enumerate(gathered.listed[:_TOLD], 1)),
+        f"ranked: {len(gathered.listed)} observations in {out / 'observations.csv'}",
     ]

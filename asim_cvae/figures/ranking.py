@@ -1,0 +1,102 @@
+"""Draw the most interesting frames of a triage, each with its reason."""
+
+import textwrap
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from asim_cvae.archive.discover import discover
+from asim_cvae.archive.reader import read_observation
+from asim_cvae.base.files import atomic_write
+from asim_cvae.figures.styles import PHOTOMETER_COLOURS
+from asim_cvae.frames.slicing import FRAME_SAMPLES
+from asim_cvae.instrument.observation import Observation, RejectedFileError
+from asim_cvae.instrument.photometers import PHOTOMETERS, SAMPLING_RATE
+
+_MS = 1000 / SAMPLING_RATE
+_ROW = 2.1  # inches
+_DPI = 110
+_LETTERS = 150  # of a line of a title
+
+
+@dataclass(frozen=True)
+class Ranked:
+    """A frame to draw.
+
+    Attributes:
+        counts: (3, 5000) photon counts.
+        frame: its number in its observation.
+        title: rank, reason and observation.
+    """
+
+    counts: NDArray[np.floating]
+    frame: int
+    title: str
+
+
+def draw_top(rows: Sequence[Mapping[str, Any]], root: Path, out: Path) -> Path | None:
+    """Draw the most interesting frames of observations, and return the picture; None if there is nothing to draw.
+
+    Files are read again, as light curves are not kept; those that are no longer in the folder are left out.
+
+    Args:
+        rows: observations, rows of the ledger, the most interesting first.
+        root: folder of their files.
+        out: folder of the picture.
+    """
+    paths, _ = discover(root)
+    ranked, simulated = [], False
+    for rank, row in enumerate(rows, 1):
+        if row["file"] in paths and row["frame"] is not None:
+            with suppress(RejectedFileError):
+                observation = read_observation(paths[row["file"]])
+                simulated |= bool(observation.simulator)
+                ranked.append(_ranked(rank, row, observation))
+    if not ranked:
+        return None
+    path = out / f"{'simulated_' if simulated else ''}top.png"
+    figure = ranking_figure(ranked, f"The most interesting observations{' (simulated)' if simulated else ''}")
+    with atomic_write(path) as partial:
+        figure.savefig(partial, dpi=_DPI, format="png")
+    return path
+
+
+def _ranked(rank: int, row: Mapping[str, Any], observation: Observation) -> Ranked:
+    frame = int(row["frame"])
+    place = "".join(
+        f", {row[name]:.1f}° {of}" for name, of in (("latitude", "N"), ("longitude", "E")) if row[name] is not None
+    )
+    title = f"{rank}. observation {observation.observation_id}, {observation.start}Z{place}: {row['why']}"
+    first = frame * FRAME_SAMPLES
+    return Ranked(observation.counts[:, first : first + FRAME_SAMPLES], frame, title)
+
+
+def ranking_figure(frames: Sequence[Ranked], title: str) -> Figure:
+    """Draw frames, the most interesting first: a row each, a panel a photometer."""
+    figure = Figure(figsize=(13, _ROW * len(frames) + 0.8), layout="constrained")
+    rows = figure.subfigures(len(frames), 1, squeeze=False)[:, 0]
+    for row, ranked in zip(rows, frames, strict=True):
+        row.suptitle("\n".join(textwrap.wrap(ranked.title, _LETTERS)), fontsize=9, x=0.01, ha="left")
+        panels = zip(row.subplots(1, len(PHOTOMETERS)), PHOTOMETERS, PHOTOMETER_COLOURS, ranked.counts, strict=True)
+        for axis, photometer, colour, counts in panels:
+            _draw(axis, counts, ranked.frame, colour)
+            axis.set_ylabel(f"{photometer.band}, counts", fontsize=7)
+    figure.suptitle(title, fontsize=11)
+    return figure
+
+
+def _draw(axis: Axes, counts: NDArray[np.floating], frame: int, colour: str) -> None:
+    """Draw the counts of a frame over its time in the observation."""
+    first = frame * FRAME_SAMPLES * _MS
+    axis.plot(first + np.arange(counts.size) * _MS, counts, color=colour, linewidth=0.6)
+    axis.set_xlim(first, first + counts.size * _MS)
+    axis.set_ylim(0, max(1.05 * float(counts.max()), 4.0))
+    axis.set_xlabel("time in the observation (ms)", fontsize=7)
+    axis.tick_params(labelsize=7)
