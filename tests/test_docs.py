@@ -4,6 +4,7 @@ import json
 import re
 import shlex
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 
@@ -21,11 +22,13 @@ from asim_cvae.frames.store import FrameStore
 from asim_cvae.model.module import CVAEModule
 from asim_cvae.nn.likelihoods.beta import BetaLikelihood
 from asim_cvae.nn.thesis import ThesisNetwork
+from asim_cvae.pulses.columns import Column as PulseColumn
 from asim_cvae.runs.contract import check_model
 from asim_cvae.runs.export import describe_model, export_model
 from asim_cvae.runs.thesis import THESIS_REPRESENTATION
 from asim_cvae.settings.places import check_targets
 from asim_cvae.settings.schema import CONF
+from asim_cvae.triaging.columns import FRAMES, OBSERVATIONS, REJECTED
 from tests.conftest import PROJECT
 
 PAGES = [PROJECT / "README.md", PROJECT / "CONTRIBUTING.md", *sorted((PROJECT / "docs").glob("*.md"))]
@@ -103,6 +106,16 @@ def test_the_store_s_page_lists_its_columns(table: str) -> None:
     listed = page.split(f"### {table}\n")[1].split("\n### ")[0]
     rows = [_column_row(column) for column in {**TABLES, "shards": SHARDS}[table]]
     assert [line for line in listed.splitlines() if line.startswith("| `")] == rows
+
+
+@pytest.mark.parametrize(
+    ("table", "columns"), [("observations", OBSERVATIONS), ("frames", FRAMES), ("rejected", REJECTED)]
+)
+def test_the_page_of_triage_lists_its_columns(table: str, columns: Sequence[PulseColumn]) -> None:
+    page = (PROJECT / "docs" / "triage.md").read_text()
+    listed = page.split(f"### {table}\n")[1].split("\n### ")[0]
+    cells = [line.strip("| ").split(" | ") for line in listed.splitlines() if line.startswith("| `")]
+    assert [(cell[0].strip("`"), cell[-1]) for cell in cells] == [(column.name, column.about) for column in columns]
 
 
 def _column_row(column: Column) -> str:
