@@ -15,17 +15,18 @@ log = logging.getLogger(__name__)
 
 def _check(config: DictConfig) -> None:
     from asim_cvae.recognition.heads import DESCRIPTION, has_heads
+    from asim_cvae.triaging.reference import read_reference
 
     for name in ("simulation", "natural", "representation", "network"):
         instantiate(config[name])
-    if has_heads(Path(config.out)):
+    if has_heads(Path(config.out)) and read_reference(Path(config.out)).heads is not None:
         raise SettingError(f"out={config.out}: holds heads already; delete its {DESCRIPTION} to train others")
 
 
 @command("heads", _check)
 def main(config: DictConfig) -> None:
-    """Train, calibrate, and write the heads into the folder ``out``."""
-    from asim_cvae.recognition.heads import DESCRIPTION  # torch takes seconds to import
+    """Train, calibrate, and write the heads into the folder ``out``, and what frames usually look like to them."""
+    from asim_cvae.recognition.heads import DESCRIPTION, has_heads, read_heads  # torch takes seconds to import
     from asim_cvae.recognition.learning import Plan, learn_heads
     from asim_cvae.recognition.training import HeadsModule
     from asim_cvae.triaging.learning import learn_of_heads
@@ -36,7 +37,11 @@ def main(config: DictConfig) -> None:
 
     plan = Plan(**{field.name: config[field.name] for field in fields(Plan)})
     out = Path(config.out)
-    heads = learn_heads(instantiate(config.simulation), instantiate(config.representation), module, plan, out)
+    if has_heads(out):
+        log.info("%s: trained already, learns what is usual", out)
+        heads = read_heads(out)
+    else:
+        heads = learn_heads(instantiate(config.simulation), instantiate(config.representation), module, plan, out)
     of_heads = learn_of_heads(heads, instantiate(config.natural))
     write_reference(out, replace(read_reference(out), heads=of_heads))
     log.info("written: %s", out / DESCRIPTION)

@@ -97,6 +97,7 @@ def test_the_run_folder_is_complete(trained: Path) -> None:
         "checkpoints",
         "model.safetensors",
         "model.json",
+        "reference.json",
         "scores.json",
         "latents.npz",
         "figures",

@@ -34,7 +34,13 @@ def test_shipped_weights_are_found_by_name(tmp_path: Path, monkeypatch: pytest.M
 
 def test_shipped_weights_are_small_and_say_that_they_learnt_from_simulated_frames() -> None:
     for folder in SHIPPED.iterdir():
-        assert {path.name for path in folder.iterdir()} >= {"README.md", "model.json", "heads.json", "config.yaml"}
+        assert {path.name for path in folder.iterdir()} >= {
+            "README.md",
+            "model.json",
+            "heads.json",
+            "config.yaml",
+            "reference.json",
+        }
         assert sum(path.stat().st_size for path in folder.iterdir()) < 1_500_000
         heads = load(folder).heads
         assert heads is not None

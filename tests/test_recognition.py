@@ -47,7 +47,7 @@ ARCHIVE = Simulation(6, 3, RULE, seed=5, missing_rows=0.1, drift=13.0, rare=Rare
 SOURCE = LabelledBy("simulated", "some", "asim_cvae 5", 10, 5)
 SMALL = [
     *("simulation.observations=12", "simulation.labelled=6", "file_workers=1", "epochs=2", "batch_size=8"),
-    "validation_fraction=0.4",
+    *("validation_fraction=0.4", "natural.observations=3"),
     *("network.widths=[4,4]", "network.hidden=8", "simulation.rare={elve:2,sprite:2,blue_jet:2,corona:2,radiation:2}"),
 ]
 
@@ -308,6 +308,11 @@ def test_heads_are_trained_and_a_killed_training_ends_in_the_same_ones(run, tmp_
         "heads", f"out={tmp_path}/few", *SMALL, "simulation.observations=10", "simulation.labelled=0", check=False
     )
     assert (few.returncode, few.stderr.startswith("heads: no observation to calibrate on")) == (1, True)
+    reference = (tmp_path / "one" / "reference.json").read_bytes()
+    assert (tmp_path / "two" / "reference.json").read_bytes() == reference
+    (tmp_path / "one" / "reference.json").unlink()
+    run("heads", f"out={tmp_path / 'one'}", *SMALL)  # as after a kill between the two files
+    assert (tmp_path / "one" / "reference.json").read_bytes() == reference
     refused = run("heads", f"out={tmp_path / 'one'}", *SMALL, check=False)
     assert refused.returncode == 2
     assert "holds heads already" in refused.stderr
