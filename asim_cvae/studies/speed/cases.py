@@ -13,11 +13,13 @@ Measurement = dict[str, Any]
 """Measured quantities by name; a case that compares several ways of computing also gives the name of the way."""
 
 _FILES, _NETWORKS = "asim_cvae.studies.speed.files", "asim_cvae.studies.speed.networks"
+_TRIAGING = "asim_cvae.studies.speed.triaging"
 _GPU = "asim_cvae.studies.speed.gpu_cases"
 
 CASES = {
     **dict.fromkeys(("training", "encoding", "epoch"), _NETWORKS),
     **dict.fromkeys(("preparing", "reading", "copying", "command"), _FILES),
+    **dict.fromkeys(("triaging", "stages"), _TRIAGING),
     **dict.fromkeys(("parity", "gradients", "bandwidth", "steps", "kernels", "encodings"), _GPU),
 }
 """Module of each case. A module is imported only when needed, so that the worker processes of others start fast."""

@@ -42,6 +42,7 @@ class Benchmark(Suite):
         repeats: training steps in a process, whose median counts; encoding is repeated 20 times as often.
         batch: frames per batch.
         files: files of an archive.
+        day: files that are triaged.
         growth: sizes at which growth is measured.
         folder: folder for archives and stores.
     """
@@ -51,6 +52,7 @@ class Benchmark(Suite):
     repeats: int
     batch: int
     files: int
+    day: int
     growth: Growth
     folder: Path
 
@@ -61,6 +63,7 @@ class Benchmark(Suite):
             "training": self.training,
             "encoding": self.encoding,
             "files": self.reading,
+            "triage": self.triage,
             "epochs": self.epochs,
             "startup": self.startup,
             "growth": self.sizes,
@@ -120,6 +123,27 @@ class Benchmark(Suite):
             tables.append(ratio_table(f"Files: {form.upper()}", note, results, "files", self.files))
             all_results += results
         return tables, all_results
+
+    def triage(self) -> Report:
+        """Compare the triage of a day's files with only reading them, and tell where its time goes."""
+        root = str(self._archive(self.day, "fits"))
+        common = {"root": root, "workers": os.cpu_count()}
+        subjects = [
+            Subject("astropy alone, the three light curves", "reading", common),
+            Subject("triage", "triaging", {"out": str(self.folder / "triage"), **common}),
+        ]
+        results = self._grow(subjects)
+        note = f"{self.day} simulated Level 1 files, as of a day, on all cores, including process starts."
+        (parts,) = self._grow([Subject("stages", "stages", {"root": root, "files": min(self.day, 50)})])
+        total = parts.median()
+        names = ("reading", "pulses", "network", "heads", "misfit")
+        stages = growth_table(
+            "Triage by stages",
+            "In one process; the rest is tables and words.",
+            ("stage", "ms a file", "share of all, %"),
+            [(name, 1e3 * parts.median(name), 100 * parts.median(name) / total) for name in names],
+        )
+        return [ratio_table("Triage", note, results, "files", self.day), stages], [*results, parts]
 
     def epochs(self) -> Report:
         """Compare epochs whose frames are in memory or in the store."""

@@ -56,9 +56,13 @@ def ratio_table(title: str, note: str, results: Sequence[Result], unit: str, amo
     return Table(title, note, ("", "ms", f"{unit}/s", "speed, ratio to the first", "spread"), rows)
 
 
-def growth_table(title: str, note: str, columns: Sequence[str], rows: Sequence[Sequence[float]]) -> Table:
-    """Make a table of numbers, one row per size."""
-    return Table(title, note, columns, [[f"{value:,.4g}" for value in row] for row in rows])
+def growth_table(title: str, note: str, columns: Sequence[str], rows: Sequence[Sequence[float | str]]) -> Table:
+    """Make a table of numbers, one row per size, or per stage that a word names."""
+    return Table(title, note, columns, [[_cell(value) for value in row] for row in rows])
+
+
+def _cell(value: float | str) -> str:
+    return value if isinstance(value, str) else f"{value:,.4g}"
 
 
 def machine() -> str:
