@@ -19,6 +19,7 @@ from asim_cvae.studies.triage.sifting_scores import (
     joined,
     keeping,
     measure_ranks,
+    noisiest_cluster,
     removed,
 )
 from asim_cvae.studies.triage.sifting_sets import LabelledSet, count_peaks
@@ -112,20 +113,24 @@ def test_clusters_are_dropped_by_their_share_of_noise() -> None:
     assert 0.2 < found.chosen.noise < 1
     assert found.itself.events >= 0.99
     assert by_clusters(replace(chosen_on, latents=None), scored) is None
+    of_one = noisiest_cluster(chosen_on, scored)
+    assert of_one is not None
+    assert 0 < of_one.noise < 1
+    assert of_one.events > 0.95
     both = joined([chosen_on, scored])
     np.testing.assert_array_equal(both.noise("own")[2000:], scored.noise("own"))
 
 
 def test_ranks_are_those_among_natural_observations() -> None:
     natural, rare = _judged(1600, 9, 0.02).by_observation(), _judged(400, 10).by_observation()
-    found = measure_ranks(natural, rare, {"own": "", "chance": "misfit"}, 50, np.random.default_rng(0))
+    found = measure_ranks(natural, rare, {"own": "", "chance": "misfit"}, ["sprite"], 50, np.random.default_rng(0))
     own, chance = found["own"]["elve"], found["chance"]["elve"]
-    assert own.among == (~natural.holds[:, ELVE]).sum()
+    others = natural.only(~natural.holds[:, ELVE] & ~natural.holds[:, KINDS.index("sprite")])
+    assert own.among == len(others.observation)
     assert own.available == rare.holds[:, ELVE].sum()
     assert own.put_in == round(own.among / 199)
-    others = natural.kinds[~natural.holds[:, ELVE], ELVE]
     held = rare.kinds[rare.holds[:, ELVE], ELVE]
-    possible = {(others > score).sum() + above for score in held for above in range(1, own.put_in + 1)}
+    possible = {(others.kinds[:, ELVE] > score).sum() + above for score in held for above in range(1, own.put_in + 1)}
     assert {int(rank) for rank in own.ranks} <= possible
     for k in range(50):  # average precision by its definition
         ranks = np.sort(own.ranks[k * own.put_in : (k + 1) * own.put_in])

@@ -60,7 +60,7 @@ def _recall(results: Sequence[ScoreResults]) -> Figure:
         beside = places + (k - (len(_BARS) - 1) / 2) * width
         axis.bar(beside, recall.mean(0), width, yerr=recall.std(0), color=colour, label=name)
     axis.set_xticks(places, KINDS)
-    axis.set(ylim=(0, 1), ylabel=f"share of frames in the top {TOP:.0%}")
+    axis.set(ylim=(0, 1), ylabel=f"share of frames in the top {100 * TOP:g} %")
     axis.legend(fontsize=8, ncols=len(_BARS), loc="lower center", bbox_to_anchor=(0.5, 1.0))
     figure.suptitle("Frames of rare kinds above all but 1 % of natural frames without the kind (simulated)")
     return figure
@@ -71,8 +71,10 @@ def _brightness(natural: Judged) -> Figure:
     panels = figure.subplots(1, len(_COMPARED))
     for axis, name in zip(panels, _COMPARED, strict=True):
         axis.scatter(natural.brightest + 1, natural.score(name), s=3, color=_BARS[name], linewidths=0)
-        axis.set(xscale="log", xlabel="brightest sample at 337 or 777.4 nm (counts + 1)", ylabel=name)
-        axis.set_yscale("symlog", linthresh=1.0)
+        axis.set(xscale="log", xlabel="brightest sample (counts + 1)", ylabel=name)
+        if name != LIKELIHOOD:
+            axis.set_yscale("symlog", linthresh=1.0)
+        axis.set_ylim(bottom=0)
     panels[0].set_ylabel("misfit (-log10 of its probability)")
-    figure.suptitle("Scores of natural frames and their brightness (simulated)")
+    figure.suptitle("Scores of natural frames and their brightest sample at 337 or 777.4 nm (simulated)")
     return figure

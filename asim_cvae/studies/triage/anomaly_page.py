@@ -13,11 +13,13 @@ from asim_cvae.studies.triage.anomaly_scores import (
     LARGEST,
     LEVELS,
     OWN,
+    SAME,
     STROKES,
     TOP,
     OfChance,
     ScoreResults,
 )
+from asim_cvae.studies.triage.dark import ANOMALY
 from asim_cvae.studies.triage.judged import KL, LIKELIHOOD, SCORES
 from asim_cvae.studies.triage.report import mean_and_spread
 
@@ -36,8 +38,8 @@ def anomaly_lines(results: Sequence[ScoreResults], natural: Simulation) -> list[
         "",
         "### Misfit of chance alone",
         "",
-        f"Share of frames without light whose misfit lies below p. At most {LARGEST:g} p is promised of frames that",
-        "drift and of frames with particle hits at quiet rates. The error is the binomial one, of a share of p.",
+        f"Share of frames without light whose misfit lies below p, which may be {LARGEST:g} p at most in frames that",
+        "drift and hold particle hits at quiet rates, if any. In brackets: the binomial error of a share of p.",
         "",
         *_chance(results),
         "",
@@ -53,20 +55,22 @@ def anomaly_lines(results: Sequence[ScoreResults], natural: Simulation) -> list[
         "### Misfit and brightness",
         "",
         "Counts are drawn from the rates that are reconstructed of natural frames, so that they fit. Rank correlation",
-        f"of their misfit with how bright these rates are, which has to be below {INDEPENDENT:g}: misfit to the same",
-        "rate, and to the rate that is reconstructed from the drawn counts.",
+        "of their scores with how bright these rates are. That of misfit to the same rate has to be below",
+        f"{INDEPENDENT:g}; beside it, what the model makes of the drawn counts.",
         "",
         *_brightness(results),
         "",
         "### What each score finds",
         "",
-        f"Share of the frames of a kind that lie above all but {TOP:.0%} of the natural frames without the kind. The",
-        f"last column is of natural frames: rank correlation with the brightest sample. `{STROKES}`: frames of the",
-        "same observations, with their strokes, that hold no kind.",
+        f"Share of the frames of a kind that lie above all but {100 * TOP:g} % of the natural frames without the kind.",
+        "The last column is of natural frames: rank correlation with the brightest sample.",
+        f"`{STROKES}`: frames of the same observations, with their strokes, that hold no kind.",
         "",
         *_recall(results),
         "",
-        f"{LIKELIHOOD} and {KL} are not used.",
+        f"{LIKELIHOOD} and {KL} are not used: they grow with brightness even where counts fit.",
+        "",
+        "![Scores and brightness, simulated](simulated_scores_brightness.png)",
         "",
         "![What each score finds, simulated](simulated_scores_recall.png)",
     ]
@@ -83,8 +87,8 @@ def _chance(results: Sequence[ScoreResults]) -> list[str]:
                 f"{mean_and_spread(share, 5)} ({error:.5f})"
                 for share, error in zip(shares.T, first.errors, strict=True)
             ]
-            holds = (shares.mean(0) <= LARGEST * np.array(LEVELS)).all()
-            rows.append([kind, f"{first.frames:,}", name, *cells, "yes" if holds else "no"])
+            holds = "yes" if (shares.mean(0) <= LARGEST * np.array(LEVELS)).all() else "no"
+            rows.append([kind, f"{first.frames:,}", name, *cells, "-" if kind == ANOMALY else holds])
     return markdown_table(head, rows)
 
 
@@ -103,21 +107,28 @@ def _of_hits(each: Sequence[OfChance]) -> Iterator[str]:
 
 
 def _brightness(results: Sequence[ScoreResults]) -> list[str]:
-    head = ["brightness", "same rate", "rate of the drawn counts"]
+    first = results[0].brightness
+    head = ["rank correlation with", *map(_cell, first.correlation)]
     rows = [
         [
-            name,
+            what,
             *(
-                mean_and_spread([getattr(one.brightness, which)[name] for one in results])
-                for which in ("same", "again")
+                mean_and_spread([one.brightness.correlation[name][what] for one in results])
+                for name in first.correlation
             ),
         ]
-        for name in results[0].brightness.same
+        for what in first.correlation[SAME]
     ]
     for k, level in enumerate(LEVELS):
-        shares = ([float(one.brightness.below[which, k]) for one in results] for which in (0, 1))
-        rows.append([f"share of frames below p = {level:g}", *(mean_and_spread(share, 4) for share in shares)])
+        shares = ([one.brightness.below[name][k] for one in results] for name in first.below)
+        rows.append(
+            [f"share of frames below p = {level:g}", *(mean_and_spread(share, 4) for share in shares), "-", "-"]
+        )
     return markdown_table(head, rows)
+
+
+def _cell(name: str) -> str:
+    return name.replace("|", "\\|")  # else it would end the cell
 
 
 def _recall(results: Sequence[ScoreResults]) -> list[str]:
@@ -128,5 +139,5 @@ def _recall(results: Sequence[ScoreResults]) -> list[str]:
         each = [one.recall for one in results]
         cells = [mean_and_spread([one.recall[name].get(kind) for one in each]) for kind in kinds]
         brightness = mean_and_spread([one.brightness[name] for one in each], 2) if name in SCORES else "-"
-        rows.append([f"{name} (not used)" if name in UNUSED else name, *cells, brightness])
+        rows.append([f"{_cell(name)} (not used)" if name in UNUSED else name, *cells, brightness])
     return markdown_table(head, rows)

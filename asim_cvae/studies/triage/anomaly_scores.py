@@ -1,6 +1,6 @@
 """Measure anomaly scores: misfit of chance, brightness and particle hits, and what each score finds."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,8 +11,9 @@ from asim_cvae.inference import Model
 from asim_cvae.instrument.classes import KINDS
 from asim_cvae.instrument.photometers import COUNTER_LIMIT, counts_to_flux
 from asim_cvae.studies.triage.dark import DarkFrames
-from asim_cvae.studies.triage.judged import SCORES, Judged, counts_of
+from asim_cvae.studies.triage.judged import KL, LIKELIHOOD, SCORES, Judged, counts_of, log_misfit
 from asim_cvae.triaging.excess import DARKEST, without_hits
+from asim_cvae.triaging.measures import measure_frames
 from asim_cvae.triaging.misfit import misfit
 
 Array = NDArray[np.float64]
@@ -88,54 +89,67 @@ def _left_out(counts: NDArray[np.floating], rate: NDArray[np.floating], hits: ND
     return int(is_replaced[tuple(hits.T)].sum())
 
 
+SAME, AGAIN = "misfit, same rate", "misfit, rate of the drawn counts"
+"""Names of the misfit of drawn counts: to the rate that they were drawn from, and to the one reconstructed of them."""
+
+
 @dataclass(frozen=True)
 class OfBrightness:
-    """Rank correlations (Spearman) of -log10 of misfit with brightness.
+    """How scores of counts that were drawn from a reconstructed rate go with brightness.
 
     Attributes:
         frames: number of frames.
-        same: misfit of counts that were drawn from a rate, to that rate.
-        again: misfit of the same counts to the rate that is reconstructed from them.
-        below: (2, 3) share of frames whose misfit lies below each of ``LEVELS``, of both.
+        correlation: by score, then by what is bright: rank correlation (Spearman). The scores are ``SAME``, ``AGAIN``,
+            and of the drawn counts ``LIKELIHOOD`` and ``KL``.
+        below: by ``SAME`` and ``AGAIN``: share of frames whose misfit lies below each of ``LEVELS``.
     """
 
     frames: int
-    same: Mapping[str, float]
-    again: Mapping[str, float]
-    below: Array
+    correlation: Mapping[str, Mapping[str, float]]
+    below: Mapping[str, Sequence[float]]
 
 
 def measure_brightness(model: Model, flux: Iterable[NDArray[np.float32]], rng: np.random.Generator) -> OfBrightness:
-    """Draw counts of reconstructed rates, and correlate their misfit with how bright the rates are.
+    """Draw counts of reconstructed rates, and correlate their scores with how bright the rates are.
 
     Args:
         model: the model.
         flux: batches (n, 3, 5000) of natural frames in uW/m^2.
         rng: random numbers.
     """
-    same, again, brightness = [], [], []
-    for batch in flux:
-        rate = counts_of(model.reconstruct(batch))
-        counts = np.minimum(rng.poisson(rate), COUNTER_LIMIT)
-        drawn = np.stack([counts_to_flux(frame) for frame in counts]).astype(np.float32)
-        same.append(misfit(counts, rate))
-        again.append(misfit(counts, counts_of(model.reconstruct(drawn))))
-        brightness.append(
-            {
-                "photons of the frame": rate.sum((1, 2)),
-                "brightest sample": rate.max((1, 2)),
-                "photons at 337 nm": rate[:, 0].sum(1),
-                "photons at 777.4 nm": rate[:, 2].sum(1),
-            }
-        )
-    names = list(brightness[0])
-    bright = {name: np.concatenate([each[name] for each in brightness]) for name in names}
-    odd = [np.concatenate([told.p for told in each]) for each in (same, again)]
-    correlations: list[dict[str, float]] = [
-        {name: rank_correlation(-np.log(np.maximum(p, 1e-300)), bright[name]) for name in names} for p in odd
-    ]
-    below = np.array([[(p < level).mean() for level in LEVELS] for p in odd])
-    return OfBrightness(len(odd[0]), correlations[0], correlations[1], below)
+    parts = [_drawn(model, batch, rng) for batch in flux]
+    scores, bright = ({name: np.concatenate([part[k][name] for part in parts]) for name in parts[0][k]} for k in (0, 1))
+    return OfBrightness(
+        frames=len(scores[SAME]),
+        correlation={
+            name: {what: rank_correlation(score, values) for what, values in bright.items()}
+            for name, score in scores.items()
+        },
+        below={name: [float((scores[name] > -np.log10(level)).mean()) for level in LEVELS] for name in (SAME, AGAIN)},
+    )
+
+
+def _drawn(
+    model: Model, flux: NDArray[np.float32], rng: np.random.Generator
+) -> tuple[dict[str, Array], dict[str, Array]]:
+    """Return scores of counts that are drawn from the reconstructions of frames, and how bright these are."""
+    rate = counts_of(model.reconstruct(flux))
+    counts = np.minimum(rng.poisson(rate), COUNTER_LIMIT)
+    drawn = np.stack([counts_to_flux(frame) for frame in counts]).astype(np.float32)
+    measures = measure_frames(model.trained, None, drawn)
+    scores: dict[str, Array] = {
+        SAME: log_misfit(misfit(counts, rate)),
+        AGAIN: log_misfit(measures.misfit),
+        LIKELIHOOD: -measures.log_px.astype(np.float64),
+        KL: measures.kl.astype(np.float64),
+    }
+    bright = {
+        "photons of the frame": rate.sum((1, 2)),
+        "brightest sample": rate.max((1, 2)),
+        "photons at 337 nm": rate[:, 0].sum(1),
+        "photons at 777.4 nm": rate[:, 2].sum(1),
+    }
+    return scores, bright
 
 
 def rank_correlation(score: Array, brightness: Array) -> float:

@@ -13,6 +13,7 @@ from asim_cvae.simulator.archive import Simulation
 from asim_cvae.simulator.frames import SimulatedFrames, frames_of
 from asim_cvae.triaging.interest import rate_interest
 from asim_cvae.triaging.measures import measure_frames
+from asim_cvae.triaging.misfit import Misfit
 from asim_cvae.triaging.origin import Judge
 
 Array = NDArray[np.float64]
@@ -85,10 +86,16 @@ def _judged(judge: Judge, frames: SimulatedFrames) -> Judged:
     measures = measure_frames(judge.model, judge.heads, frames.flux)
     rated = rate_interest(measures, np.arange(len(frames)), judge.reference, judge.rare)
     assert measures.told is not None
-    misfit = -np.log10(np.maximum(measures.misfit.p, _SMALLEST))
-    scores = np.column_stack([misfit, rated.unusual, rated.interest, -measures.log_px, measures.kl])
+    scores = np.column_stack(
+        [log_misfit(measures.misfit), rated.unusual, rated.interest, -measures.log_px, measures.kl]
+    )
     brightest = frames.counts[:, ::2].max(axis=(1, 2)).astype(np.float64)
     return Judged(scores, measures.told.kinds, frames.kinds, frames.observation, brightest)
+
+
+def log_misfit(told: Misfit) -> Array:
+    """Return -log10 of the misfit of frames, (N,)."""
+    return np.asarray(-np.log10(np.maximum(told.p, _SMALLEST)))
 
 
 def counts_of(flux: NDArray[np.float32]) -> NDArray[np.floating]:

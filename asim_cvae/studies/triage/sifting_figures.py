@@ -41,7 +41,7 @@ def _noise(results: Sequence[SiftingResults]) -> Figure:
     axis.set(ylim=(0, 1.02), ylabel="share of noise frames removed")
     axis.legend(fontsize=8, ncols=4, loc="lower center", bbox_to_anchor=(0.5, 1.0))
     figure.suptitle(
-        f"Noise removed by thresholds that keep {KEEP:.0%} of the events where they were chosen (simulated)"
+        f"Noise removed by thresholds that keep {100 * KEEP:g} % of the events where they were chosen (simulated)"
     )
     return figure
 

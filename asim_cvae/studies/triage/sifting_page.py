@@ -26,15 +26,21 @@ _METHODS: dict[str, Callable[[OfSet], OfMethod | None]] = {
 }
 
 
-def sifting_lines(results: Sequence[SiftingResults], choosing: Sequence[int]) -> list[str]:
-    """Return the lines of the section on several models; thresholds were chosen on archives of seeds ``choosing``."""
+def sifting_lines(results: Sequence[SiftingResults], choosing: Sequence[int], aside: Sequence[str]) -> list[str]:
+    """Return the lines of the section on several models.
+
+    Args:
+        results: what was measured of each.
+        choosing: seeds of the archives on which thresholds were chosen.
+        aside: kinds of which natural observations were left aside where others were ranked.
+    """
     has_thesis = all(one.thesis is not None for one in results[0].sets.values())
     return [
         "## How good the sifting is (simulated)",
         "",
         f"Mean and, of several trainings, deviation of {len(results)}. The archives chose nothing.",
         "",
-        f"### Noise frames removed where {KEEP:.0%} of the event frames are kept",
+        f"### Noise frames removed where {100 * KEEP:g} % of the event frames are kept",
         "",
         "The threshold is that saved with the heads, or was chosen on evaluation archives of the seeds",
         f"{', '.join(map(str, choosing))}; how many events it keeps stands beside. `own`: chosen on the set itself, an",
@@ -48,15 +54,16 @@ def sifting_lines(results: Sequence[SiftingResults], choosing: Sequence[int]) ->
         "### Promises",
         "",
         "Event observations that lose an event frame, and noise frames removed, where heads promise at",
-        f"{CONFIDENCE:.0%} confidence that such a share of the event observations loses none.",
+        f"{100 * CONFIDENCE:g} % confidence that such a share of the event observations loses none.",
         "",
         *_promises(results),
         "",
         f"### Rare kinds, one in {ONE_IN} observations",
         "",
-        "Observations with an event of a kind are drawn and put into natural ones without the kind. Average precision",
-        "by the largest value of an observation's frames, mean and deviation of the draws, and the ranks of the drawn",
-        "ones: median, and the range that holds 80 %.",
+        "Observations with an event of a kind are drawn and put into natural ones. Of these, those that hold the kind",
+        f"are left aside, and those of a kind that makes interesting ({', '.join(aside)}). Average precision by the",
+        "largest value of an observation's frames, mean and deviation of the draws, and the ranks of the drawn ones:",
+        "median, and the range that holds 80 %.",
         "",
         *_ranks(results),
         "",
@@ -82,6 +89,9 @@ def _noise(results: Sequence[SiftingResults]) -> list[str]:
             if found:
                 own = mean_and_spread([one.itself.noise for one in found])
                 rows.append([*start, method, "chosen", *_removed([one.chosen for one in found]), own])
+        noisiest = [one.noisiest for one in each if one.noisiest is not None]
+        if noisiest:
+            rows.append([*start, "the thesis's clusters", "the noisiest one", *_removed(noisiest), "-"])
     return markdown_table(head, rows)
 
 

@@ -90,13 +90,26 @@ def by_clusters(chosen_on: LabelledSet, scored: LabelledSet) -> OfMethod | None:
         return None
     results = []
     for fitted in (chosen_on, scored):
-        assert fitted.latents is not None
-        clustering = PROTOCOL.cluster(fitted.latents)
-        shares = _noise_shares(clustering, fitted.is_event)
-        threshold = keeping(shares[clustering.assignment], fitted.is_event)
-        assigned = assign_to_nearest(scored.latents, clustering.centres)
-        results.append(removed(shares[assigned], scored.is_event, threshold))
+        own, noise = _noise_of_clusters(fitted, scored)
+        results.append(removed(noise, scored.is_event, keeping(own, fitted.is_event)))
     return OfMethod(*results)
+
+
+def noisiest_cluster(chosen_on: LabelledSet, scored: LabelledSet) -> Removed | None:
+    """Remove the one cluster of the thesis's latents with the largest share of noise in the set to choose on."""
+    if chosen_on.latents is None or scored.latents is None:
+        return None
+    own, noise = _noise_of_clusters(chosen_on, scored)
+    return removed(noise, scored.is_event, float(np.unique(own)[:-1].max(initial=0.0)))
+
+
+def _noise_of_clusters(fitted: LabelledSet, scored: LabelledSet) -> tuple[Array, Array]:
+    """Cluster the latents of a set; return the share of noise in the clusters of its frames, and of scored ones."""
+    assert fitted.latents is not None
+    assert scored.latents is not None
+    clustering = PROTOCOL.cluster(fitted.latents)
+    shares = _noise_shares(clustering, fitted.is_event)
+    return shares[clustering.assignment], shares[assign_to_nearest(scored.latents, clustering.centres)]
 
 
 def _noise_shares(clustering: Clustering, is_event: NDArray[np.bool_]) -> Array:
@@ -105,7 +118,7 @@ def _noise_shares(clustering: Clustering, is_event: NDArray[np.bool_]) -> Array:
 
 
 def joined(sets: Sequence[LabelledSet]) -> LabelledSet:
-    """Return the frames of several archives as one set, without what was fitted to each."""
+    """Return the frames of several archives as one set, without what was fitted to each; observations share numbers."""
     latents = [one.latents for one in sets if one.latents is not None]
     return LabelledSet(
         label=np.concatenate([one.label for one in sets]),
@@ -152,7 +165,7 @@ class OfRank:
     """Where the observations of a kind stand among natural ones.
 
     Attributes:
-        among: number of natural observations without the kind.
+        among: number of natural observations, without the kind and without others that are left aside.
         available: number of observations with the kind, from which is drawn.
         put_in: number of these that are put in at a time.
         precision: average precision of each draw.
@@ -175,6 +188,7 @@ class OfSet:
         heads: by heads, with other thresholds.
         peaks: by the count of peaks.
         thesis: by clusters of the thesis's latents; None without its weights.
+        noisiest: by the one with the largest share of noise; None likewise.
         promises: by the share that is promised.
         noise_frames: number of noise frames.
         event_frames: number of event frames.
@@ -184,6 +198,7 @@ class OfSet:
     heads: OfMethod
     peaks: OfMethod
     thesis: OfMethod | None
+    noisiest: Removed | None
     promises: Mapping[str, OfPromise]
     noise_frames: int
     event_frames: int
@@ -205,7 +220,12 @@ class SiftingResults:
 
 
 def measure_ranks(
-    natural: Judged, rare: Judged, scores: Mapping[str, str], draws: int, rng: np.random.Generator
+    natural: Judged,
+    rare: Judged,
+    scores: Mapping[str, str],
+    aside: Sequence[str],
+    draws: int,
+    rng: np.random.Generator,
 ) -> dict[str, dict[str, OfRank]]:
     """Put observations with a rare kind into natural ones, again and again, and rank all.
 
@@ -213,6 +233,7 @@ def measure_ranks(
         natural: largest values of natural observations.
         rare: those of observations that each hold a rare kind.
         scores: names of scores of :meth:`Judged.score`, by what they are called; '' is the kind's probability.
+        aside: kinds of which natural observations are left aside, beside those of the kind.
         draws: number of draws.
         rng: random numbers.
 
@@ -221,7 +242,8 @@ def measure_ranks(
     """
     found: dict[str, dict[str, OfRank]] = {name: {} for name in scores}
     for kind in KINDS:
-        others, held = natural.only(~natural.is_of(kind)), rare.only(rare.is_of(kind))
+        is_other = ~np.any([natural.is_of(each) for each in {kind, *aside}], axis=0)
+        others, held = natural.only(is_other), rare.only(rare.is_of(kind))
         put_in = max(1, round(len(others.observation) / (ONE_IN - 1)))
         if put_in > len(held.observation) or not len(others.observation):
             continue

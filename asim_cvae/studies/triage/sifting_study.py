@@ -25,6 +25,7 @@ from asim_cvae.studies.triage.sifting_scores import (
     joined,
     measure_promises,
     measure_ranks,
+    noisiest_cluster,
 )
 from asim_cvae.studies.triage.sifting_sets import LabelledSet, labelled_sets, read_thesis, summed
 from asim_cvae.triaging.origin import Judge
@@ -63,13 +64,18 @@ def study_sifting(
         name: SiftingResults(
             {key: _measured(chosen_on, one, each, name) for key, one in sets.items()},
             _reliabilities(sets, list(archives), name),
-            _ranks(judged[name], draws),
+            _ranks(judged[name], judges[name].rare, draws),
         )
         for name, each in heads.items()
     }
     every = list(results.values())
     numbers = plain({name: asdict(one) for name, one in results.items()})
-    return Section("sifting", numbers, sifting_lines(every, seeds["choosing"]), draw(sifting_figures(every)))
+    return Section(
+        "sifting",
+        numbers,
+        sifting_lines(every, seeds["choosing"], next(iter(judges.values())).rare),
+        draw(sifting_figures(every)),
+    )
 
 
 def _measured(chosen_on: LabelledSet, scored: LabelledSet, heads: TrainedHeads, name: str) -> OfSet:
@@ -78,6 +84,7 @@ def _measured(chosen_on: LabelledSet, scored: LabelledSet, heads: TrainedHeads, 
         heads=by_score((chosen_on.noise(name), chosen_on.is_event), (scored.noise(name), scored.is_event)),
         peaks=by_peaks(chosen_on, scored),
         thesis=by_clusters(chosen_on, scored),
+        noisiest=noisiest_cluster(chosen_on, scored),
         promises=measure_promises(heads, name, scored),
         noise_frames=int((~scored.is_event).sum()),
         event_frames=int(scored.is_event.sum()),
@@ -96,6 +103,6 @@ def _reliabilities(sets: Mapping[str, LabelledSet], archives: Sequence[str], nam
     return found
 
 
-def _ranks(judged: tuple[Judged, Judged], draws: int) -> dict[str, dict[str, OfRank]]:
+def _ranks(judged: tuple[Judged, Judged], rare_kinds: Sequence[str], draws: int) -> dict[str, dict[str, OfRank]]:
     natural, rare = (frames.by_observation() for frames in judged)
-    return measure_ranks(natural, rare, RANKED, draws, np.random.default_rng(0))
+    return measure_ranks(natural, rare, RANKED, rare_kinds, draws, np.random.default_rng(0))
