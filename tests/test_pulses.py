@@ -343,7 +343,7 @@ def test_the_command_measures_pulses(run, tmp_path: Path) -> None:
     few = ("archives.evaluation.labelled=2", "archives.shifted.labelled=2", "archives.rare.observations=4")
     rare = (f"archives.rare.rare.{kind}=1" for kind in ("elve", "sprite", "blue_jet", "corona"))
     seeds = ("seeds.evaluation=[500]", "seeds.shifted=[510]", "seeds.rare=[505]")
-    done = run("triage_report", *few, *rare, *seeds, "quiet=2", "reference=null", f"out={tmp_path}")
+    done = run("triage_report", "parts=[pulses]", *few, *rare, *seeds, "quiet=2", "reference=null", f"out={tmp_path}")
     assert done.stdout.splitlines()[-1] == str(tmp_path / "triage.md")
     measured = json.loads((tmp_path / "triage.json").read_text())["pulses"]
     text = (tmp_path / "triage.md").read_text()

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import numpy as np
 from msgspec import Meta
@@ -119,12 +119,36 @@ def noise_threshold(
     return float(ascending[min(int(np.searchsorted(share, keep * share[-1])), len(share) - 1)])
 
 
-def expected_calibration_error(probability: NDArray[np.float64], label: NDArray[np.int64]) -> float:
-    """Return the mean distance of the likeliest class's probability and how often it is right, over ten bins."""
+class Reliability(NamedTuple):
+    """How likely the likeliest classes of frames were said to be, and how often they were right, in ten bins.
+
+    Bin b holds the frames whose likeliest class has a probability from b / 10 to (b + 1) / 10.
+    """
+
+    frames: NDArray[np.float64]
+    """Number of frames, (10,)."""
+    confidence: NDArray[np.float64]
+    """Sum of their likeliest classes' probabilities, (10,)."""
+    right: NDArray[np.float64]
+    """Number of those whose likeliest class is the true one, (10,)."""
+
+    @property
+    def error(self) -> float:
+        """Expected calibration error: mean distance of probability and how often it is right (Guo et al. 2017)."""
+        return float(np.abs(self.right - self.confidence).sum() / self.frames.sum())
+
+
+def reliability(probability: NDArray[np.float64], label: NDArray[np.int64]) -> Reliability:
+    """Compare probabilities of classes (N, 5) with the true ones (N,), given as indices."""
     confidence, right = probability.max(1), probability.argmax(1) == label
     bins = np.minimum((confidence * _BINS).astype(int), _BINS - 1)
-    apart = [abs(float((right - confidence)[bins == number].sum())) for number in range(_BINS)]
-    return sum(apart) / len(label)
+    frames, total, hits = (np.bincount(bins, weight, _BINS) for weight in (np.ones(len(label)), confidence, right))
+    return Reliability(frames.astype(float), total.astype(float), hits.astype(float))
+
+
+def expected_calibration_error(probability: NDArray[np.float64], label: NDArray[np.int64]) -> float:
+    """Return the mean distance of the likeliest class's probability and how often it is right, over ten bins."""
+    return reliability(probability, label).error
 
 
 def crossed_probability(

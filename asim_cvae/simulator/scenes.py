@@ -44,10 +44,12 @@ The lengths are those of the published label table; the causes are inferred from
 
 _ANOMALY_SHARE = 0.02  # share of observations with another cause that are over the Anomaly too (assumed)
 
-# Particle hits per second. Published frames of 50 ms show two hits in a quiet one, and some 30 hits of 10 counts or
-# more at 337 nm in one with many.
-_QUIET_PARTICLES = (5.0, 60.0)
-_ANOMALY_PARTICLES = (600.0, 6000.0)
+QUIET_PARTICLES = (5.0, 60.0)
+"""Lowest and highest rate of particle hits per second. Published frames of 50 ms show two hits in a quiet one."""
+
+ANOMALY_PARTICLES = (600.0, 6000.0)
+"""The same over the South Atlantic Anomaly. A published frame with many hits shows some 30 of 10 counts or more at
+337 nm."""
 
 # A flash is busy or quiet, as frames of high activity follow each other in the published label table: share of busy
 # flashes, then the range of pulses per frame in a busy and in a quiet one.
@@ -110,7 +112,7 @@ def draw_scene(rng: np.random.Generator, factors: Factors = _NO_FACTORS, drift: 
     samples = _length(_RARE_FRAMES if rare in _FOLLOWING else frames, rng)
     anomaly = cause == RADIATION or rng.random() < _ANOMALY_SHARE
     sky = _draw(rng, {name: sky.share for name, sky in SKIES.items()})
-    rate = log_uniform(rng, *(_ANOMALY_PARTICLES if anomaly else _QUIET_PARTICLES))
+    rate = log_uniform(rng, *(ANOMALY_PARTICLES if anomaly else QUIET_PARTICLES))
     hits = particles(samples, rate, SAMPLING_RATE, rng)
     pulses: list[Pulse] = []
     if cause == "flash":

@@ -54,7 +54,7 @@ def find_excess(counts: Array, rate: Array) -> Excess:
         rate: (N, T) expected counts per sample.
     """
     rate = np.maximum(rate, DARKEST)
-    counts, hits = _without_hits(counts, rate)
+    counts, hits = without_hits(counts, rate)
     best = np.full(len(counts), _LEAST)
     start, samples, excess = np.zeros(len(counts), dtype=np.int64), np.zeros(len(counts), dtype=np.int64), 0 * best
     sums = _cumulative(counts), _cumulative(rate)
@@ -91,8 +91,16 @@ def _may_exceed(n: Array, m: Array, least: float | Array) -> NDArray[np.bool_]:
     return n > bound
 
 
-def _without_hits(counts: Array, rate: Array) -> tuple[Array, NDArray[np.int64]]:
-    """Replace the counts of particle hits by the rate, and count the hits of each light curve."""
+def without_hits(counts: Array, rate: Array) -> tuple[Array, NDArray[np.int64]]:
+    """Replace the counts of particle hits by the rate, and count the hits of each light curve.
+
+    Args:
+        counts: (N, T) photon counts.
+        rate: (N, T) expected counts per sample, above 0.
+
+    Returns:
+        Counts (N, T), and the number of hits, (N,).
+    """
     loud = np.zeros(counts.shape, dtype=bool)
     sums = _cumulative(counts), _cumulative(rate)
     for window in _HIT_WINDOWS:

@@ -43,7 +43,7 @@ class OfClasses:
 
 def measure_classes(heads: TrainedHeads, frames: SimulatedFrames) -> OfClasses:
     """Measure heads on labelled frames."""
-    label, told = _indices(frames), heads.recognize(frames.flux).classes
+    label, told = class_indices(frames), heads.recognize(frames.flux).classes
     scores = {name: value or 0.0 for name, value in score_classes(told, label, _threshold(heads)).items()}
     likeliest = told.argmax(1)
     return OfClasses(
@@ -56,16 +56,26 @@ def measure_classes(heads: TrainedHeads, frames: SimulatedFrames) -> OfClasses:
 
 def measure_after_refit(heads: TrainedHeads, frames: SimulatedFrames, observations: int) -> list[OfClasses]:
     """Fit heads to some of the observations and measure them on the others; twice, on two choices without overlap."""
+    return [measure_classes(fitted, others) for fitted, others in refitted(heads, frames, observations)]
+
+
+def refitted(
+    heads: TrainedHeads, frames: SimulatedFrames, observations: int
+) -> Iterator[tuple[TrainedHeads, SimulatedFrames]]:
+    """Yield heads that were fitted to some of the observations, and the others' frames, of two choices without overlap.
+
+    Args:
+        heads: trained heads.
+        frames: labelled frames.
+        observations: number of observations to fit to.
+    """
     numbers = np.random.default_rng(0).permutation(np.unique(frames.observation))
-    return [_refitted(heads, frames, chosen) for chosen in (numbers[:observations], numbers[-observations:])]
-
-
-def _refitted(heads: TrainedHeads, frames: SimulatedFrames, chosen: NDArray[np.int64]) -> OfClasses:
-    given = frames.only(np.isin(frames.observation, chosen))
-    source = LabelledBy("simulated", "some of the observations", "", len(given), len(chosen))
-    values = heads.representation.apply(given.flux)
-    fitted = refit(heads, values, _indices(given), given.observation, source).heads
-    return measure_classes(fitted, frames.only(~np.isin(frames.observation, chosen)))
+    for chosen in (numbers[:observations], numbers[-observations:]):
+        given = frames.only(np.isin(frames.observation, chosen))
+        source = LabelledBy("simulated", "some of the observations", "", len(given), len(chosen))
+        values = heads.representation.apply(given.flux)
+        fitted = refit(heads, values, class_indices(given), given.observation, source).heads
+        yield fitted, frames.only(~np.isin(frames.observation, chosen))
 
 
 @dataclass(frozen=True)
@@ -146,7 +156,8 @@ def _resampled(observation: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
         yield np.concatenate([rows[i] for i in rng.integers(len(rows), size=len(rows))])
 
 
-def _indices(frames: SimulatedFrames) -> NDArray[np.int64]:
+def class_indices(frames: SimulatedFrames) -> NDArray[np.int64]:
+    """Return the class of each frame as its index in ``CLASSES``, (N,)."""
     return np.array([CLASSES.index(label) for label in frames.label], dtype=np.int64)
 
 

@@ -29,7 +29,8 @@ from asim_cvae.studies.realism.real_frames import CLASSES_OF_FRAMES
 REFITTED_TO = 25
 """Observations of a shifted archive to which heads are fitted."""
 
-_AFTER = f"after {REFITTED_TO} of its observations"
+AFTER = f"after {REFITTED_TO} of its observations"
+"""Names sets on which heads are measured after such a fit."""
 
 Results = dict[str, Any]
 """What was measured of one model, as plain values: classes and clusters by set, kinds by name, real frames by name."""
@@ -86,7 +87,7 @@ def _measure(
     classes = {name: [measure_classes(heads, frames)] for name, frames in labelled.items()}
     for seed, frames in archives.shifted.items():
         if len(np.unique(frames.observation)) >= 2 * REFITTED_TO:
-            classes[f"shifted {seed}, {_AFTER}"] = measure_after_refit(heads, frames, REFITTED_TO)
+            classes[f"shifted {seed}, {AFTER}"] = measure_after_refit(heads, frames, REFITTED_TO)
     told = {name: model.recognize(flux) for name, flux in real.items()}
     return {
         "classes": {name: [asdict(one) for one in each] for name, each in classes.items()},
@@ -150,7 +151,7 @@ def _class_rows(results: Sequence[Results]) -> list[list[str]]:
 
 def _grouped(names: Any) -> list[str]:
     """Names of sets, those of one archive together."""
-    return sorted(names, key=lambda name: (not name.startswith("evaluation"), _AFTER in name, name))
+    return sorted(names, key=lambda name: (not name.startswith("evaluation"), AFTER in name, name))
 
 
 def _cluster_rows(results: Sequence[Results]) -> list[list[str]]:

@@ -119,7 +119,7 @@ def compare_weights(reference: Path, samples: Mapping[int, SimulatedFrames]) -> 
     Raises:
         InputError: the table or a file of weights cannot be read.
     """
-    scaled = {seed: _batches(frames) for seed, frames in samples.items()}
+    scaled = {seed: thesis_batches(frames) for seed, frames in samples.items()}
     agreements = []
     published = read_published(reference / PUBLISHED_TABLE)
     rows = [row for row in published if _weights_path(reference, row).is_file()]
@@ -147,7 +147,8 @@ def missing_weights(reference: Path) -> list[str]:
     return [row.experiment for row in rows if not _weights_path(reference, row).is_file()]
 
 
-def _batches(frames: SimulatedFrames) -> list[torch.Tensor]:
+def thesis_batches(frames: SimulatedFrames) -> list[torch.Tensor]:
+    """Return frames as the published weights take them, in batches (n, 3, 5000)."""
     scaled = torch.from_numpy(THESIS_REPRESENTATION.apply(frames.flux))
     return [scaled[first : first + _BATCH] for first in range(0, len(scaled), _BATCH)]
 
