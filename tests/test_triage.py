@@ -18,9 +18,11 @@ from scipy.stats import expon, poisson
 
 from asim_cvae.archive.reader import read_observation
 from asim_cvae.base.errors import InputError, SettingError
+from asim_cvae.frames.shards import Fingerprint
 from asim_cvae.frames.slicing import slice_frames
 from asim_cvae.inference import load
 from asim_cvae.instrument.classes import CLASSES, KINDS
+from asim_cvae.instrument.observation import Observation
 from asim_cvae.pulses.catalogue import find_pulses
 from asim_cvae.runs.pretrained import NEWEST, SHIPPED
 from asim_cvae.scoring.clusters import assign_to_nearest
@@ -32,7 +34,8 @@ from asim_cvae.triaging.interest import rate_interest
 from asim_cvae.triaging.ledger import Ledger
 from asim_cvae.triaging.measures import measure_frames
 from asim_cvae.triaging.misfit import misfit
-from asim_cvae.triaging.origin import Origin, choose_threshold
+from asim_cvae.triaging.origin import Origin, choose_threshold, make_judge
+from asim_cvae.triaging.processing import File, judge_observation
 from asim_cvae.triaging.reference import Familiarity, Reference, Tail, read_reference, write_reference
 from tests.conftest import PROJECT
 from tests.mmia_files import NAME, level1, light, write_fits
@@ -298,6 +301,24 @@ def test_pulses_are_those_of_whole_observations(triaged: Path, archive: Path) ->
     start = read_observation(path).start
     onset = start + np.timedelta64(round(1000 * float(rows[0]["onset_ms"])), "us")
     assert rows[0]["onset_utc"] == f"{onset}Z"
+
+
+def test_an_observation_that_cannot_be_judged_is_rejected_and_its_other_file_is_used(few: Path, monkeypatch) -> None:
+    files = [File(path, Fingerprint.of(path)) for path in sorted(few.iterdir())[:2]]
+    origin = Origin(PRETRAINED / "model.safetensors", None, (), 0.5, RARE)
+    judge = make_judge(origin)
+    fail = [True]
+
+    def find(observation: Observation) -> np.ndarray:
+        if fail.pop():
+            raise ValueError("no such light")
+        return find_pulses(observation)
+
+    fail.insert(0, False)
+    monkeypatch.setattr("asim_cvae.triaging.processing.find_pulses", find)
+    rows = judge_observation(files, judge)
+    assert [row["rejected"] for row in rows.files] == ["cannot be judged (no such light)", ""]
+    assert {row["file"] for row in rows.frames} == {files[1].path.name}
 
 
 def test_files_that_cannot_be_used_are_listed_and_gaps_are_told(triaged: Path) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asim_cvae.archive.layout import observation_key
+from asim_cvae.base.errors import first_line, is_machines_fault
 from asim_cvae.frames.columns import OBSERVATIONS as STORED
 from asim_cvae.frames.columns import observed
 from asim_cvae.frames.reading import read_version
@@ -73,11 +74,10 @@ def judge_observation(files: Sequence[File], judge: Judge) -> Rows:
     unusable: list[Row] = []
     for place, file in enumerate(files):
         try:
-            observation = read_version(*file)
+            rows = _judged(read_version(*file), file, judge)
         except RejectedFileError as error:
             unusable.append(rejected(file, error.reason, error.transient))
             continue
-        rows = _judged(observation, file, judge)
         reason = f"same observation as {file.path.name}, which is used"
         others = [rejected(other, reason) for other in files[place + 1 :]]
         return Rows(rows.frames, rows.pulses, [*unusable, *rows.files, *others])
@@ -95,10 +95,18 @@ def _file(path: Path, version: Fingerprint) -> Row:
 
 
 def _judged(observation: Observation, file: File, judge: Judge) -> Rows:
-    """Return the rows of an observation that was read."""
+    """Return the rows of an observation that was read.
+
+    Raises:
+        RejectedFileError: whatever it is that goes wrong, so that other files are judged.
+    """
+    try:
+        pulses = find_pulses(observation)
+        frames = _frames(observation, pulses, judge)
+    except Exception as error:
+        reason = f"cannot be judged ({first_line(error)})"
+        raise RejectedFileError(file.path.name, reason, is_machines_fault(error)) from error
     name = {"file": file.path.name, "observation_id": observation.observation_id}
-    pulses = find_pulses(observation)
-    frames = _frames(observation, pulses, judge)
     rows = [{**frame, **name} for frame in frames]
     of_pulses = [{**name, **{column.name: pulse[column.name] for column in PULSE}} for pulse in pulses]
     summary = {

@@ -70,7 +70,11 @@ def triage(
     for _ in map_batches(work, pending, BATCH, workers, "triaging", lost):
         pass
     ledger.clean()
-    return gather(ledger, folder.rejected, chosen, top, provenance)
+    while True:
+        known = ledger.names()
+        gathered = gather(ledger, folder.rejected, chosen, top, provenance)
+        if ledger.names() == known:  # else another program has ended a batch meanwhile
+            return gathered
 
 
 def _judge_batch(observations: Sequence[Observation], job: Job) -> bool:
