@@ -182,8 +182,8 @@ def test_what_hydra_refuses_is_told_in_one_line(override: str, told: str) -> Non
         ("train", ["-m", "+experiment=relu_lr2e4,baseline"], "experiment=relu_lr2e4: no such choice; did you mean "
                                                              "relu_lr2e-4?"),
         ("train", ["data.batch_size=0"], "data.batch_size=0: has to be a whole number, 1 or more"),
-        ("bench", ["parts=[trainng]"], "parts=['trainng']: trainng is not one of training, encoding, files, epochs, "
-                                       "startup, growth; did you mean training?"),
+        ("bench", ["parts=[trainng]"], "parts=['trainng']: trainng is not one of training, encoding, files, triage, "
+                                       "epochs, startup, growth; did you mean training?"),
     ],
 )  # fmt: skip
 def test_a_mistyped_command_ends_in_one_line(
