@@ -33,7 +33,7 @@ def _run(*command: object, folder: Path, check: bool = True, **environment: str)
 
 def _listed(page: str) -> dict[str, str]:
     """The commands on the page of ``python -m asim_cvae`` and their descriptions."""
-    return dict(re.findall(r"^  ([a-z]+) {2,}(\S.*)$", page, re.MULTILINE))
+    return dict(re.findall(r"^  ([a-z_]+) {2,}(\S.*)$", page, re.MULTILINE))
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +65,8 @@ def test_the_wheel_runs_in_any_folder_and_leaves_the_home_folder_alone(installed
     sources = ("--cfg", "hydra", "--package", "hydra.runtime.config_sources")
     script = _run(installed / "bin" / "asim-cvae", "train", *sources, folder=folder, **place).stdout
     assert f"path: {installed / 'asim_cvae' / 'conf'}\n" in script
-    assert (installed / "asim_cvae" / "py.typed").exists()
+    for name in ("py.typed", "triaging/chance.json", "pretrained/events-1/reference.json"):
+        assert (installed / "asim_cvae" / name).exists()
     assert (installed / f"asim_cvae-{asim_cvae.__version__}.dist-info").is_dir()
     assert not list(home.iterdir())
     assert not list(folder.iterdir())
