@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -58,10 +59,16 @@ def interrupt(arguments: list[str], folder: Path, number: int, wait: float) -> t
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the tests that run commands: ``make test-fast`` leaves them out."""
+    """Mark the tests that run commands, which ``make test-fast`` leaves out; files with most of them come first.
+
+    They take longest, and one that begins last would keep one core busy alone.
+    """
+    slow: Counter[Path] = Counter()
     for item in items:
         if {"run", "archive"} & set(getattr(item, "fixturenames", ())):
             item.add_marker("processes")
+            slow[item.path] += 1
+    items.sort(key=lambda item: -slow[item.path])
 
 
 @pytest.fixture(scope="session")
