@@ -450,7 +450,7 @@ def test_a_table_may_say_how_frames_were_chosen(tmp_path: Path) -> None:
         assert table.labels == {("a.fits", 0): "N", ("a.fits", 1): "HCLA", ("a.fits", 2): "HCLA", ("b.fits", 0): "N"}
         assert table.chosen == {("a.fits", 0): "margin", ("a.fits", 2): "random", ("b.fits", 0): "random"}
         (problem,) = table.problems
-        assert problem.endswith("frame 3 of a.fits: Chosen is 'by hand', not one of random, margin, anomaly")
+        assert problem.endswith("frame 3 of a.fits: Chosen is 'by hand', not one of random, margin, anomaly, hand")
     assert read_labels(_write(tmp_path / "t.csv", ROWS)).chosen == {}
     with pytest.raises(LabelTableError, match="has 2 columns Chosen"):
         read_labels(_write(tmp_path / "t.csv", [(*row, *row[3:]) for row in rows]))

@@ -17,12 +17,13 @@ _FILE_NUMBER = "File Number"
 _OBSERVATION_ID = "Observation ID"
 """A column that may stand in place of the file name."""
 
-_CHOSEN = "Chosen"
-"""A column that need not be there: how a frame was chosen to be labelled."""
+CHOSEN, REVIEWER, EVENT_KINDS, NOTE = "Chosen", "Reviewer", "Kinds", "Note"
+"""Columns that need not be there: how a frame was chosen to be labelled, by whom, the events in it, a remark."""
 
-RANDOM = "random"
-WAYS = (RANDOM, "margin", "anomaly")
-"""How frames are chosen to be labelled: by chance, as classes are nearly as likely, or as they are like no others."""
+RANDOM, HAND = "random", "hand"
+WAYS = (RANDOM, "margin", "anomaly", HAND)
+"""How frames are chosen to be labelled: by chance, as classes are nearly as likely, as they are like no others, or by a
+person who saw them."""
 
 _HEADER_ROWS = 20
 """Rows among which the header is looked for: titles and notes may stand above it."""
@@ -118,7 +119,7 @@ def _find_rows(path: Path) -> Iterator[_Row]:
 
 def _rows_below(path: Path, sheet: Sheet, top: int, header: Sequence[str]) -> Iterator[_Row]:
     columns = []
-    for column in (_FILE_NUMBER, *COLUMNS, _CHOSEN):
+    for column in (_FILE_NUMBER, *COLUMNS, CHOSEN):
         places = _places(header, column)
         if len(places) > 1:
             raise LabelTableError(f"{path}: has {len(places)} columns {column}; delete or rename all but one")
@@ -193,7 +194,7 @@ class _Reading:
             what = f"unknown class '{printable(row.label, 60)}', not one of {', '.join(CLASSES)}{near}"
             self._ignore(row, file, what, "unknown class")
         elif chosen not in ("", *WAYS):
-            what = f"{_CHOSEN} is '{printable(row.chosen, 60)}', not one of {', '.join(WAYS)}"
+            what = f"{CHOSEN} is '{printable(row.chosen, 60)}', not one of {', '.join(WAYS)}"
             self._ignore(row, file, what, "unknown way of choosing")
         elif (earlier := self.labels.setdefault((file, frame), label)) != label:
             what = f"labelled {label}, but {earlier} in an earlier row, which is kept"

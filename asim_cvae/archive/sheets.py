@@ -29,6 +29,9 @@ _ENCODINGS = ["utf_8", "utf_16", "utf_16_le", "utf_16_be", "cp1252", "latin_1"]
 _ERRORS = ("#DIV/0!", "#N/A", "#NAME?", "#NULL!", "#NUM!", "#REF!", "#VALUE!")
 _DELIMITERS = ",;\t"
 
+_FORMULA = re.compile(r"'*[=+\-@\t\r]")
+"""How a cell begins that a spreadsheet program takes for a formula, or that :func:`harmless` has made of one."""
+
 
 class TableError(InputError):
     """A table that cannot be used at all; the message is one line."""
@@ -80,6 +83,18 @@ def cell_text(text: str) -> str:
     return NO_VALUE if text in _ERRORS else text
 
 
+def harmless(cell: object) -> object:
+    """A cell of a CSV file that no spreadsheet program takes for a formula: one that begins so gets an apostrophe.
+
+    :func:`read_sheets` takes it away again.
+    """
+    return f"'{cell}" if isinstance(cell, str) and _FORMULA.match(cell) else cell
+
+
+def _without_apostrophe(cell: str) -> str:
+    return cell[1:] if cell.startswith("'") and _FORMULA.match(cell) else cell
+
+
 def _read_text(content: bytes) -> Iterator[Sheet]:
     from charset_normalizer import from_bytes  # here, as it is slow to import and few processes read a table
 
@@ -90,7 +105,7 @@ def _read_text(content: bytes) -> Iterator[Sheet]:
     separator = re.match(r'\s*"?sep=(.)', text)
     for delimiter in separator[1] if separator else _DELIMITERS:
         rows = _bounded(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter))
-        yield Sheet("", [[cell_text(cell) for cell in row] for row in rows])
+        yield Sheet("", [[cell_text(_without_apostrophe(cell)) for cell in row] for row in rows])
 
 
 def _bounded(rows: Iterable[list[str]]) -> Iterator[list[str]]:

@@ -108,7 +108,7 @@ FRAMES = (
     Column("time", TIME, "UTC time of its first sample, from its own readout row where that has a time"),
     Column("checksum", "u4", "CRC-32 of its 60,000 bytes of flux"),
     Column("label", TEXT, "its label, '' where there is none", only_index=True),
-    Column("chosen", TEXT, "how it was chosen to be labelled: random, margin, anomaly, '' where that is not stated",
+    Column("chosen", TEXT, "how it was chosen to be labelled: random, margin, anomaly, hand, '' where not stated",
            only_index=True),
     Column("position", "i4", "its place in the `flux` of its observation's shard", only_index=True, is_content=False),
 )  # fmt: skip
