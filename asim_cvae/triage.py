@@ -28,11 +28,15 @@ def _check(config: DictConfig) -> None:
 def main(config: DictConfig) -> None:
     """Judge the files in ``root`` that are new, and write the tables into ``out``."""
     from asim_cvae.figures.ranking import draw_top  # matplotlib takes seconds to import
+    from asim_cvae.reviewing.page import Contents, write_page
+    from asim_cvae.reviewing.shelf import Shelf
     from asim_cvae.triaging.running import tell, triage
 
     job, promise = _job(config)
     log.info("%s", promise)
-    provenance = {"weights": str(job.origin.weights), "root": str(config.root), "promise": promise}
+    root = str(Path(config.root).expanduser().resolve())
+    roots = [*(one for one in job.ledger.roots() if one != root), root]
+    provenance = {"weights": str(job.origin.weights.resolve()), "roots": roots, "promise": promise}
     gathered = triage(
         Path(config.root).expanduser(), job, config.file_workers, instantiate(config.filter), config.top, provenance
     )
@@ -40,6 +44,9 @@ def main(config: DictConfig) -> None:
         log.info("%s", line)
     if picture := draw_top(gathered.listed[: config.pictures], Path(config.root).expanduser(), Path(config.out)):
         log.info("drawn: %s", picture)
+    if config.page.observations:
+        shelf = Shelf.open(Path(config.out), trust=job.origin.trust)
+        log.info("to look at and label: %s", write_page(shelf, Contents(**config.page)))
 
 
 def _job(config: DictConfig) -> "tuple[Job, str]":

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 
 from asim_cvae.archive.discover import discover
 from asim_cvae.archive.layout import observation_key, preference
-from asim_cvae.base.documents import parse_json, read_text
+from asim_cvae.base.documents import checked, parse_json, read_text
 from asim_cvae.base.errors import InputError, SettingError, first_line
 from asim_cvae.base.files import atomic_write, remove_leftovers
 from asim_cvae.base.locks import HeldError, held_lock
@@ -27,6 +27,36 @@ PROVENANCE = "provenance.json"
 _MOST_PROVENANCE = 1_000_000  # bytes
 _PARTS: Mapping[str, Sequence[Column]] = {"frames": FRAMES, "pulses": PULSES, "files": LEDGER}
 """The tables of a batch, in the order in which they are written: the last one says that the batch is done."""
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """What ``provenance.json`` has to say of a triage; it may say more.
+
+    Attributes:
+        origin: what all rows come from.
+        weights: file of the weights.
+        roots: folders of the files.
+    """
+
+    origin: dict[str, Any]
+    weights: str = ""
+    roots: tuple[str, ...] = ()
+
+
+def read_provenance(folder: Path) -> Provenance:
+    """Read what a triage says of itself.
+
+    Raises:
+        InputError: the folder holds no triage, or its ``provenance.json`` is damaged.
+    """
+    path = folder / PROVENANCE
+    if not path.is_file():
+        raise InputError(f"{folder}: holds no triage")
+    try:
+        return checked(parse_json(read_text(path, _MOST_PROVENANCE)), Provenance)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
 
 
 @dataclass(frozen=True)
@@ -65,15 +95,19 @@ class Ledger:
                 raise SettingError(f"out={self.folder}: holds no triage, but other files; choose another folder")
             return
         try:
-            present = parse_json(read_text(path, _MOST_PROVENANCE)).get("origin")
+            present = read_provenance(self.folder).origin
         except InputError as error:
-            raise SettingError(f"out={path}: {error}; choose another folder") from error
-        present = present if isinstance(present, dict) else {}
+            raise SettingError(f"out={error}; choose another folder") from error
         differing = [name for name, value in self.identity.items() if present.get(name) != value]
         if differing:
             raise SettingError(
                 f"out={self.folder}: holds a triage of other {' and '.join(differing)}; choose another folder"
             )
+
+    def roots(self) -> list[str]:
+        """Folders whose files were judged so far."""
+        is_new = not (self.folder / PROVENANCE).is_file()
+        return [] if is_new else list(read_provenance(self.folder).roots)
 
     def names(self) -> list[str]:
         """Names of the batches that are done, sorted."""

@@ -1,0 +1,127 @@
+"""Observations of a triage, found again: what the ledger tells of them, and their light curves from the files."""
+
+import base64
+import logging
+import threading
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from asim_cvae.archive.discover import discover
+from asim_cvae.archive.reader import read_observation
+from asim_cvae.base.files import file_digest
+from asim_cvae.inference import Model, load
+from asim_cvae.instrument.observation import Observation, RejectedFileError
+from asim_cvae.instrument.photometers import flux_to_counts
+from asim_cvae.labelling.suggesting import COLUMNS, Suggestion, suggest
+from asim_cvae.reviewing.curves import pack_counts, pack_rates, whole_frames
+from asim_cvae.reviewing.records import Record, read_records
+from asim_cvae.triaging.ledger import Ledger, read_provenance
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Shelf:
+    """The observations of a triage.
+
+    Attributes:
+        ledger: of the triage.
+        paths: of the files that are still there, by name.
+        model: reconstructs frames; None: there are no reconstructions.
+    """
+
+    ledger: Ledger
+    paths: Mapping[str, Path]
+    model: Model | None
+    _one_at_a_time: threading.Lock = field(default_factory=threading.Lock)
+
+    @classmethod
+    def open(cls, folder: Path, roots: Sequence[Path] = (), trust: Collection[str] = ()) -> "Shelf":
+        """Open a folder of triage.
+
+        Args:
+            folder: the folder.
+            roots: folders of its files; none for those that the triage was called with.
+            trust: packages of your own whose classes the model may name.
+
+        Raises:
+            InputError: it holds no triage, or a damaged one.
+        """
+        provenance = read_provenance(folder)
+        ledger = Ledger(folder, provenance.origin)
+        paths = _find_files(roots or [Path(root) for root in provenance.roots])
+        return cls(ledger, paths, _load(Path(provenance.weights), ledger, trust))
+
+    @property
+    def model_digest(self) -> str:
+        """Hexadecimal digest of the weights that judged the frames."""
+        files = self.ledger.identity.get("files", {})
+        return next((digest for name, digest in files.items() if name.endswith((".safetensors", ".pth"))), "")
+
+    def entries(self, files: Sequence[str]) -> Iterator[dict[str, Any]]:
+        """Yield what the page needs of observations, in the order of their files, with their light curves.
+
+        ``curves`` is missing where the file is no longer there, or cannot be read; what the ledger does not know is
+        left out.
+        """
+        records = read_records(self.ledger, files)
+        for file in files:
+            if file in records:
+                yield self._entry(records[file])
+
+    def _entry(self, record: Record) -> dict[str, Any]:
+        entry = {**record.summary, "frames": record.frames, "pulses": record.pulses}
+        if record.file in self.paths:
+            with suppress(RejectedFileError):
+                entry["curves"] = self._curves(read_observation(self.paths[record.file]), record)
+        return entry
+
+    def _curves(self, observation: Observation, record: Record) -> dict[str, Any]:
+        packed = pack_counts(observation)
+        curves = {**packed.head, "counts": in_letters(packed.counts), "simulated": bool(observation.simulator)}
+        if self.model is not None and record.judged:
+            with self._one_at_a_time:  # a server asks from several threads
+                flux = self.model.reconstruct(whole_frames(observation, record.judged))
+            rates = np.stack([flux_to_counts(frame, observation.flux_per_count) for frame in flux])
+            curves["rates"] = in_letters(pack_rates(rates))
+        return curves
+
+    @cached_property
+    def _frames(self) -> pa.Table:
+        return pa.concat_tables([self.ledger.read(name, "frames", list(COLUMNS)) for name in self.ledger.names()])
+
+    def suggested(self, labelled: Collection[tuple[str, int]], count: int) -> list[Suggestion]:
+        """Suggest ``count`` frames to label of those that are not labelled, of files that are still there."""
+        if not self.ledger.names():
+            return []
+        return [one for one in suggest(self._frames, labelled, count, seed=0) if one.file in self.paths]
+
+
+def _find_files(roots: Sequence[Path]) -> dict[str, Path]:
+    paths: dict[str, Path] = {}
+    for root in roots:
+        if root.is_dir():
+            paths.update(discover(root)[0])
+        else:
+            log.warning("%s: no such folder any more; give roots=[FOLDER] where its files are now", root)
+    return paths
+
+
+def _load(path: Path, ledger: Ledger, trust: Collection[str]) -> Model | None:
+    """Return the model that judged the frames; None if its file is gone, or holds another one."""
+    if path.is_file() and file_digest(path) == ledger.identity.get("files", {}).get(path.name):
+        return load(path, trust)
+    log.warning("%s: no longer the weights that judged these frames; reconstructions are left out", path)
+    return None
+
+
+def in_letters(blob: bytes) -> str:
+    """Return bytes as text, in base64."""
+    return base64.b64encode(blob).decode()
