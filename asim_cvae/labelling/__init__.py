@@ -1,0 +1,1 @@
+"""Labels by people: how far they agree, and what they agree to."""
