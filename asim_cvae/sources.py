@@ -8,6 +8,7 @@ from typing import Any
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf, open_dict
 
+from asim_cvae.archive.reviews import is_label_table
 from asim_cvae.base.errors import InputError, SettingError
 from asim_cvae.settings.quoting import pasteable
 
@@ -42,8 +43,10 @@ def check_data(data: DictConfig, is_training: bool = False) -> None:
         if folder is not None and not (name == "data.root" and is_simulated) and not _path(folder).is_dir():
             raise SettingError(f"{name}={folder}: no such folder; give one that holds MMIA files (.fits or .cdf)")
     table = data.ground_truth.table
-    if table is not None and not _path(table).is_file() and not (is_simulated and _is_in(table, data.root)):
-        raise SettingError(f"data.ground_truth.table={table}: no such file; null for files without labels")
+    if table is not None and not is_label_table(_path(table)) and not (is_simulated and _is_in(table, data.root)):
+        raise SettingError(
+            f"data.ground_truth.table={table}: no such file, or folder of journals; null for files without labels"
+        )
 
 
 def _check_store(store: str | None) -> None:

@@ -17,8 +17,8 @@ ROOMS = (
 """Rooms from the lowest floor up: folders of the package, or modules if a room is one file."""
 
 COMMANDS = (
-    *("__main__", "accuracy", "bench", "boundary", "calibrate", "heads", "prepare", "realism", "reproduction"),
-    *("review", "score", "simulate", "table", "train", "transfer", "triage", "triage_report"),
+    *("__main__", "accuracy", "agreement", "bench", "boundary", "calibrate", "heads", "prepare", "realism"),
+    *("reproduction", "review", "score", "simulate", "table", "train", "transfer", "triage", "triage_report"),
 )
 """Modules of the commands, which share the top floor; ``__main__`` lists and runs the others."""
 

@@ -11,7 +11,8 @@ import pytest
 
 from asim_cvae.archive import journal as journals
 from asim_cvae.archive.journal import MAX_LINE_BYTES, Entry, JournalError, append, read_journal, write_labels
-from asim_cvae.archive.labels import read_labels
+from asim_cvae.archive.labels import LabelTableError, read_labels
+from asim_cvae.archive.reviews import is_label_table, read_agreed, read_reviews
 from asim_cvae.instrument.classes import CLASSES, KINDS
 
 DOCUMENT = {
@@ -236,3 +237,61 @@ def test_cells_that_look_like_formulas_are_harmless(tmp_path: Path, text: str) -
     assert f"'{text}" in cells
     assert not any(cell.startswith(("=", "+", "-", "@", "\t")) for cell in cells)
     assert read_labels(tmp_path / "t.csv").labels == {entry.place: "HCHA"}
+
+
+def _journal(path: Path, *entries: Entry) -> Path:
+    for entry in entries:
+        append(path, entry)
+    return path
+
+
+def test_a_journal_and_its_csv_give_the_same_labels(tmp_path: Path) -> None:
+    nothing = replace(ENTRY, classification=None, kinds=())
+    entries = [
+        ENTRY,
+        replace(ENTRY, frame=4, classification="N", kinds=(), chosen="random"),
+        replace(nothing, frame=5, kinds=("elve",)),
+        replace(nothing, file="y.fits", note="look again"),
+        replace(ENTRY, frame=6),
+        replace(nothing, frame=6),
+    ]
+    journal = _journal(tmp_path / "anna.jsonl", *entries)
+    write_labels(tmp_path / "anna.csv", read_journal(journal).entries.values())
+    table = read_agreed(journal)
+    assert table == read_agreed(tmp_path / "anna.csv")
+    assert table.labels == {("x.fits", 3): "HCHA", ("x.fits", 4): "N"}
+    assert table.chosen == {("x.fits", 3): "hand", ("x.fits", 4): "random"}
+    assert (table.files, table.problems) == ({"x.fits", "y.fits"}, ())
+    assert read_reviews(journal) == read_reviews(tmp_path / "anna.csv")
+
+
+def test_a_folder_of_journals_is_a_label_table(tmp_path: Path) -> None:
+    folder = tmp_path / "journals"
+    folder.mkdir()
+    assert not is_label_table(folder)
+    ben = replace(ENTRY, reviewer="ben", chosen="random")
+    _journal(folder / "anna.jsonl", ENTRY, replace(ENTRY, frame=4))
+    _journal(folder / "ben.jsonl", ben, replace(ben, frame=5))
+    (folder / "readme.txt").write_text("not a journal")
+    with (folder / "ben.jsonl").open("a") as stream:
+        stream.write("{")
+    assert is_label_table(folder)
+    table = read_agreed(folder)
+    assert table.labels == {("x.fits", frame): "HCHA" for frame in (3, 4, 5)}
+    assert table.chosen == {("x.fits", 3): "hand", ("x.fits", 4): "hand", ("x.fits", 5): "random"}
+    (problem,) = table.problems
+    assert problem.startswith("ben.jsonl, line 3: the line is torn")
+    later = replace(ENTRY, classification="N", time="2026-11-28T00:00:00Z")
+    _journal(folder / "a laptop.jsonl", later, replace(later, frame=4, time="2026-11-26T00:00:00Z"))
+    assert read_reviews(folder).reviewers["anna"].labels == {("x.fits", 3): "N", ("x.fits", 4): "HCHA"}
+    with pytest.raises(LabelTableError, match=r"differ about the class of 1 frame\(s\), frame 3 of x.fits"):
+        read_agreed(folder)
+
+
+def test_a_journal_that_cannot_be_read_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = _journal(tmp_path / "anna.jsonl", ENTRY)
+    monkeypatch.setattr(journals, "MAX_BYTES", 10)
+    with pytest.raises(LabelTableError, match="at most 10 are read"):
+        read_agreed(path)
+    with pytest.raises(LabelTableError, match="no such label table"):
+        read_agreed(tmp_path / "none.jsonl")

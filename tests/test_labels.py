@@ -12,7 +12,7 @@ from pathlib import Path
 import openpyxl
 import pytest
 
-from asim_cvae.archive.labels import LabelTableError, read_labels
+from asim_cvae.archive.labels import LabelTableError, read_labels, read_reviewers
 from asim_cvae.archive.matching import match_files
 from asim_cvae.archive.sheets import MAX_BYTES
 from tests.mmia_files import NAME, NAME_LEVEL0
@@ -309,6 +309,75 @@ def test_a_label_before_any_file_is_a_problem(tmp_path: Path) -> None:
     assert "no file name" in table.problems[0]
 
 
+FITS, CDF, LEVEL0, OTHER_DAY = (
+    f"{NAME}.fits",
+    f"{NAME}.cdf",
+    f"{NAME_LEVEL0}.fits",
+    f"{NAME}.fits".replace("01-03", "01-09"),
+)
+REVIEWED = ("File Name", "Frame Number", "Classification", "Kinds", "Chosen", "Reviewer", "Note")
+
+
+@pytest.mark.parametrize("suffix", ["xlsx", "csv"])
+def test_rows_of_kinds_or_notes_label_no_frame_and_are_no_problem(tmp_path: Path, suffix: str) -> None:
+    rows = [
+        REVIEWED,
+        ("a.fits", 0, "N", None, "random", "anna", None),
+        ("a.fits", 1, None, "Elve + blue_jet", None, "anna", None),
+        ("a.fits", 2, None, None, None, "anna", "look again"),
+        ("a.fits", 3, "N", "elf", None, "anna", None),
+        ("a.fits", 4, None, None, "random", "anna", None),
+        ("a.fits", 1, None, "elve", None, "ben", None),
+        ("a.fits", 1, None, "sprite", None, "ben", None),
+    ]
+    path = _write(tmp_path / f"t.{suffix}", rows)
+    table = read_labels(path)
+    assert (table.labels, table.chosen) == ({("a.fits", 0): "N"}, {("a.fits", 0): "random"})
+    assert [problem.split(": ")[2] for problem in table.problems] == [
+        "Kinds are 'elf', not of corona, blue jet, elve, sprite, radiation, joined by +",
+        "unknown class '', not one of HCHA, HCLA, LCHA, LCLA, N",
+        "its kinds are others than in an earlier row, which is kept",
+    ]
+    reviewers = read_reviewers(path).reviewers
+    assert reviewers["anna"].kinds == {("a.fits", 0): (), ("a.fits", 1): ("blue jet", "elve"), ("a.fits", 2): ()}
+    assert reviewers["ben"].kinds == {("a.fits", 1): ("elve",)}
+    assert not read_reviewers(_write(tmp_path / f"plain.{suffix}", PLAIN)).reviewers[""].kinds
+
+
+def test_a_frame_to_which_reviewers_agree_counts_once(tmp_path: Path) -> None:
+    ways = [("random", "random"), ("random", "hand"), ("margin", ""), ("", "random"), ("", "")]
+    rows = [
+        ("a.fits", frame, "N", None, way, reviewer, None)
+        for frame, both in enumerate(ways)
+        for reviewer, way in zip(("anna", "ben"), both, strict=True)
+    ]
+    table = read_labels(_write(tmp_path / "t.csv", [REVIEWED, *rows, ("a.fits", 9, "HCHA", None, "random", "ben", "")]))
+    assert table.labels == {**{("a.fits", frame): "N" for frame in range(5)}, ("a.fits", 9): "HCHA"}
+    assert table.problems == ()
+    assert table.chosen == {
+        ("a.fits", frame): way for frame, way in ((0, "random"), (1, "hand"), (2, "margin"), (9, "random"))
+    }
+
+
+@pytest.mark.parametrize("other", [FITS, LEVEL0, CDF], ids=["same file", "other level", "other format"])
+def test_a_table_whose_reviewers_differ_asks_for_their_consensus(tmp_path: Path, other: str) -> None:
+    rows = [
+        (FITS, 0, "N", None, None, "anna", None),
+        (FITS, 1, "N", None, None, "anna", None),
+        (FITS, 2, "N", None, None, "anna", None),
+        (other, 0, "N", None, None, "ben", None),
+        (other, 1, "HCHA", None, None, "ben", None),
+        (other, 2, "HCHA", None, None, "ben", None),
+    ]
+    path = _write(tmp_path / "t.csv", [REVIEWED, *rows])
+    with pytest.raises(LabelTableError) as error:
+        read_labels(path)
+    assert str(error.value) == (
+        f"{path}: its reviewers differ about the class of 2 frame(s), frame 1 of {other} among them; python -m "
+        "asim_cvae.agreement tables=[TABLE] out=FOLDER makes a consensus.csv, to be given in its place"
+    )
+
+
 def test_unusable_tables_are_refused_in_one_line(tmp_path: Path) -> None:
     broken = tmp_path / "broken.xlsx"
     broken.write_bytes(b"PK\x03\x04 no workbook")
@@ -381,12 +450,6 @@ def test_tables_that_are_too_large_are_refused(tmp_path: Path, make: Callable[[P
     assert str(error.value) == f"{path}: {told}"
 
 
-FITS, CDF, LEVEL0, OTHER_DAY = (
-    f"{NAME}.fits",
-    f"{NAME}.cdf",
-    f"{NAME_LEVEL0}.fits",
-    f"{NAME}.fits".replace("01-03", "01-09"),
-)
 NEXT = FITS.replace("id_77", "id_78")
 
 

@@ -238,8 +238,8 @@ def test_arguments_that_a_class_takes_pass() -> None:
         ("representation=counts", "model: ThesisNetwork: encode fails on two frames (frames have to be (B, 3, 5000), "
                                   "not (2, 3, 1000))"),
         ("data.root=/nowhere", "data.root=/nowhere: no such folder; give one that holds MMIA files (.fits or .cdf)"),
-        ("data.ground_truth.table=/nowhere.csv", "data.ground_truth.table=/nowhere.csv: no such file; null for files "
-                                                 "without labels"),
+        ("data.ground_truth.table=/nowhere.csv", "data.ground_truth.table=/nowhere.csv: no such file, or folder of "
+                                                 "journals; null for files without labels"),
         ("resume=/nowhere", "resume=/nowhere: hydra.run.dir="),
         ("name=mine", "name=mine: a run of an experiment has its name, relu_lr2e-4; leave one of them out"),
     ],

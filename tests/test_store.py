@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 import h5py
@@ -18,6 +19,7 @@ import numpy as np
 import openpyxl
 import pytest
 
+from asim_cvae.archive.journal import Entry, append
 from asim_cvae.archive.reader import read_observation
 from asim_cvae.base.errors import InputError
 from asim_cvae.frames.build import build_store, check_store
@@ -221,6 +223,24 @@ def test_the_store_knows_how_frames_were_chosen_to_be_labelled(
     assert set(table.chosen[table.file != f"{_name(1)}.fits"].tolist()) == {""}
 
 
+def test_journals_label_frames(folder: Path, tmp_path: Path) -> None:
+    entry = Entry(f"{_name(1)}.fits", 2, "HCHA", (), "", "random", "anna", "2026-11-27T15:00:00Z", "0" * 8)
+    journals = tmp_path / "journals"
+    journals.mkdir()
+    for one in (entry, replace(entry, frame=0, classification=None, note="no class"), replace(entry, frame=1)):
+        append(journals / "anna.jsonl", one)
+    labels = ["", "HCHA", "HCHA"]
+    for table in (journals / "anna.jsonl", journals):
+        report = build_store(tmp_path / "store", folder, ground_truth_table=table)
+        of_file = report.table.file == entry.file
+        assert report.table.label[of_file].tolist() == labels
+        assert report.table.chosen[of_file].tolist() == ["", "random", "random"]
+        assert report.label_problems == []
+    append(journals / "ben.jsonl", replace(entry, reviewer="ben", classification="N"))
+    with pytest.raises(InputError, match=r"its reviewers differ about the class of 1 frame\(s\), frame 2 of"):
+        build_store(tmp_path / "store", folder, ground_truth_table=journals)
+
+
 @pytest.mark.parametrize("first", [0, 1])
 def test_one_based_frame_numbers_are_refused(folder: Path, tmp_path: Path, first: int) -> None:
     rows = [(f"{_name(file)}.fits", first + frame, "N") for file in range(2) for frame in range(3)]
@@ -241,7 +261,7 @@ def test_one_based_frame_numbers_are_refused(folder: Path, tmp_path: Path, first
     ("rows", "told"),
     [
         ([("a.fits", "x", "N")], "t.xlsx, row 2: frame x of a.fits: the frame number is not a whole number from 0 on"),
-        ([], "no row below its header has a Frame Number and a Classification"),
+        ([], "it gives no class to any frame"),
         ([("a.fits", 0, "N"), (None, 1, "N")], "2 frame(s) of a.fits: not in the archive"),
         (
             [(f"{_name(4)}.fits", 0, "N")],

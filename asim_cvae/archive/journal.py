@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
-from asim_cvae.archive.labels import CHOSEN, COLUMNS, EVENT_KINDS, NOTE, REVIEWER, WAYS
+from asim_cvae.archive.labels import CHOSEN, COLUMNS, EVENT_KINDS, NOTE, REVIEWER, WAYS, Place
 from asim_cvae.archive.sheets import harmless
 from asim_cvae.base.documents import Share, checked, parse_json, read_bounded
 from asim_cvae.base.errors import InputError, Problems, printable
@@ -26,9 +26,6 @@ MAX_BYTES = 50_000_000
 
 MAX_LINE_BYTES = 20_000
 """Length of the longest line that is read; what an entry may hold is shorter."""
-
-Place = tuple[str, int]
-"""Where a frame is: the name of its file, and its number."""
 
 _FRAMES = 1_000_000
 _TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,6})?Z")

@@ -1,13 +1,17 @@
 """Read label tables in the layout published with Joergensen 2021, as spreadsheet programs and people write them."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PureWindowsPath
 
+from asim_cvae.archive.layout import observation_key
 from asim_cvae.archive.sheets import NO_VALUE, Sheet, TableError, read_sheets
 from asim_cvae.base.errors import Problems, did_you_mean, printable
-from asim_cvae.instrument.classes import CLASS_NAMES, CLASSES
+from asim_cvae.instrument.classes import CLASS_NAMES, CLASSES, KINDS
+
+Place = tuple[str, int]
+"""Where a frame is: the name of its file, without folders, and its number."""
 
 COLUMNS = ("File Name", "Frame Number", "Classification")
 
@@ -50,19 +54,59 @@ class LabelTable:
         chosen: which of ``WAYS`` each frame was chosen in, where the table says so.
     """
 
-    labels: dict[tuple[str, int], str]
+    labels: dict[Place, str]
     files: frozenset[str] = frozenset()
     problems: tuple[str, ...] = ()
-    chosen: dict[tuple[str, int], str] = field(default_factory=dict)
+    chosen: dict[Place, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Review:
+    """What one reviewer says of frames.
+
+    Attributes:
+        labels: label of each frame to which a class is given.
+        chosen: which of ``WAYS`` each frame was chosen in, where that is said.
+        kinds: kinds of events in each frame of which the reviewer says which it holds, or that it holds none.
+    """
+
+    labels: dict[Place, str] = field(default_factory=dict)
+    chosen: dict[Place, str] = field(default_factory=dict)
+    kinds: dict[Place, tuple[str, ...]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Reviews:
+    """What several reviewers say.
+
+    Attributes:
+        reviewers: what each says, by name; '' is the name where none is given.
+        files: names of all files, as in a :class:`LabelTable`.
+        problems: a line for each row that was ignored, likewise.
+    """
+
+    reviewers: Mapping[str, Review]
+    files: frozenset[str]
+    problems: tuple[str, ...]
 
 
 def read_labels(path: Path) -> LabelTable:
+    """Read the labels of a table, to which all of its reviewers agree; see :func:`read_reviewers`.
+
+    Raises:
+        LabelTableError: the table cannot be used at all, or reviewers differ about a frame.
+    """
+    return agreed(path, read_reviewers(path))
+
+
+def read_reviewers(path: Path) -> Reviews:
     """Read a label table with the columns in ``COLUMNS``, in any sheet, below any title.
 
     A file's name stands in its first row only and applies to the rows below it. Rows without a file, without a usable
-    frame number, with an unknown class or way of choosing, or with a class that contradicts an earlier row are ignored
-    and listed in ``problems``. So are rows of an observation whose name is missing, which would otherwise label frames
-    of the one above: their frame numbers start again, their file number is another one, or the name was a formula.
+    frame number, with an unknown class, kind or way of choosing, or that contradict an earlier row of their reviewer
+    are ignored and listed in ``problems``. So are rows of an observation whose name is missing, which would otherwise
+    label frames of the one above: their frame numbers start again, their file number is another one, or the name was a
+    formula. A row of kinds or a note needs no class.
 
     Raises:
         LabelTableError: the file does not exist, cannot be read, is too large, or lacks a column.
@@ -75,17 +119,54 @@ def read_labels(path: Path) -> LabelTable:
             reading.read_block(block)
     except TableError as error:
         raise LabelTableError(str(error)) from error
-    return LabelTable(reading.labels, frozenset(reading.files), tuple(reading.problems.lines()), reading.chosen)
+    return Reviews(reading.reviewers, frozenset(reading.files), tuple(reading.problems.lines()))
 
 
-def note_choice(chosen: dict[tuple[str, int], str], place: tuple[str, int], way: str) -> None:
+def agreed(path: Path, reviews: Reviews) -> LabelTable:
+    """The labels of reviewers who differ about no frame; each frame counts once.
+
+    Raises:
+        LabelTableError: reviewers differ about a frame, under whatever names they have its observation.
+    """
+    said = reviews.reviewers.values()
+    if len(said) > 1:
+        _refuse_disputes(path, said)
+    labels = {place: label for review in said for place, label in review.labels.items()}
+    ways = {place: chosen_for_all(said, place) for place in labels}
+    return LabelTable(labels, reviews.files, reviews.problems, {place: way for place, way in ways.items() if way})
+
+
+def _refuse_disputes(path: Path, reviews: Iterable[Review]) -> None:
+    first: dict[tuple[str, int], str] = {}
+    disputed: dict[tuple[str, int], Place] = {}
+    for review in reviews:
+        for (file, frame), label in review.labels.items():
+            key = (observation_key(file), frame)
+            if first.setdefault(key, label) != label:
+                disputed.setdefault(key, (file, frame))
+    if disputed:
+        file, frame = next(iter(disputed.values()))
+        raise LabelTableError(
+            f"{path}: its reviewers differ about the class of {len(disputed)} frame(s), frame {frame} of "
+            f"{printable(file, 160)} among them; python -m asim_cvae.agreement tables=[TABLE] out=FOLDER makes a "
+            "consensus.csv, to be given in its place"
+        )
+
+
+def note_choice(chosen: dict[Place, str], place: Place, way: str) -> None:
     """Note how a frame was chosen; one that was chosen by chance stays so, whatever else chose it as well."""
     chosen[place] = min(way, chosen.get(place, way), key=WAYS.index)
 
 
+def chosen_for_all(reviews: Iterable[Review], place: Place) -> str:
+    """How a frame was chosen for all who labelled it: by chance only where it was for each of them; '' if unknown."""
+    ways = {review.chosen.get(place, "") for review in reviews if place in review.labels}
+    return max(ways - {RANDOM} or {RANDOM}, key=("", *WAYS).index)
+
+
 def no_usable_label(path: Path | None, problems: Sequence[str]) -> LabelTableError:
     """The error that says why no label can be used, by the first of the problems that its labels have."""
-    why = "; ".join(problems[:_SHOWN]) or f"no row below its header has a {COLUMNS[1]} and a {COLUMNS[2]}"
+    why = "; ".join(problems[:_SHOWN]) or "it gives no class to any frame"
     more = f"; and {len(problems) - _SHOWN} more lines" if len(problems) > _SHOWN else ""
     return LabelTableError(f"{path}: no label can be used: {why}{more}")
 
@@ -93,11 +174,14 @@ def no_usable_label(path: Path | None, problems: Sequence[str]) -> LabelTableErr
 @dataclass(frozen=True)
 class _Row:
     number: int  # in the table, from 1
+    kinds: str | None  # None without such a column
     file_number: str
     name: str
     frame: str
     label: str
     chosen: str
+    reviewer: str
+    note: str
 
 
 def _find_rows(path: Path) -> Iterator[_Row]:
@@ -119,7 +203,7 @@ def _find_rows(path: Path) -> Iterator[_Row]:
 
 def _rows_below(path: Path, sheet: Sheet, top: int, header: Sequence[str]) -> Iterator[_Row]:
     columns = []
-    for column in (_FILE_NUMBER, *COLUMNS, CHOSEN):
+    for column in (_FILE_NUMBER, *COLUMNS, CHOSEN, REVIEWER, NOTE, EVENT_KINDS):
         places = _places(header, column)
         if len(places) > 1:
             raise LabelTableError(f"{path}: has {len(places)} columns {column}; delete or rename all but one")
@@ -127,7 +211,8 @@ def _rows_below(path: Path, sheet: Sheet, top: int, header: Sequence[str]) -> It
     for number, row in enumerate(sheet.rows[top + 1 :], start=top + 2):
         cells = ["" if place is None or place >= len(row) else row[place] for place in columns]
         if any(cells[1 : 1 + len(COLUMNS)]):  # not a row of a legend that is longer than the table
-            yield _Row(number, *cells)
+            kinds = None if columns[-1] is None else cells[-1]
+            yield _Row(number, kinds, *cells[:-1])
 
 
 def _places(header: Sequence[str], column: str) -> list[int]:
@@ -159,8 +244,7 @@ class _Reading:
 
     def __init__(self, table: str) -> None:
         self.table = printable(table, 60)
-        self.labels: dict[tuple[str, int], str] = {}
-        self.chosen: dict[tuple[str, int], str] = {}
+        self.reviewers: dict[str, Review] = {}
         self.files: set[str] = set()
         self.problems = Problems()
 
@@ -183,24 +267,34 @@ class _Reading:
     def _read_row(self, row: _Row, file: str) -> None:
         if not (row.frame or row.label):
             return  # the name stands in a row of its own
-        frame = _frame_number(row.frame)
-        label, chosen = _CLASS_OF.get(_plain(row.label)), row.chosen.casefold()
-        if NO_VALUE in (row.frame, row.label, row.chosen):
+        frame, label = _frame_number(row.frame), _CLASS_OF.get(_plain(row.label))
+        chosen, kinds = row.chosen.casefold(), _kinds(row.kinds or "")
+        if NO_VALUE in (row.frame, row.label, row.chosen, row.reviewer, row.kinds):
             self._ignore(row, file, "a cell holds an error, or a formula without a value; save the table once more")
         elif frame is None:
             self._ignore(row, file, "the frame number is not a whole number from 0 on")
-        elif label is None:
+        elif label is None and (row.label or not (row.kinds or row.note)):
             near = did_you_mean(row.label.upper()[:40], CLASSES)
             what = f"unknown class '{printable(row.label, 60)}', not one of {', '.join(CLASSES)}{near}"
             self._ignore(row, file, what, "unknown class")
         elif chosen not in ("", *WAYS):
             what = f"{CHOSEN} is '{printable(row.chosen, 60)}', not one of {', '.join(WAYS)}"
             self._ignore(row, file, what, "unknown way of choosing")
-        elif (earlier := self.labels.setdefault((file, frame), label)) != label:
+        elif kinds is None:
+            what = f"{EVENT_KINDS} are '{printable(row.kinds or '', 60)}', not of {', '.join(KINDS)}, joined by +"
+            self._ignore(row, file, what, "unknown kind")
+        else:
+            self._take(row, (file, frame), label, kinds, chosen)
+
+    def _take(self, row: _Row, place: Place, label: str | None, kinds: tuple[str, ...], chosen: str) -> None:
+        review = self.reviewers.setdefault(printable(row.reviewer, 64), Review())
+        if label is not None and (earlier := review.labels.setdefault(place, label)) != label:
             what = f"labelled {label}, but {earlier} in an earlier row, which is kept"
-            self._ignore(row, file, what, "labelled differently in an earlier row, which is kept")
-        elif chosen:
-            note_choice(self.chosen, (file, frame), chosen)
+            self._ignore(row, place[0], what, "labelled differently in an earlier row, which is kept")
+        elif row.kinds is not None and review.kinds.setdefault(place, kinds) != kinds:
+            self._ignore(row, place[0], "its kinds are others than in an earlier row, which is kept")
+        elif label is not None and chosen:
+            note_choice(review.chosen, place, chosen)
 
     def _ignore(self, row: _Row, file: str, reason: str, kind: str | None = None) -> None:
         frame = printable(row.frame, 40) or "?"
@@ -244,6 +338,13 @@ def _base_name(cell: str) -> str:
 
 
 _CLASS_OF = {_plain(name): label for label, full in CLASS_NAMES.items() for name in (label, full)}
+_KIND_OF = {_plain(kind): kind for kind in KINDS}
+
+
+def _kinds(text: str) -> tuple[str, ...] | None:
+    """The kinds of events that a cell names, in the order of ``KINDS``; None where one is unknown."""
+    found = {_KIND_OF.get(_plain(part)) for part in re.split(r"[+,;]", text)} if text else set()
+    return None if None in found else tuple(kind for kind in KINDS if kind in found)
 
 
 def _frame_number(text: str) -> int | None:

@@ -9,9 +9,10 @@ from functools import cached_property
 from pathlib import Path
 
 from asim_cvae.archive.discover import discover
-from asim_cvae.archive.labels import LabelTable, LabelTableError, no_usable_label, note_choice, read_labels
+from asim_cvae.archive.labels import LabelTable, LabelTableError, no_usable_label, note_choice
 from asim_cvae.archive.layout import observation_key, preference
 from asim_cvae.archive.matching import match_files
+from asim_cvae.archive.reviews import read_agreed
 from asim_cvae.base.errors import InputError, Problems, printable
 from asim_cvae.frames.hdf import FORMAT
 from asim_cvae.frames.shards import Fingerprint
@@ -147,7 +148,7 @@ def make_plan(root: Path | None, ground_truth_root: Path | None, table: Path | N
     none: tuple[dict[str, Path], list[RejectedFileError]] = ({}, [])
     pool, pool_rejected = discover(root) if root else none
     scored, scored_rejected = discover(ground_truth_root) if ground_truth_root else none
-    labels = LabelTable({}) if table is None else _of_files(read_labels(table), {*pool, *scored})
+    labels = LabelTable({}) if table is None else _of_files(read_agreed(table), {*pool, *scored})
     ground_truth = frozenset(scored) if table is None else labels.files
     if table is None and pool and set(scored) >= set(pool):
         raise InputError(

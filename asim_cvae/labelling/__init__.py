@@ -1,1 +1,1 @@
-"""Labels by people: which frames to label next."""
+"""Labels by people: which frames to label next, how far people agree, and what they agree to."""
