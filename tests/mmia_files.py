@@ -1,12 +1,16 @@
-"""Write MMIA-like files for the tests, without the project's own writers."""
+"""Write MMIA-like files for the tests, without the project's own writers, and say why they are rejected."""
 
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from astropy.io import fits
 from cdflib.cdfwrite import CDF
+
+from asim_cvae.archive.reader import read_observation
+from asim_cvae.instrument.observation import RejectedFileError
 
 NAME = "mmiatriggeredobservationtmlevel1_observation_time_2019-01-03_14-08-00_observation_id_77"
 NAME_LEVEL0 = NAME.replace("level1", "")
@@ -77,3 +81,13 @@ def write_cdf(path: Path, variables: Mapping[str, Any]) -> Path:
 
 def write(path: Path, variables: Mapping[str, Any]) -> Path:
     return (write_cdf if path.suffix == ".cdf" else write_fits)(path, variables)
+
+
+def reason_of(path: Path, transient: bool = False) -> str:
+    """Give the reason, one line, for which the file at ``path`` is rejected, for good unless it is ``transient``."""
+    with pytest.raises(RejectedFileError) as rejection:
+        read_observation(path)
+    assert rejection.value.file == path.name
+    assert "\n" not in str(rejection.value)
+    assert rejection.value.transient == transient
+    return rejection.value.reason

@@ -8,8 +8,8 @@ import pytest
 from astropy.io import fits
 
 from asim_cvae.archive.reader import read_observation
-from asim_cvae.instrument.observation import Observation, RejectedFileError
-from tests.mmia_files import NAME, level0, level1, light, write_fits
+from asim_cvae.instrument.observation import Observation
+from tests.mmia_files import NAME, level0, level1, light, reason_of, write_fits
 
 FLUX_NAMES = [f"PHOT{i}_photon_flux" for i in (1, 2, 3)]
 BLOCK = 2880
@@ -52,14 +52,6 @@ def _with_spare_cards(tmp_path: Path, columns: list[fits.Column], spare: int = 9
         table.header.add_comment(f"spare {number}")
     table.writeto(_path(tmp_path))
     return _path(tmp_path)
-
-
-def _reason(path: Path) -> str:
-    with pytest.raises(RejectedFileError) as rejection:
-        read_observation(path)
-    assert "\n" not in str(rejection.value)
-    assert not rejection.value.transient
-    return rejection.value.reason
 
 
 def _assert_reads(path: Path, expected: np.ndarray) -> Observation:
@@ -145,11 +137,11 @@ def test_units_are_converted(tmp_path: Path, unit: str, factor: float | None) ->
 
 def test_other_units_are_rejected(tmp_path: Path) -> None:
     path = _write(_path(tmp_path), _columns(light(1, 200), unit="erg/s"))
-    assert _reason(path).startswith("PHOT1_photon_flux: its unit is 'erg/s'; flux is read in W/m^2")
+    assert reason_of(path).startswith("PHOT1_photon_flux: its unit is 'erg/s'; flux is read in W/m^2")
     counts = write_fits(tmp_path / "counts.fits", level0(np.ones((3, 1, 200), dtype=np.int32)))
     with fits.open(counts, mode="update") as hdus:
         hdus[1].columns.change_unit("PHOT2Data", "uW/m^2")
-    assert _reason(counts).startswith("PHOT2Data: its unit is 'uW/m^2', and photon counts")
+    assert reason_of(counts).startswith("PHOT2Data: its unit is 'uW/m^2', and photon counts")
 
 
 def test_gzip_is_read(tmp_path: Path) -> None:
@@ -159,13 +151,13 @@ def test_gzip_is_read(tmp_path: Path) -> None:
     packed.write_bytes(gzip.compress(whole))
     assert _assert_reads(packed, flux).source == packed.name
     packed.write_bytes(gzip.compress(whole)[:-100])
-    assert _reason(packed).startswith("damaged as a gzip file")
+    assert reason_of(packed).startswith("damaged as a gzip file")
 
 
 def test_gzip_that_unpacks_to_far_too_much_is_rejected(tmp_path: Path) -> None:
     packed = tmp_path / f"{NAME}.fits.gz"
     packed.write_bytes(gzip.compress(bytes(2**20), 1) * 300)
-    assert _reason(packed) == "unpacks to more than 268 MB; unpack it with gunzip"
+    assert reason_of(packed) == "unpacks to more than 268 MB; unpack it with gunzip"
 
 
 def test_checksums_are_compared(tmp_path: Path) -> None:
@@ -179,7 +171,7 @@ def test_checksums_are_compared(tmp_path: Path) -> None:
         damaged = bytearray(whole)
         damaged[place] ^= 1
         path.write_bytes(damaged)
-        assert what in _reason(path)
+        assert what in reason_of(path)
 
 
 def _deleted(content: bytes) -> bytes:
@@ -239,7 +231,7 @@ def test_damage_is_rejected(tmp_path: Path, reason: str) -> None:
     damaged = DAMAGE[reason](content)
     assert damaged != content
     path.write_bytes(damaged)
-    assert reason in _reason(path)
+    assert reason in reason_of(path)
 
 
 def test_rows_outside_the_heap_are_rejected(tmp_path: Path) -> None:
@@ -253,14 +245,14 @@ def test_rows_outside_the_heap_are_rejected(tmp_path: Path) -> None:
         (2**30, 0, "values"),
     ):
         path.write_bytes(content.replace(descriptor, np.array([count, offset], ">i4").tobytes()))
-        assert reason in _reason(path)
+        assert reason in reason_of(path)
 
 
 def test_absurdly_large_columns_are_rejected_before_they_are_read(tmp_path: Path) -> None:
     path = _write(_path(tmp_path), _columns(np.zeros((3, 1, 1_000_001), dtype=np.uint8), "B"))
-    assert _reason(path) == "PHOT1_photon_flux: 1000001 values, more than 1000000; an observation has 75,000"
+    assert reason_of(path) == "PHOT1_photon_flux: 1000001 values, more than 1000000; an observation has 75,000"
     many = _write(tmp_path / "many.fits", _columns(np.zeros((3, 10_001, 2), dtype=np.uint8), "B"))
-    assert "10001 rows, more than 10000" in _reason(many)
+    assert "10001 rows, more than 10000" in reason_of(many)
 
 
 def test_wide_tables_are_read_cell_by_cell(tmp_path: Path) -> None:
@@ -280,7 +272,7 @@ def test_flags_that_are_neither_true_nor_false_are_rejected(tmp_path: Path) -> N
     content = path.read_bytes()
     start = content.index(b"TTTB" if b"TTTB" in content else b"TTT", content.index(b"END" + b" " * 77, BLOCK))
     path.write_bytes(content[:start] + b"Q" + content[start + 1 :])
-    assert _reason(path) == "PHOT1Data_exists: damaged: a flag that is neither T nor F"
+    assert reason_of(path) == "PHOT1Data_exists: damaged: a flag that is neither T nor F"
 
 
 @pytest.mark.parametrize(

@@ -15,21 +15,13 @@ from asim_cvae.archive.reader import read_observation
 from asim_cvae.base.errors import InputError
 from asim_cvae.instrument.observation import Observation, RejectedFileError
 from asim_cvae.instrument.photometers import FLUX_PER_COUNT
-from tests.mmia_files import NAME, NAME_LEVEL0, level0, level1, light, write, write_fits
+from tests.mmia_files import NAME, NAME_LEVEL0, level0, level1, light, reason_of, write, write_fits
 
 FORMATS = ("fits", "cdf")
 
 
 def _read(tmp_path: Path, variables: dict, suffix: str = "fits", name: str = NAME) -> Observation:
     return read_observation(write(tmp_path / f"{name}.{suffix}", variables))
-
-
-def _reason(path: Path) -> str:
-    with pytest.raises(RejectedFileError) as rejection:
-        read_observation(path)
-    assert rejection.value.file == path.name
-    assert "\n" not in str(rejection.value)
-    return rejection.value.reason
 
 
 @pytest.mark.parametrize("suffix", FORMATS)
@@ -366,7 +358,7 @@ def test_flags_may_be_texts_and_nothing_else(tmp_path: Path, suffix: str) -> Non
     assert np.isnan(seen.flux[1, :8325]).all()
     np.testing.assert_array_equal(seen.flux[1, 8325:], flux[1, 1])
     path = write(tmp_path / f"odd.{suffix}", level1(flux, PHOT2Data_exists=np.array(["2019-01-03", "T"])))
-    assert _reason(path) == "damaged: what says whether a photometer is there is no flag"
+    assert reason_of(path) == "damaged: what says whether a photometer is there is no flag"
 
 
 ABSENT = {f"PHOT{i}Data_exists": np.array([False]) for i in (1, 2, 3)}
@@ -389,13 +381,13 @@ REFUSED = {
 @pytest.mark.parametrize("suffix", FORMATS)
 @pytest.mark.parametrize("reason", REFUSED)
 def test_rejected_content(tmp_path: Path, suffix: str, reason: str) -> None:
-    assert _reason(write(tmp_path / f"{NAME}.{suffix}", REFUSED[reason])).startswith(reason)
+    assert reason_of(write(tmp_path / f"{NAME}.{suffix}", REFUSED[reason])).startswith(reason)
 
 
 def test_photometers_of_unequal_length_are_rejected(tmp_path: Path) -> None:
     flux = [light(1)[0], light(1)[1][:, :8000], light(1)[2]]
     path = write(tmp_path / f"{NAME}.fits", level1(flux))
-    assert _reason(path) == "photometers of unequal length: PHOT1 8325, PHOT2 8000, PHOT3 8325 samples"
+    assert reason_of(path) == "photometers of unequal length: PHOT1 8325, PHOT2 8000, PHOT3 8325 samples"
 
 
 @pytest.mark.parametrize("suffix", FORMATS)
@@ -404,7 +396,7 @@ def test_truncated_files_are_rejected_wherever_they_end(tmp_path: Path, suffix: 
     for share in (0.001, 0.03, 0.3, 0.9):
         cut = tmp_path / f"{NAME}.{suffix}"
         cut.write_bytes(whole[: int(share * len(whole))])
-        assert _reason(cut)
+        assert reason_of(cut)
 
 
 def test_foreign_files_are_rejected(tmp_path: Path) -> None:
@@ -412,10 +404,10 @@ def test_foreign_files_are_rejected(tmp_path: Path) -> None:
     empty.touch()
     text.write_text("no lightning here")
     fits.PrimaryHDU(np.zeros((4, 4))).writeto(image)
-    assert _reason(empty) == "empty file"
-    assert _reason(text) == "neither FITS nor CDF by its content"
-    assert _reason(image) == "no photometer columns of Level 1 or Level 0"
-    assert "No such file" in _reason(tmp_path / "gone.fits")
+    assert reason_of(empty) == "empty file"
+    assert reason_of(text) == "neither FITS nor CDF by its content"
+    assert reason_of(image) == "no photometer columns of Level 1 or Level 0"
+    assert "No such file" in reason_of(tmp_path / "gone.fits", transient=True)
 
 
 @pytest.mark.parametrize(("name", "transient"), [("EIO", True), ("EACCES", True), ("EINVAL", False)])
@@ -476,7 +468,7 @@ def test_discovery_follows_links_and_rejects_odd_names(tmp_path: Path) -> None:
 
 def test_what_is_no_regular_file_is_rejected(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.fits")
-    assert _reason(tmp_path / "pipe.fits") == "not a regular file"
+    assert reason_of(tmp_path / "pipe.fits") == "not a regular file"
 
 
 def test_discovery_names_files_of_one_name(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Tests of triage: how odd frames are, the tables, and what becomes of a folder that grows."""
 
 import csv
+import hashlib
 import json
 import shutil
 import signal
@@ -10,8 +11,10 @@ import time
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from scipy.stats import expon, poisson
@@ -27,15 +30,15 @@ from asim_cvae.pulses.catalogue import find_pulses
 from asim_cvae.runs.pretrained import NEWEST, SHIPPED
 from asim_cvae.scoring.clusters import assign_to_nearest
 from asim_cvae.triaging.chance import bootstrap, read_chance
-from asim_cvae.triaging.columns import FRAMES, OBSERVATIONS, PULSES, REJECTED
+from asim_cvae.triaging.columns import FRAMES, LEDGER, OBSERVATIONS, PULSES, REJECTED, schema
 from asim_cvae.triaging.excess import find_excess
-from asim_cvae.triaging.gathering import Filter
+from asim_cvae.triaging.gathering import Filter, gather
 from asim_cvae.triaging.interest import rate_interest
 from asim_cvae.triaging.ledger import Ledger
 from asim_cvae.triaging.measures import measure_frames
 from asim_cvae.triaging.misfit import misfit
 from asim_cvae.triaging.origin import Origin, choose_threshold, make_judge
-from asim_cvae.triaging.processing import File, judge_observation
+from asim_cvae.triaging.processing import File, Rows, judge_observation
 from asim_cvae.triaging.reference import Familiarity, Reference, Tail, read_reference, write_reference
 from tests.conftest import PROJECT
 from tests.mmia_files import NAME, level1, light, write_fits
@@ -458,10 +461,64 @@ def test_filters_take_classes_kinds_times_and_places() -> None:
         *({"classes": ["HCLA", "N"]}, {"kinds": ["sprite"]}, {"since": "2019-01-04"}, {"interest": 2.6}),
         *({"until": "2019-01-03T14:08"}, {"latitude": [0, 10]}, {"longitude": [-160, 160]}),
     ]
-    assert all(Filter(**given).takes(row) for given in taking)
-    assert not any(Filter(**given).takes(row) for given in leaving)
-    noise, lost = {**row, "kept_frames": 0}, {**row, "latitude": None}
-    assert (Filter().takes(noise), Filter(noise=True).takes(noise)) == (False, True)
-    assert (Filter().takes(lost), Filter(latitude=[-10, 0]).takes(lost)) == (True, False)
+    rows = [row, {**row, "kept_frames": 0}, {**row, "latitude": None}, dict.fromkeys(row)]
+    table = pa.Table.from_pylist(rows, schema([column for column in LEDGER if column.name in row], {}))
+
+    def takes(**given: Any) -> list[bool]:
+        return Filter(**given).takes(table).tolist()
+
+    assert all(takes(**given)[0] for given in taking)
+    assert not any(takes(**given)[0] for given in leaving)
+    assert takes() == [True, False, True, False]
+    assert takes(noise=True) == [True, True, True, True]
+    assert takes(noise=True, latitude=[-10, 0]) == [True, True, False, False]
     with pytest.raises(SettingError, match=r"filter.kinds: no 'gnome'; there are corona"):
         Filter(kinds=["gnome"])
+    with pytest.raises(SettingError, match=r"filter.since=NaT: no time"):
+        Filter(since="NaT")
+
+
+def _looked_at(file: str, **more: Any) -> dict[str, Any]:
+    """Make a row of the ledger."""
+    row = dict.fromkeys(column.name for column in LEDGER)
+    used = {
+        "key": file.split(".")[0],
+        "rejected": "",
+        "mtime_ns": 1,
+        "digest": file,
+        "whole_frames": 3,
+        "kept_frames": 1,
+    }
+    return {**row, "file": file, "start_utc": np.datetime64("2019-01-03"), **used, **more}
+
+
+def _frame(file: str, number: int, interest: float | None, **more: Any) -> dict[str, Any]:
+    row = dict.fromkeys(column.name for column in FRAMES)
+    return {**row, "file": file, "frame": number, "interest": interest, "gap": False, "kept": True, **more}
+
+
+def test_of_versions_and_files_of_an_observation_one_counts(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr("asim_cvae.triaging.gathering._BLOCK", 2)
+    monkeypatch.setattr("asim_cvae.triaging.gathering._PIECE", 3)
+    a, b, c = "a.fits", "b.fits", "c.fits"
+    ledger = Ledger(tmp_path, {})
+    looked_at = [_looked_at(a, interest=9.0), _looked_at(b, interest=2.0), _looked_at("b.cdf")]
+    frames = [_frame(a, 0, 9.0), _frame(b, 0, 2.0), _frame(b, 1, 2.0), _frame(b, 2, None)]
+    ledger.write_rows("1", Rows(frames, [], [*looked_at, _looked_at("d.fits", rejected="no")]))
+    looked_at = [_looked_at(a, interest=1.0, mtime_ns=2), _looked_at(b, rejected="broken", mtime_ns=2), _looked_at(c)]
+    frames = [_frame(a, 0, 2.0), _frame(a, 1, 5.0, kept=False), _frame(a, 2, 6.0, gap=True, kept=None)]
+    ledger.write_rows("2", Rows([*frames, _frame(c, 0, 3.0)], [], looked_at))
+    found = gather(ledger, {"b.cdf": "gone", "e.fits": "empty"}, Filter(), 3, {})
+    assert (found.observations, found.frames, found.noise_frames, found.rejected) == (3, 9, 6, 3)
+    assert [row["file"] for row in found.listed] == [row["file"] for row in found.listed[:9]] == [b, a, c]
+    assert found.listed[1]["interest"] == 1.0
+    shown = [(row["file"], row["frame"], row["interest"]) for row in _rows(tmp_path, "frames")]
+    assert shown == [(c, "0", "3"), (a, "0", "2"), (b, "0", "2")]
+    reasons = [(row["file"], row["reason"]) for row in _rows(tmp_path, "rejected")]
+    assert reasons == [("b.cdf", "gone"), ("d.fits", "no"), ("e.fits", "empty")]
+    lines = "\n".join(f"{file} {file}" for file in (a, b, c))
+    assert _digest(tmp_path) == hashlib.sha256(lines.encode()).hexdigest()
+    assert gather(ledger, {}, Filter(noise=True), 1, {}).rejected == 2
+    assert _rows(tmp_path, "rejected")[0]["reason"] == "same observation as b.fits, which is used"
+    assert [row["frame"] for row in _rows(tmp_path, "frames")] == ["1"]
+    assert len(gather(ledger, {}, Filter(interest=50), 1, {}).listed) == 0

@@ -31,10 +31,10 @@ class Column:
     about: str
 
 
-def _of_photometers(name: str, unit: str, about: str) -> tuple[Column, ...]:
-    """Return a column for each photometer."""
+def of_photometers(name: str, type_: str, unit: str, about: str) -> tuple[Column, ...]:
+    """Return a column for each photometer; its band stands in place of {} in what the column is about."""
     return tuple(
-        Column(f"{name}_{short}", "f8", unit, f"{about} at {photometer.band}; NaN where it is missing")
+        Column(f"{name}_{short}", type_, unit, about.format(photometer.band))
         for short, photometer in zip(NAMES, PHOTOMETERS, strict=True)
     )
 
@@ -51,11 +51,13 @@ COLUMNS = (
     Column("delay_ms", "f8", "ms", "of 777.4 after 337 nm, between the samples at which half of the light has come; "
            "NaN unless the pulse is found in both"),
     Column("photometers", "U", "", "photometers in which it is found: 337, uv and 777, joined by +"),
-    *_of_photometers("peak_counts", "counts", "peak over the background, in counts a sample without dead time"),
-    *_of_photometers("peak_flux", "uW/m2", "the same as flux"),
-    *_of_photometers("fluence", "uJ/m2", "light over the background from the onset to the end"),
+    *of_photometers("peak_counts", "f8", "counts", "peak over the background, in counts a sample without dead time at "
+                     "{}; NaN where it is missing"),
+    *of_photometers("peak_flux", "f8", "uW/m2", "the same as flux at {}; NaN where it is missing"),
+    *of_photometers("fluence", "f8", "uJ/m2", "light over the background from the onset to the end at {}; NaN where "
+                     "it is missing"),
     Column("ratio_337_777", "f8", "", "fluence at 337 nm divided by that at 777.4 nm; NaN where that is 0 or less"),
-    *_of_photometers("background", "counts", "background in counts a sample"),
+    *of_photometers("background", "f8", "counts", "background in counts a sample at {}; NaN where it is missing"),
     Column("significance", "f8", "", "in standard deviations of all light: the root of the sum of s^2 / r over "
            "photometers and parts of the pulse, s its counts and r all counts"),
     Column("kind", "U", "", "kind of event by rule: particle, corona, blue jet, correlated, channel or other"),

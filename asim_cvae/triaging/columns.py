@@ -7,9 +7,8 @@ import numpy as np
 import pyarrow as pa
 
 from asim_cvae.instrument.classes import CLASSES, KINDS
-from asim_cvae.instrument.photometers import PHOTOMETERS
 from asim_cvae.pulses.columns import COLUMNS as PULSE
-from asim_cvae.pulses.columns import NAMES, Column
+from asim_cvae.pulses.columns import Column, of_photometers
 
 VECTOR = "f4[]"
 """Type of a column of vectors."""
@@ -18,14 +17,6 @@ VECTOR = "f4[]"
 def kind_column(kind: str) -> str:
     """Name of the column of a kind's probability."""
     return kind.replace(" ", "_")
-
-
-def _of_photometers(name: str, type_: str, unit: str, about: str) -> tuple[Column, ...]:
-    """Return a column for each photometer."""
-    return tuple(
-        Column(f"{name}_{short}", type_, unit, f"{about} at {photometer.band}")
-        for short, photometer in zip(NAMES, PHOTOMETERS, strict=True)
-    )
 
 
 _FILE = Column("file", "U", "", "name of the file")
@@ -47,11 +38,11 @@ FRAMES = (
     Column("log_px", "f4", "nats", "log p(x|z) at the posterior mean"),
     Column("kl", "f4", "nats", "KL divergence of the posterior from the prior"),
     Column("misfit", "f8", "", "probability that chance alone makes counts stand out from the reconstruction as much"),
-    *_of_photometers("misfit", "f8", "", "the same"),
+    *of_photometers("misfit", "f8", "", "the same at {}"),
     Column("unusual", "f4", "", "share of the model's reference frames that are more usual"),
     Column("interest", "f4", "", "-log10 of the smallest share of reference frames that are as odd"),
-    *_of_photometers("peak_flux", "f4", "uW/m2", "largest flux of a sample"),
-    *_of_photometers("peak_ms", "f4", "ms", "its time from the observation's first sample,"),
+    *of_photometers("peak_flux", "f4", "uW/m2", "largest flux of a sample at {}"),
+    *of_photometers("peak_ms", "f4", "ms", "its time from the observation's first sample, at {}"),
     Column("gap", "?", "", "whether the frame touches a gap: then what the model would tell is missing"),
     Column("kept", "?", "", "whether it is no noise, by the threshold of the promise"),
     Column("why", "U", "", "what is most interesting about it"),

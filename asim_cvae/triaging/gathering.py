@@ -1,23 +1,40 @@
-"""The last pass of a triage: from the batches of the ledger to tables for people, a batch at a time."""
+"""The last pass of a triage: from the batches of the ledger to tables for people.
+
+Of a year's files, few rows fit into memory as Python's objects. All that is held of each file is in Arrow tables: first
+what decides which rows count and are listed, then the listed rows. Pulses and frames are read a batch at a time.
+"""
 
 import csv
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
+from heapq import merge
+from itertools import groupby, pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from asim_cvae.archive.layout import preference
 from asim_cvae.base.errors import SettingError
 from asim_cvae.base.files import atomic_write, write_json
 from asim_cvae.instrument.classes import CLASSES, KINDS
 from asim_cvae.pulses.columns import Column
-from asim_cvae.triaging.columns import FRAMES, OBSERVATIONS, PULSES, REJECTED, VECTOR
+from asim_cvae.triaging.columns import FRAMES, LEDGER, OBSERVATIONS, OBSERVED, PULSES, REJECTED, VECTOR, schema
 from asim_cvae.triaging.ledger import PROVENANCE, Ledger
+
+_BLOCK = 1000  # rows that are Python's objects at a time
+_PIECE = 5_000  # rows of the pieces that tables in memory consist of
+_CACHED = 16  # batches whose pulses are kept: files that follow each other are mostly in few
+
+Mask = NDArray[np.bool_]
+Places = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -57,35 +74,83 @@ class Filter:
             if len(getattr(self, name)) != 2:
                 raise SettingError(f"filter.{name}: has to be [LOWEST,HIGHEST]")
 
-    def takes(self, row: Mapping[str, Any]) -> bool:
-        """Tell whether an observation, a row of the ledger, is listed."""
-        since, until = _time("since", self.since), _time("until", self.until)
-        start = np.datetime64(row["start_utc"].replace(tzinfo=None), "us")
-        return bool(
-            (self.noise or row["kept_frames"] > 0)
-            and (not self.classes or row["class"] in self.classes)
-            and (not self.kinds or not set(self.kinds).isdisjoint((row["kinds"] or "").split("+")))
-            and (since is None or start >= since)
-            and (until is None or start < until)
-            and _is_within(row["latitude"], self.latitude, 180.0)
-            and _is_within(row["longitude"], self.longitude, 360.0)
-            and (not self.interest or (row["interest"] or 0) >= self.interest)
-        )
+    def takes(self, rows: pa.Table) -> Mask:
+        """Tell which observations, rows of the ledger with the columns in :data:`FILTERED`, are listed; (N,)."""
+        taken = np.full(len(rows), True)
+        if not self.noise:
+            taken &= _numbers(rows["kept_frames"]) > 0
+        if self.classes:
+            taken &= _is_one_of(rows["class"], self.classes)
+        if self.kinds:
+            several = pc.unique(rows["kinds"]).to_pylist()
+            wanted = [kinds for kinds in several if not set(self.kinds).isdisjoint((kinds or "").split("+"))]
+            taken &= _is_one_of(rows["kinds"], wanted)
+        start = rows["start_utc"].to_numpy()
+        for name, is_in in (("since", np.greater_equal), ("until", np.less)):
+            time = _time(name, getattr(self, name))
+            taken &= True if time is None else is_in(start, time)
+        taken &= _is_within(_numbers(rows["latitude"]), self.latitude, 180.0)
+        taken &= _is_within(_numbers(rows["longitude"]), self.longitude, 360.0)
+        return taken & (np.nan_to_num(_numbers(rows["interest"])) >= self.interest)
+
+
+FILTERED = ("kept_frames", "class", "kinds", "start_utc", "latitude", "longitude", "interest")
+"""Columns of the ledger that a filter looks at."""
 
 
 def _time(name: str, text: str | None) -> np.datetime64 | None:
-    try:
-        return None if text is None else np.datetime64(text, "us")
-    except ValueError as error:
-        raise SettingError(f"filter.{name}={text}: no time; give one as 2019-01-03 or 2019-01-03T14:08:00") from error
+    if text is None:
+        return None
+    with suppress(ValueError):
+        time = np.datetime64(text, "us")
+        if not np.isnat(time):
+            return time
+    raise SettingError(f"filter.{name}={text}: no time; give one as 2019-01-03 or 2019-01-03T14:08:00")
 
 
-def _is_within(degrees: float | None, between: Sequence[float], full: float) -> bool:
-    """Tell whether a place is in a range; one that is not known is in the whole range alone."""
+def _numbers(column: pa.ChunkedArray) -> NDArray[np.float64]:
+    """Return numbers, NaN where they are missing."""
+    return np.asarray(column.cast(pa.float64()).to_numpy())
+
+
+def _is_one_of(column: pa.ChunkedArray, texts: Sequence[str]) -> Mask:
+    return np.asarray(pc.is_in(column, value_set=pa.array(texts, pa.string())))
+
+
+def _is_within(degrees: NDArray[np.float64], between: Sequence[float], full: float) -> Mask:
+    """Tell whether places are in a range; those that are not known are in the whole range alone."""
     lowest, highest = between
-    if degrees is None:
-        return highest - lowest >= full
-    return lowest <= degrees <= highest if lowest <= highest else degrees >= lowest or degrees <= highest
+    above, below = degrees >= lowest, degrees <= highest
+    inside = above & below if lowest <= highest else above | below
+    return np.asarray(inside | (np.isnan(degrees) & (highest - lowest >= full)))
+
+
+@dataclass(frozen=True)
+class Ranking(Sequence[Mapping[str, Any]]):
+    """Rows of observations, the most interesting first; they become Python's objects as they are asked for.
+
+    Attributes:
+        rows: the rows, in any order.
+        order: (N,) their places, that of the most interesting first.
+    """
+
+    rows: pa.Table
+    order: Places
+
+    def __len__(self) -> int:
+        """Return the number of observations."""
+        return len(self.order)
+
+    def __getitem__(self, place: Any) -> Any:
+        """Return a row, or the rows of a slice."""
+        places = self.order[place]
+        return (
+            self.rows.take(places).to_pylist() if isinstance(place, slice) else self.rows.take([places]).to_pylist()[0]
+        )
+
+    def __iter__(self) -> Iterator[Mapping[str, Any]]:
+        """Yield the rows."""
+        return _in_order(self.rows, self.order)
 
 
 @dataclass(frozen=True)
@@ -94,15 +159,15 @@ class Gathered:
 
     Attributes:
         observations: number of observations.
-        listed: rows of the ledger of those that the filter takes, the most interesting first.
-        rejected: reasons of rejected files, by name.
+        listed: rows of those that the filter takes, with the columns in ``OBSERVED``, the most interesting first.
+        rejected: number of rejected files.
         noise_frames: number of frames that are dropped as noise.
         frames: number of frames that could be judged.
     """
 
     observations: int
-    listed: Sequence[Mapping[str, Any]]
-    rejected: Mapping[str, str]
+    listed: Ranking
+    rejected: int
     noise_frames: int
     frames: int
 
@@ -118,104 +183,189 @@ def gather(
         chosen: which observations and frames stand in the tables.
         top: number of frames in ``frames.csv``.
         provenance: more of what ``provenance.json`` says.
+
+    Raises:
+        InputError: a batch is damaged.
     """
-    used, unused = _choose(list(_rows(ledger)))
-    reasons = {**{row["file"]: row["rejected"] for row in unused}, **rejected}
-    listed = sorted(
-        (row for row in used if chosen.takes(row)), key=lambda row: (-(row["interest"] or 0.0), row["file"])
-    )
-    places = {row["file"]: row["batch"] for row in listed}
-    folder = ledger.folder
-    ranked = ({"rank": rank, **row} for rank, row in enumerate(listed, 1))
+    folder, names = ledger.folder, ledger.names()
+    files = _latest(_joined(_OUTLINE, _outlines(ledger, names, chosen)))
+    instead = _used_instead(files)
+    reasons = merge(_reasons(files, instead, rejected), sorted(rejected.items()))
+    rejections = _write_csv(folder / "rejected.csv", REJECTED, ({"file": k, "reason": v} for k, v in reasons))
+    used = files.filter(instead == np.arange(len(files)))
+    del files, instead
+    whole, kept = (pc.sum(used[name]).as_py() or 0 for name in ("whole_frames", "kept_frames"))
+    observations, digest = len(used), _digest(used)
+    listed = Listed(ledger, names, used.filter(used["listed"]).select(["file", "batch"]))
+    del used
+    ranking = _ranked(listed)
+    ranked = ({"rank": rank, **row} for rank, row in enumerate(ranking, 1))
     _write_csv(folder / "observations.csv", OBSERVATIONS, ranked)
-    _write_csv(folder / "pulses.csv", PULSES, _parts(ledger, "pulses", sorted(places), places))
-    _write_csv(folder / "frames.csv", _SHOWN, _top_frames(ledger, places, chosen, top))
-    _write_csv(folder / "rejected.csv", REJECTED, ({"file": k, "reason": v} for k, v in sorted(reasons.items())))
-    gathered = Gathered(
-        len(used),
-        listed,
-        reasons,
-        sum(row["whole_frames"] - row["kept_frames"] for row in used),
-        sum(row["whole_frames"] for row in used),
-    )
+    _write_csv(folder / "pulses.csv", PULSES, _pulses(listed))
+    _write_csv(folder / "frames.csv", _SHOWN, _top_frames(listed, chosen.noise, top))
     content = {
         "origin": dict(ledger.identity),
         **provenance,
-        "observations": len(used),
-        "frames": gathered.frames,
-        "digest": _digest(used),
+        "observations": observations,
+        "frames": whole,
+        "digest": digest,
         "written_utc": datetime.now(UTC).isoformat(timespec="seconds"),
     }
     write_json(folder / PROVENANCE, content)
-    return gathered
+    return Gathered(observations, ranking, rejections, whole - kept, whole)
 
 
 _SHOWN = tuple(column for column in FRAMES if column.type != VECTOR)
 """Columns of ``frames.csv``: vectors are in the ledger alone."""
 
+_OF_LEDGER = ("file", "key", "mtime_ns", "rejected", "whole_frames", "kept_frames", "digest")
+_OUTLINE = (
+    *(column for column in LEDGER if column.name in _OF_LEDGER),
+    Column("batch", "i4", "", "number of its batch"),
+    Column("listed", "?", "", "whether the filter takes it"),
+)
+"""What is held of each file: what decides which of them count and are listed, and what is counted of these."""
 
-def _rows(ledger: Ledger) -> Iterator[dict[str, Any]]:
-    """Yield all rows of the ledger, each with the name of its batch."""
-    for name in ledger.names():
-        for row in ledger.read(name, "files").to_pylist():
-            yield {**row, "batch": name}
+
+def _outlines(ledger: Ledger, names: Sequence[str], chosen: Filter) -> Iterator[pa.Table]:
+    """Yield the outlines of the files of each batch."""
+    for number, name in enumerate(names):
+        rows = ledger.read(name, "files", sorted({*_OF_LEDGER, *FILTERED}))
+        outline = rows.append_column("batch", pa.array(np.full(len(rows), number, np.int32)))
+        outline = outline.append_column("listed", pa.array(chosen.takes(rows)))
+        yield outline.select([column.name for column in _OUTLINE])
 
 
-def _choose(rows: Sequence[dict[str, Any]]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Return the rows that count, of which there is one for each observation, and those of other files, by file name.
+def _latest(rows: pa.Table) -> pa.Table:
+    """Return the outline of each file by file name: of several versions, the one that was modified last counts.
 
-    Of several versions of a file the one that was modified last counts, of several files of an observation the one
-    that is preferred.
+    One that gave an observation comes before those that gave none.
     """
-    latest: dict[str, dict[str, Any]] = {}
-    for row in rows:
-        present = latest.get(row["file"])
-        if present is None or (not row["rejected"], row["mtime_ns"]) > (not present["rejected"], present["mtime_ns"]):
-            latest[row["file"]] = row
-    used: dict[str, dict[str, Any]] = {}
-    for file in sorted((file for file, row in latest.items() if not row["rejected"]), key=preference):
-        used.setdefault(latest[file]["key"], latest[file])
-    chosen = {row["file"] for row in used.values()}
-    others = [latest[file] for file in sorted(latest) if file not in chosen]
-    for row in others:
-        row["rejected"] = row["rejected"] or f"same observation as {used[row['key']]['file']}, which is used"
-    return [latest[file] for file in sorted(chosen)], others
+    rows = rows.append_column("good", pc.equal(rows["rejected"], ""))
+    keys = [("file", "ascending"), ("good", "descending"), ("mtime_ns", "descending")]
+    order = np.asarray(pc.sort_indices(rows, sort_keys=keys))
+    names = rows["file"].take(order)
+    is_first = np.full(len(order), True)
+    is_first[1:] = pc.not_equal(names[1:], names[:-1])
+    return rows.take(order[is_first])
 
 
-def _parts(ledger: Ledger, part: str, files: Sequence[str], batches: Mapping[str, str]) -> Iterator[dict[str, Any]]:
-    """Yield the rows of files, in their order, from the batches that they are in."""
-
-    @lru_cache(maxsize=2)  # files that follow each other are mostly in one batch
-    def of_files(name: str) -> dict[str, list[dict[str, Any]]]:
-        rows: dict[str, list[dict[str, Any]]] = {}
-        for row in ledger.read(name, part).to_pylist():
-            rows.setdefault(row["file"], []).append(row)
-        return rows
-
-    for file in files:
-        yield from of_files(batches[file]).get(file, [])
-
-
-def _top_frames(ledger: Ledger, batches: Mapping[str, str], chosen: Filter, top: int) -> list[dict[str, Any]]:
-    """Return the most interesting frames of the listed observations, the first of them first."""
-    best: list[dict[str, Any]] = []
-    for name in sorted(set(batches.values())):
-        rows = ledger.read(name, "frames", [column.name for column in _SHOWN]).to_pylist()
-        best += [
-            row for row in rows if batches.get(row["file"]) == name and not row["gap"] and (row["kept"] or chosen.noise)
-        ]
-        best.sort(key=lambda row: (-(row["interest"] or 0.0), row["file"], row["frame"]))
-        del best[top:]
-    return best
+def _used_instead(files: pa.Table) -> Places:
+    """Return for each file the place of that of its observation which is used, the preferred; -1 if rejected; (N,)."""
+    instead = np.full(len(files), -1)
+    good = np.flatnonzero(files["good"])
+    order = good[np.asarray(pc.sort_indices(files["key"].take(good)))]
+    rows = zip(order.tolist(), _in_order(files.select(["key", "file"]), order), strict=True)
+    for _, group in groupby(rows, lambda row: row[1]["key"]):
+        same = list(group)
+        used, _ = min(same, key=lambda row: preference(row[1]["file"]))
+        instead[[place for place, _ in same]] = used
+    return instead
 
 
-def _write_csv(
-    path: Path, columns: Sequence[Column], rows: Iterator[Mapping[str, Any]] | Sequence[Mapping[str, Any]]
-) -> None:
+def _reasons(files: pa.Table, instead: Places, known: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """Yield the files that are not used, by name, but for those that are known, and why they are not."""
+    others = np.flatnonzero(instead != np.arange(len(files)))
+    rows = _in_order(files.select(["file", "rejected"]), others)
+    used = _in_order(files.select(["file"]), np.maximum(instead[others], 0))
+    for row, other in zip(rows, used, strict=True):
+        if row["file"] not in known:
+            yield row["file"], row["rejected"] or f"same observation as {other['file']}, which is used"
+
+
+@dataclass(frozen=True)
+class Listed:
+    """The files of the listed observations, in the batches of a ledger.
+
+    Attributes:
+        ledger: the ledger.
+        names: names of its batches.
+        files: name (``file``) and number of the batch (``batch``) of each file, by name.
+    """
+
+    ledger: Ledger
+    names: Sequence[str]
+    files: pa.Table
+
+    def runs(self) -> Iterator[tuple[str, pa.Array]]:
+        """Yield the name of a batch and files in it, for each run of files in one batch."""
+        return self._runs(self.files)
+
+    def tables(self, part: str, columns: Sequence[Column]) -> Iterator[pa.Table]:
+        """Yield the rows of the files of each batch."""
+        for name, files in self._runs(self.files.sort_by("batch")):
+            yield _of_files(self.ledger.read(name, part, [column.name for column in columns]), files)
+
+    def _runs(self, rows: pa.Table) -> Iterator[tuple[str, pa.Array]]:
+        batches = rows["batch"].to_numpy()
+        for begin, end in pairwise([*np.flatnonzero(np.diff(batches, prepend=-1)), len(batches)]):
+            yield self.names[batches[begin]], rows["file"][begin:end].combine_chunks()
+
+
+def _of_files(rows: pa.Table, files: pa.Array) -> pa.Table:
+    return rows.filter(pc.is_in(rows["file"], value_set=files))
+
+
+def _ranked(listed: Listed) -> Ranking:
+    """Return the listed observations, the most interesting first."""
+    rows = _joined(OBSERVED, listed.tables("files", OBSERVED))
+    return Ranking(rows, _by_interest(rows, "file"))
+
+
+def _pulses(listed: Listed) -> Iterator[dict[str, Any]]:
+    """Yield the pulses of the listed observations, by name of the file."""
+    read = lru_cache(maxsize=_CACHED)(lambda name: listed.ledger.read(name, "pulses"))
+    for name, files in listed.runs():
+        rows = _of_files(read(name), files)
+        yield from _in_order(rows, np.asarray(pc.sort_indices(rows["file"])))
+
+
+def _top_frames(listed: Listed, noise: bool, top: int) -> Iterator[dict[str, Any]]:
+    """Yield the most interesting frames of the listed observations, the first of them first."""
+    best = schema(_SHOWN, {}).empty_table()
+    for rows in _pieces(listed.tables("frames", _SHOWN), max(top, _PIECE)):
+        shown = pc.invert(rows["gap"]) if noise else pc.fill_null(rows["kept"], False)
+        best = pa.concat_tables([best, rows.filter(shown)])
+        best = best.take(_by_interest(best, "file", "frame")[:top])
+    return _in_order(best, np.arange(len(best)))
+
+
+def _by_interest(rows: pa.Table, *then: str) -> Places:
+    """Return the places of rows, that of the most interesting first, then by other columns."""
+    keys = rows.select(then).append_column("interest", pc.fill_null(rows["interest"], 0.0))
+    order = [("interest", "descending"), *((name, "ascending") for name in then)]
+    return np.asarray(pc.sort_indices(keys, sort_keys=order))
+
+
+def _joined(columns: Sequence[Column], tables: Iterator[pa.Table]) -> pa.Table:
+    """Join tables of these columns."""
+    return pa.concat_tables([schema(columns, {}).empty_table(), *_pieces(tables, _PIECE)])
+
+
+def _pieces(tables: Iterator[pa.Table], size: int) -> Iterator[pa.Table]:
+    """Join small tables to tables of some size or a little more, but for the last."""
+    waiting: list[pa.Table] = []
+    for table in tables:
+        waiting.append(table)
+        if sum(map(len, waiting)) >= size:
+            yield pa.concat_tables(waiting).combine_chunks()
+            waiting.clear()
+    if waiting:
+        yield pa.concat_tables(waiting).combine_chunks()
+
+
+def _in_order(rows: pa.Table, order: Places) -> Iterator[dict[str, Any]]:
+    """Yield rows in an order."""
+    for begin in range(0, len(order), _BLOCK):
+        yield from rows.take(order[begin : begin + _BLOCK]).to_pylist()
+
+
+def _write_csv(path: Path, columns: Sequence[Column], rows: Iterator[Mapping[str, Any]]) -> int:
+    """Write a table for people, and return the number of its rows."""
     with atomic_write(path) as partial, partial.open("w", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream, lineterminator="\n")
         writer.writerow([column.name for column in columns])
-        writer.writerows([_cell(row[column.name]) for column in columns] for row in rows)
+        return sum(writer.writerow([_cell(row[column.name]) for column in columns]) > 0 for row in rows)
 
 
 def _cell(value: Any) -> str:
@@ -229,7 +379,9 @@ def _cell(value: Any) -> str:
     return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
-def _digest(used: Sequence[Mapping[str, Any]]) -> str:
+def _digest(used: pa.Table) -> str:
     """Return a digest of the rows of all observations, which does not depend on how the folder grew."""
-    lines = [f"{row['file']} {row['digest']}" for row in used]
-    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+    digest = hashlib.sha256()
+    for place, row in enumerate(_in_order(used.select(["file", "digest"]), np.arange(len(used)))):
+        digest.update(f"{chr(10) if place else ''}{row['file']} {row['digest']}".encode())
+    return digest.hexdigest()

@@ -150,13 +150,14 @@ class Ledger:
         try:
             with held_lock(lock, wait=False):
                 if not self.path(name, "files").exists():
-                    self._write(name, judge())
+                    self.write_rows(name, judge())
                 lock.unlink(missing_ok=True)
         except HeldError:
             return False
         return True
 
-    def _write(self, name: str, rows: Rows) -> None:
+    def write_rows(self, name: str, rows: Rows) -> None:
+        """Write the rows of a batch."""
         metadata = as_metadata(self.identity)
         for part, columns in _PARTS.items():
             table = make_table(columns, getattr(rows, part), metadata)

@@ -98,7 +98,7 @@ def _give_up(observation: Observation, death: WorkerDiedError, job: Job) -> bool
 def tell(gathered: Gathered, out: Path) -> list[str]:
     """Say in lines what was found."""
     dropped = gathered.frames - gathered.noise_frames
-    lines = [f"{len(gathered.rejected)} files rejected, see {out / 'rejected.csv'}"] if gathered.rejected else []
+    lines = [f"{gathered.rejected} files rejected, see {out / 'rejected.csv'}"] if gathered.rejected else []
     return [
         *lines,
         f"{gathered.observations} observations, {gathered.frames} frames, {dropped} of them kept",
