@@ -17,7 +17,7 @@ from urllib.parse import quote, urlsplit
 import numpy as np
 import pytest
 
-from asim_cvae.archive.labels import read_labels
+from asim_cvae.archive.reviews import read_agreed
 from asim_cvae.archive.reader import read_observation
 from asim_cvae.base.errors import InputError
 from asim_cvae.inference import load
@@ -267,7 +267,7 @@ def test_a_label_says_who_and_how_and_a_reviewer_cannot_be_another(server: Revie
     (line,) = [json.loads(line) for line in server.desk.journal.read_text().splitlines()]
     assert (line["reviewer"], line["chosen"], line["kinds"], line["seen"]) == ("anna", "random", ["elve"], seen)
     assert re.fullmatch(r"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", line["time"])
-    table = read_labels(server.desk.journal)
+    table = read_agreed(server.desk.journal)
     assert table.labels == {(f"{NAME}.fits", 1): "HCLA"}
     assert table.chosen == {(f"{NAME}.fits", 1): "random"}
 

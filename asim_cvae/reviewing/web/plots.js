@@ -6,13 +6,12 @@ const LEFT = 62; // pixels of the axis
 let currentCurves = null;
 
 function makePlots() {
-  const cursor = { sync: { key: "time" }, drag: { x: true, y: false }, points: { size: 5 } };
   data.photometers.forEach((photometer, k) => {
     const isLast = k === data.photometers.length - 1;
     const axis = { stroke: () => css("--dim"), grid: { stroke: () => css("--grid"), width: 1 }, ticks: { show: false }, font: "11px system-ui" };
     const options = {
       ...plotSize(k),
-      cursor,
+      cursor: { sync: { key: "time" }, drag: { x: true, y: false }, points: { size: 5 } },
       legend: { show: false },
       padding: [4, 18, isLast ? 0 : 6, 0],
       scales: { x: { time: false }, y: { range: (_, low, high) => [0, Math.max((high ?? 0) * 1.08, state.flux ? 1e-3 : 4)] } },
