@@ -15,7 +15,7 @@ from asim_cvae.pulses.hits import find_hits, hit_features, without_hits
 from asim_cvae.pulses.kinds import PARTICLE, Signs, kind_of
 from asim_cvae.pulses.matching import Lit, match
 from asim_cvae.pulses.measurement import Feature, forced_peak, half_time, light_over_flanks, measure, parts, valleys
-from asim_cvae.pulses.scan import Sums, cumulated
+from asim_cvae.pulses.scan import Sums
 from asim_cvae.pulses.separation import find_maxima
 
 _MS = 1000 / SAMPLING_RATE
@@ -35,7 +35,7 @@ class Marks:
 
     def __init__(self, mask: NDArray[np.bool_]) -> None:
         self.mask = mask
-        self._before = cumulated(mask)
+        self._before = np.concatenate([[0], np.cumsum(mask, dtype=np.int32)])
 
     def any(self, first: int, last: int) -> bool:
         """Tell whether any sample is marked from the ``first`` to that before the ``last``."""

@@ -68,7 +68,7 @@ class Sums:
         return Windows(counts, background, np.subtract(counts, background, out=excess))
 
 
-def cumulated(values: NDArray[np.float64 | np.bool_]) -> NDArray[np.float64]:
+def cumulated(values: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the sums of ``values`` (n,) before each of them and in all, (n + 1,)."""
     total = np.zeros(values.size + 1)
     np.cumsum(values, out=total[1:])
