@@ -10,6 +10,7 @@ import sys
 import time
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,7 @@ from asim_cvae.triaging.misfit import misfit
 from asim_cvae.triaging.origin import Origin, choose_threshold, make_judge
 from asim_cvae.triaging.processing import File, Rows, judge_observation
 from asim_cvae.triaging.reference import Familiarity, Reference, Tail, read_reference, write_reference
+from asim_cvae.triaging.running import batch_sizes
 from tests.conftest import PROJECT
 from tests.mmia_files import NAME, level1, light, write_fits
 
@@ -374,6 +376,37 @@ def test_killed_and_parallel_programs_end_in_the_same_tables(triaged: Path, few:
     assert len(_rows(out, "observations")) == len(list(few.iterdir()))
     assert len(list(out.glob("shards/*.files.parquet"))) == 1
     assert not list(out.glob("shards/.*"))
+
+
+def test_programs_that_come_later_cut_the_same_batches() -> None:
+    for observations in (0, 1, 5, 7, 55, 150, 820, 5000):
+        sizes = batch_sizes(observations)
+        assert sum(sizes) == observations
+        assert all(0 < size <= 50 for size in sizes)
+        for done in range(len(sizes)):
+            assert batch_sizes(observations - sum(sizes[:done])) == sizes[done:]
+        for size, after in zip(sizes, np.cumsum(sizes[::-1])[::-1] - sizes, strict=True):
+            assert size <= max(after / 8, 5)  # whoever has the last large one keeps no other waiting for long
+    assert len(batch_sizes(5000)) < 5000 / 50 + 40
+
+
+def test_files_that_fell_into_two_batches_count_once(few: Path, tmp_path: Path) -> None:
+    origin = Origin(PRETRAINED / "model.safetensors", None, (), 0.5, RARE)
+    judge = make_judge(origin)
+    files = [File(path, Fingerprint.of(path)) for path in sorted(few.iterdir())]
+    rows = {file: judge_observation([file], judge) for file in files}
+    digests = []
+    for cuts in ([files], [files[:2], files[1:]], [files[2:], files[:1], files]):
+        ledger = Ledger(tmp_path / str(len(digests)), origin.identity())
+        ledger.shards.mkdir(parents=True)
+        for cut in cuts:
+            assert ledger.write(cut, partial(Rows.joined, [rows[file] for file in cut]))
+        gathered = gather(ledger, {}, Filter(noise=True), 1000, {})
+        assert (gathered.observations, gathered.rejected) == (len(files), {})
+        digests.append(_digest(ledger.folder))
+        for name in ("observations", "frames", "pulses"):
+            assert _rows(ledger.folder, name) == _rows(tmp_path / "0", name)
+    assert len(set(digests)) == 1
 
 
 def test_results_of_other_settings_or_weights_are_refused(run, triaged: Path, few: Path, tmp_path: Path) -> None:

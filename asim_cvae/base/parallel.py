@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from itertools import accumulate
 from queue import SimpleQueue
 from typing import TypeVar
 
@@ -21,7 +22,7 @@ DEATHS = 3
 def map_batches(
     work: Work[Item, Result],
     items: Sequence[Item],
-    batch_size: int,
+    batch_size: int | Sequence[int],
     workers: int | None,
     description: str,
     lost: Callable[[Item, WorkerDiedError], Result] | None = None,
@@ -31,7 +32,7 @@ def map_batches(
     Args:
         work: function of one batch; it must be picklable.
         items: items to process; they must be picklable.
-        batch_size: items per batch.
+        batch_size: items per batch, or how many each batch has.
         workers: number of worker processes; None for one per core.
         description: what is done, as "reading".
         lost: result of an item that has ended its process :data:`DEATHS` times, computed here. A batch that ends its
@@ -42,7 +43,8 @@ def map_batches(
         WorkerDiedError: a worker has ended, and there is no ``lost``.
         Exception: whatever ``work`` raises. Batches that have begun are given up, no others begin.
     """
-    batches = [items[i : i + batch_size] for i in range(0, len(items), batch_size)]
+    sizes = [batch_size] * -(-len(items) // batch_size) if isinstance(batch_size, int) else batch_size
+    batches = [items[end - size : end] for size, end in zip(sizes, accumulate(sizes), strict=True)]
     workers = min(workers or os.cpu_count() or 1, len(batches))
     is_done_here = lost is None and workers <= 1
     here = ((work(batch), len(batch)) for batch in batches)

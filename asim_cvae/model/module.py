@@ -14,7 +14,7 @@ from asim_cvae.model.means import EpochMeans
 from asim_cvae.model.objective import ElboTerms, active_units, frame_log_likelihood
 from asim_cvae.model.recording import Recorded, can_be_recorded, record
 from asim_cvae.model.schedules import EpochWarmup, Progress, Schedule
-from asim_cvae.nn.contract import Likelihood, Network, Posterior
+from asim_cvae.nn.contract import Inferred, Likelihood, Network, Posterior
 
 
 class CVAEModule(pl.LightningModule):
@@ -67,6 +67,10 @@ class CVAEModule(pl.LightningModule):
     def describe(self, x: Tensor) -> Tensor:
         """Describe frames (B, 3, T) by vectors (B, D), the array that is clustered and probed."""
         return self.network.describe(x, self.likelihood)
+
+    def infer(self, x: Tensor) -> Inferred:
+        """Infer posterior, p(x|z) at its mean and description of frames (B, 3, T), at once."""
+        return self.network.infer(x, self.likelihood)
 
     def forward(self, x: Tensor) -> Distribution:
         """Reconstruct frames (B, 3, T): p(x|z) at the posterior mean."""

@@ -31,6 +31,17 @@ class Posterior(NamedTuple):
         return self.mu + self.log_sigma.exp() * noise
 
 
+class Inferred(NamedTuple):
+    """What a model infers of B frames."""
+
+    posterior: Posterior
+    """q(z|x)."""
+    p_x: Distribution
+    """p(x|z) at its mean, with batch shape (B, 3, T)."""
+    description: Tensor
+    """The vectors that are clustered and probed, (B, D)."""
+
+
 def standard_posterior(mu: Tensor, log_sigma: Tensor) -> Posterior:
     """The posterior of a network whose prior is the standard normal distribution."""
     return Posterior(mu, log_sigma, gaussian_kl(mu, log_sigma))
@@ -83,6 +94,11 @@ class Network(Configured, ABC):
             likelihood: that of the model, for what only p(x|z) tells of a frame.
         """
         return self.encode(x).mu.flatten(1)
+
+    def infer(self, x: Tensor, likelihood: "Likelihood") -> Inferred:
+        """Infer all of frames (B, 3, T) at once: a network that describes frames by the rest need not do that twice."""
+        posterior = self.encode(x)
+        return Inferred(posterior, likelihood(*self.decode(posterior.mu)), self.describe(x, likelihood))
 
     def fit_description(self, batches: Iterable[Tensor], likelihood: "Likelihood") -> None:
         """Fit what :meth:`describe` needs to know of training frames, and keep it in buffers.

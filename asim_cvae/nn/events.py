@@ -7,9 +7,10 @@ from typing import Literal
 import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
+from torch.distributions import Distribution
 
 from asim_cvae.base.errors import InputError
-from asim_cvae.nn.contract import Likelihood, Network, Posterior, gaussian_kl
+from asim_cvae.nn.contract import Inferred, Likelihood, Network, Posterior, gaussian_kl
 from asim_cvae.nn.frame_code import FrameCode, bags
 from asim_cvae.nn.kernels.bounds import LOG_SIGMA, soft_clamp
 from asim_cvae.nn.likelihoods.counts import CountsWithOutliers
@@ -147,27 +148,30 @@ class EventsNetwork(Network):
 
     def describe(self, x: Tensor, likelihood: Likelihood) -> Tensor:
         """Describe counts (B, 3, 1000) by four standardised statistics, (B, 4), or by their learned code."""
-        kl, hits = self._inferred(x, likelihood)
+        return self.infer(x, likelihood).description
+
+    def infer(self, x: Tensor, likelihood: Likelihood) -> Inferred:
+        """Infer all of counts (B, 3, 1000), as :meth:`encode`, :meth:`decode` and :meth:`describe` do."""
+        posterior, p_x, *events = self._inferred(x, likelihood)
         if self.code is not None:
-            described: Tensor = self.code(bags(kl, hits))
-            return described
-        return (statistics(kl, hits) - self.mean) / self.deviation
+            return Inferred(posterior, p_x, self.code(bags(*events)))
+        return Inferred(posterior, p_x, (statistics(*events) - self.mean) / self.deviation)
 
     def fit_description(self, batches: Iterable[Tensor], likelihood: Likelihood) -> None:
         """Keep mean and standard deviation of the statistics of training frames, and learn the code if there is one."""
-        inferred = [self._inferred(x, likelihood) for x in batches]
-        values = torch.cat([statistics(*one) for one in inferred])
+        events = [self._inferred(x, likelihood)[2:] for x in batches]
+        values = torch.cat([statistics(*one) for one in events])
         self.mean.copy_(values.mean(0))
         self.deviation.copy_(values.std(0, correction=0).clamp_min(1e-6))
         if self.code is not None:
-            self.code.fit(torch.cat([bags(*one) for one in inferred]))
+            self.code.fit(torch.cat([bags(*one) for one in events]))
 
-    def _inferred(self, x: Tensor, likelihood: Likelihood) -> tuple[Tensor, Tensor]:
-        """Return the local KL terms of frames, (B, 3, 127), and their numbers of outliers, (B,)."""
+    def _inferred(self, x: Tensor, likelihood: Likelihood) -> tuple[Posterior, Distribution, Tensor, Tensor]:
+        """Return posterior, p(x|z), the local KL terms of frames, (B, 3, 127), and their numbers of outliers, (B,)."""
         posterior = self.encode(x)
         p_x = likelihood(*self.decode(posterior.mu))
         assert isinstance(p_x, CountsWithOutliers)
-        return self.local_kl(posterior), (p_x.outlier_probability(x) > 0.5).sum((1, 2))
+        return posterior, p_x, self.local_kl(posterior), (p_x.outlier_probability(x) > 0.5).sum((1, 2))
 
 
 def statistics(kl: Tensor, hits: Tensor) -> Tensor:

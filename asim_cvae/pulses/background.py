@@ -1,5 +1,7 @@
 """Estimate the slowly varying background below the pulses of an observation."""
 
+from functools import cache
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import solveh_banded
@@ -72,10 +74,12 @@ def _fitted(
     precision = weight / estimate + 1e-6 / level
     bands = _squared_differences(rate.size) / (_BEND * level) ** 2
     bands[2] += precision
-    fitted: NDArray[np.float64] = solveh_banded(bands, weight / estimate * rate + 1e-6 / level * estimate)
+    drawn = weight / estimate * rate + 1e-6 / level * estimate
+    fitted: NDArray[np.float64] = solveh_banded(bands, drawn, check_finite=False)
     return np.maximum(fitted, _LEAST)
 
 
+@cache
 def _squared_differences(size: int) -> NDArray[np.float64]:
     """Return the upper diagonals, (3, size), of D'D, where D are the second differences of ``size`` values."""
     bands = np.zeros((3, size))

@@ -1,9 +1,10 @@
 """The columns of a catalogue of pulses, each declared once: type, unit and meaning."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from asim_cvae.instrument.photometers import PHOTOMETERS
 
@@ -65,10 +66,10 @@ COLUMNS = (
 )  # fmt: skip
 
 
-def make_table(rows: list[dict[str, object]]) -> Table:
-    """Return the table of rows that hold a value for each column."""
-    columns = {column.name: np.array([row[column.name] for row in rows], dtype=column.type) for column in COLUMNS}
-    table = np.empty(len(rows), dtype=[(name, values.dtype) for name, values in columns.items()])
-    for name, values in columns.items():
-        table[name] = values
+def make_table(values: Mapping[str, ArrayLike]) -> Table:
+    """Return the table of the values of each column, (n,)."""
+    columns = {column.name: np.array(values[column.name], dtype=column.type) for column in COLUMNS}
+    table = np.empty(len(columns["pulse"]), dtype=[(name, column.dtype) for name, column in columns.items()])
+    for name, column in columns.items():
+        table[name] = column
     return table

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
-from scipy.ndimage import maximum_filter1d
 
 from asim_cvae.pulses.kinds import LONGEST_HIT
 from asim_cvae.pulses.measurement import LEVELS, Feature
@@ -65,10 +64,12 @@ def _maxima(
     after = LONGEST_HIT + _FLANK
     padded = np.concatenate([background[:1].repeat(_BEFORE), known, background[-1:].repeat(after)])
     previous = padded[_BEFORE - 1 : _BEFORE - 1 + known.size]
-    is_maximum = (known >= maximum_filter1d(known, LONGEST_HIT + 1)) & (known > previous)
-    is_maximum[is_maximum] = (known >= threshold(LONGEST_HIT * background) / LONGEST_HIT)[is_maximum]
-    peak = np.flatnonzero(is_maximum)
-    return peak, sliding_window_view(padded, _BEFORE + after)[peak]
+    peak = np.flatnonzero((known > previous) & (known > background))
+    peak = peak[known[peak] >= threshold(LONGEST_HIT * background[peak]) / LONGEST_HIT]
+    around = sliding_window_view(padded, _BEFORE + after)[peak]
+    nearby = LONGEST_HIT // 2
+    is_maximum = known[peak] >= around[:, _BEFORE - nearby : _BEFORE + nearby + 1].max(axis=1)
+    return peak[is_maximum], around[is_maximum]
 
 
 def _level(flank: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -44,7 +44,7 @@ def _joined(pulses: Sequence[Lit], others: Sequence[Lit]) -> list[Lit]:
 def _distance(one: Feature, other: Feature) -> float:
     """Return the distance of two photometers' features, in units of the largest at which they are one pulse."""
     apart = abs(one.top - other.top)
-    weak, strong = sorted((one, other), key=lambda feature: feature.light)
+    weak, strong = (one, other) if one.light <= other.light else (other, one)
     first, second = sorted((one.photometer, other.photometer))
     if weak.light < _TRACES[first, second] * strong.light:
         return apart / max(_COINCIDENCE, strong.width)

@@ -2,12 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
+from math import sqrt
 
 import numpy as np
 from numpy.typing import NDArray
 
-from asim_cvae.pulses.scan import LENGTHS, Sums, step
+from asim_cvae.pulses.scan import LENGTHS, Sums, cumulated, step
 from asim_cvae.pulses.separation import Maximum
 
 _TOP = 0.25  # of the width at half maximum, over which a peak is averaged,
@@ -41,12 +43,12 @@ class Feature:
     is_blend: bool
     is_hit: bool
 
-    @property
+    @cached_property
     def width(self) -> int:
         """Samples from the first to the last of 50 %."""
         return self.fall[1] - self.rise[1] + 1
 
-    @property
+    @cached_property
     def light(self) -> float:
         """Counts, roughly: peak times width."""
         return self.peak * self.width
@@ -115,7 +117,7 @@ def _brightest(
 ) -> tuple[int, int]:
     """Return first and last sample of the window about a maximum that stands out most from its own Poisson noise."""
     best = (0.0, max(maximum.first, first), min(maximum.first + maximum.length, last))
-    total = np.concatenate([[0.0], np.cumsum(excess[first:last])])
+    total = cumulated(excess[first:last])
     for length in LENGTHS:
         low = max(maximum.centre - length + 1 - first, 0)
         high = min(maximum.centre - first, total.size - 1 - length)
@@ -125,7 +127,7 @@ def _brightest(
         sums = total[low + length : high + length + 1 : every] - total[low : high + 1 : every]
         highest = int(sums.argmax())
         light = max(float(sums[highest]), 0.0)
-        significance = (light - ground * length) / np.sqrt(light + dark * length + 1)
+        significance = (light - ground * length) / sqrt(light + dark * length + 1)
         if significance > best[0]:
             best = (significance, first + low + highest * every, first + low + highest * every + length)
     return best[1], best[2]
@@ -134,7 +136,7 @@ def _brightest(
 def _top(excess: NDArray[np.float64], first: int, last: int, width: int) -> tuple[int, float]:
     """Return the middle and the mean of the highest window of a width between two samples."""
     width = min(width, last - first)
-    total = np.concatenate([[0.0], np.cumsum(excess[first:last])])
+    total = cumulated(excess[first:last])
     means = (total[width:] - total[:-width]) / width
     highest = int(means.argmax())
     return first + highest + width // 2, float(means[highest])
@@ -150,11 +152,20 @@ def _crossings(
     """
     before, after = excess[first:top][::-1], excess[top + 1 : last]
     rise, fall = [], []
-    for level in levels:
-        cumulated = [np.concatenate([[0.0], np.cumsum(side - level * peak)]) for side in (before, after)]
-        rise.append(top - int(cumulated[0].argmax()))
-        fall.append(top + int(cumulated[1].argmax()))
+    for level in levels:  # ascending: the light lasts as long as that of the level before, or less
+        before, after = (side[: _lasting(side, level * peak)] for side in (before, after))
+        rise.append(top - before.size)
+        fall.append(top + after.size)
     return rise, fall
+
+
+def _lasting(side: NDArray[np.float64], height: float) -> int:
+    """Return how many samples of ``side`` have the largest sum over a height; of none it is 0."""
+    if not side.size:
+        return 0
+    sums = np.cumsum(side - height)
+    longest = int(sums.argmax())
+    return longest + 1 if sums[longest] > 0 else 0
 
 
 def _is_cut(excess: NDArray[np.float64], end: int, limit: int, peak: float) -> bool:
@@ -173,7 +184,8 @@ def forced_peak(excess: NDArray[np.float64], feature: Feature) -> float:
     """Return the mean of another photometer's ``excess`` (T,) where the feature peaks."""
     window = max(1, round(_TOP * feature.width))
     first = max(feature.top - window // 2, 0)
-    return float(excess[first : first + window].mean())
+    inside = excess[first : first + window]
+    return float(inside.sum()) / inside.size
 
 
 def light_over_flanks(
@@ -184,10 +196,11 @@ def light_over_flanks(
     Both are in counts per sample.
     """
     core = excess[feature.rise[1] : feature.fall[1] + 1]
+    light = float(core.sum())
     flanks = excess[max(feature.first - core.size, 0) : feature.first], excess[feature.last : feature.last + core.size]
-    ground = [flank.mean() for flank in flanks if flank.size] or [0.0]
-    counts = max(float(core.sum() + background[feature.top] * core.size), 1.0)
-    return float(core.mean() - np.mean(ground)), float(np.sqrt(1.5 * counts) / core.size)
+    ground = [float(flank.sum()) / flank.size for flank in flanks if flank.size] or [0.0]
+    counts = max(light + float(background[feature.top]) * core.size, 1.0)
+    return light / core.size - sum(ground) / len(ground), sqrt(1.5 * counts) / core.size
 
 
 def half_time(excess: NDArray[np.float64], feature: Feature) -> int:
@@ -196,7 +209,6 @@ def half_time(excess: NDArray[np.float64], feature: Feature) -> int:
     return feature.first + int((total >= total[-1] / 2).argmax())
 
 
-def segments(values: NDArray[np.float64], feature: Feature) -> NDArray[np.float64]:
-    """Return the sums of ``values`` (T,) over the parts of a feature between its times."""
-    edges = np.unique([feature.first, *feature.rise, feature.top, *feature.fall])
-    return np.add.reduceat(values[: feature.last], edges)
+def parts(feature: Feature) -> list[int]:
+    """Return the first samples of the parts of a feature between its times."""
+    return sorted({feature.first, *feature.rise, feature.top, *feature.fall})

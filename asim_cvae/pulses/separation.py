@@ -5,13 +5,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from asim_cvae.pulses.scan import LENGTHS, Sums, lit_maxima, step
+from asim_cvae.pulses.scan import Sums, lit_maxima, step
 
 SEPARATION = 5.0
 """Standard deviations by which a maximum has to exceed the valleys on both sides."""
 
 _REACH = 50  # window lengths within which a valley is looked for
 _LEAST_REACH = 300  # samples
+_NARROWEST = 6  # samples of a valley
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ def find_maxima(sums: Sums) -> list[Maximum]:
     the same maximum again.
     """
     found: list[Maximum] = []
-    for length in LENGTHS:
+    for length in sums.windows:
         index, height = lit_maxima(sums, length)
         if not index.size:
             continue
@@ -92,38 +93,29 @@ def _are_separate(
 
     Beyond the ends of an observation the light is taken to have fallen to the background.
     """
-    is_separate = np.ones(first.size, dtype=bool)
     quarter = length // 4
-    sides = (
-        (low, first + quarter, (low == 0) & (first < length)),
-        (first + length - quarter, high, (high == sums.samples) & (high - first < 2 * length)),
-    )
-    for begin, end, is_at_end in sides:
-        todo = np.flatnonzero(is_separate & ~is_at_end)
-        is_separate[todo] = _depth(sums, first[todo], length, begin[todo], end[todo]) >= SEPARATION
-    return is_separate
+    begin, end = np.concatenate([low, first + length - quarter]), np.concatenate([first + quarter, high])
+    has_left, has_right = np.split(_has_valley(sums, np.tile(first, 2), length, begin, end), 2)
+    has_left |= (low == 0) & (first < length)
+    has_right |= (high == sums.samples) & (high - first < 2 * length)
+    return has_left & has_right
 
 
-def _depth(
+def _has_valley(
     sums: Sums, first: NDArray[np.int64], length: int, begin: NDArray[np.int64], end: NDArray[np.int64]
-) -> NDArray[np.float64]:
-    """Return how far the deepest valleys between two samples lie below windows (n,), in standard deviations."""
+) -> NDArray[np.bool_]:
+    """Tell whether a valley between two samples lies :data:`SEPARATION` below windows (n,)."""
     counts, background = (total[first + length] - total[first] for total in (sums.counts, sums.background))
-    depth = np.zeros(first.size)
-    for width in LENGTHS:
-        if 2 * width < length or width < 6 or width > sums.samples:
-            continue
-        every = step(width)
-        lower, upper = -(-begin // every), (end - width) // every + 1
-        fits = np.flatnonzero(lower < upper)
-        if not fits.size:
-            break
-        bounds = np.column_stack([lower[fits], upper[fits]]).ravel()
-        lowest = np.minimum.reduceat(sums.excess(width), bounds)[::2]
-        dark = background[fits] / length * width
-        sigma = contrast(counts[fits], background[fits], length, np.maximum(lowest + dark, 0.0), dark, width)
-        depth[fits] = np.maximum(depth[fits], sigma)
-    return depth
+    is_used = (2 * sums.lengths >= length) & (sums.lengths >= _NARROWEST)
+    widths, every = sums.lengths[is_used], sums.steps[is_used, None]
+    lower, upper = -(-begin // every), (end - widths[:, None]) // every + 1
+    row, one = np.nonzero(lower < upper)
+    bounds = np.stack([lower, upper], axis=2)[row, one] + sums.places[is_used][row, None]
+    lowest = np.minimum.reduceat(sums.excess, bounds.ravel())[::2] if row.size else np.zeros(0)
+    width = widths[row]
+    dark = background[one] / length * width
+    sigma = contrast(counts[one], background[one], length, np.maximum(lowest + dark, 0.0), dark, width)
+    return np.bincount(one[sigma >= SEPARATION], minlength=first.size) > 0
 
 
 def contrast(
@@ -132,7 +124,7 @@ def contrast(
     length: float | NDArray[np.int64],
     others: NDArray[np.float64],
     others_background: NDArray[np.float64],
-    width: float,
+    width: float | NDArray[np.int64],
 ) -> NDArray[np.float64]:
     """Return by how many standard deviations windows are brighter than others, 0 where they are not.
 

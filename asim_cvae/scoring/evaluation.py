@@ -115,9 +115,8 @@ def encode_frames(module: CVAEModule, batches: Iterable[Tensor]) -> FramePosteri
     with in_eval_mode(module):
         for batch in batches:
             x = batch.to(module.device)
-            mu, log_sigma, kl = module.encode(x)
-            log_px = frame_log_likelihood(module.decode(mu), x)
-            columns = (mu.flatten(1), log_sigma.flatten(1), module.describe(x), log_px, kl)
+            (mu, log_sigma, kl), p_x, description = module.infer(x)
+            columns = (mu.flatten(1), log_sigma.flatten(1), description, frame_log_likelihood(p_x, x), kl)
             parts.append([column.float().cpu() for column in columns])
     if not parts:
         matrix = np.zeros((0, 0), dtype=np.float32)

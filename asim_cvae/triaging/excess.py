@@ -57,20 +57,58 @@ def find_excess(counts: Array, rate: Array) -> Excess:
     counts, hits = without_hits(counts, rate)
     best = np.full(len(counts), _LEAST)
     start, samples, excess = np.zeros(len(counts), dtype=np.int64), np.zeros(len(counts), dtype=np.int64), 0 * best
-    sums = _cumulative(counts), _cumulative(rate)
-    binned = sums[0][:, ::_BIN], sums[1][:, ::_BIN]
-    windows = [(1, window, *sums) for window in _FINE] + [(_BIN, window, *binned) for window in _COARSE]
-    for step, window, *cumulative in windows:
-        n, m = (values[:, window:] - values[:, :-window] for values in cumulative)
-        row, place = np.nonzero(_may_exceed(n, m, best[:, None]))
-        evidence = _evidence(n[row, place], m[row, place])
+    sums = _Sums.of(counts, rate)
+    binned = sums.binned(_BIN)
+    for step, window, of_step in [(1, w, sums) for w in _FINE] + [(_BIN, w, binned) for w in _COARSE]:
+        row, place, n, m = of_step.bright_windows(window, best)
+        evidence = _evidence(n, m)
         order = np.lexsort((-evidence, row))
         first = order[np.diff(row[order], prepend=-1) > 0]  # the largest of each row
         better = first[evidence[first] > best[row[first]]]
         row, place = row[better], place[better]
         best[row], start[row], samples[row] = evidence[better], step * place, step * window
-        excess[row] = n[row, place] - m[row, place]
+        excess[row] = n[better] - m[better]
     return Excess(best, start, samples, excess, hits)
+
+
+class _Sums(NamedTuple):
+    """Sums over light curves (N, T) before each sample and in all, (N, T + 1)."""
+
+    counts: Array
+    rate: Array
+    excess: Array
+    """Sums of the counts less those of the rate."""
+    darkest: Array
+    """No more than the rate in any sample, (N,)."""
+
+    @classmethod
+    def of(cls, counts: Array, rate: Array) -> "_Sums":
+        """Sum counts and their rate (N, T)."""
+        in_counts, in_rate = _cumulative(counts), _cumulative(rate)
+        return cls(in_counts, in_rate, in_counts - in_rate, rate.min(1))
+
+    def binned(self, samples: int) -> "_Sums":
+        """Return the sums before bins of so many samples."""
+        counts, rate, excess = (np.ascontiguousarray(values[:, ::samples]) for values in self[:3])
+        return _Sums(counts, rate, excess, samples * self.darkest)
+
+    def between(self, row: NDArray[np.int64], begin: NDArray[np.int64], end: NDArray[np.int64]) -> tuple[Array, Array]:
+        """Return counts and rate between samples of light curves, (n,) each."""
+        n, m = (values[row, end] - values[row, begin] for values in (self.counts, self.rate))
+        return n, m
+
+    def bright_windows(self, window: int, least: Array) -> tuple[NDArray[np.int64], NDArray[np.int64], Array, Array]:
+        """Return row, first sample, counts and rate of the windows whose evidence may be larger than ``least`` (N,).
+
+        The evidence is at most (n - m)^2 / (2 m), where m is at least what the darkest samples would have: this alone
+        leaves few windows of which more is to be known.
+        """
+        beyond = self.excess[:, window:] - self.excess[:, :-window]
+        lowest = 0.999 * np.sqrt(2 * least * window * self.darkest)  # a little lower, for differences of large sums
+        row, place = np.divmod(np.flatnonzero(beyond > lowest[:, None]), beyond.shape[1])
+        n, m = self.between(row, place, place + window)
+        may = n - m > np.sqrt(2 * least[row] * m)
+        return row[may], place[may], n[may], m[may]
 
 
 def _cumulative(values: Array) -> Array:
@@ -84,13 +122,6 @@ def _evidence(n: Array, m: Array) -> Array:
     return n * np.log(np.maximum(n, DARKEST) / m) - (n - m)
 
 
-def _may_exceed(n: Array, m: Array, least: float | Array) -> NDArray[np.bool_]:
-    """Tell where the evidence of an excess may be larger than ``least``: it is at most (n - m)^2 / (2 m)."""
-    bound = np.sqrt(2 * least * m)
-    bound += m
-    return n > bound
-
-
 def without_hits(counts: Array, rate: Array) -> tuple[Array, NDArray[np.int64]]:
     """Replace the counts of particle hits by the rate, and count the hits of each light curve.
 
@@ -102,17 +133,17 @@ def without_hits(counts: Array, rate: Array) -> tuple[Array, NDArray[np.int64]]:
         Counts (N, T), and the number of hits, (N,).
     """
     loud = np.zeros(counts.shape, dtype=bool)
-    sums = _cumulative(counts), _cumulative(rate)
+    sums = _Sums.of(counts, rate)
     for window in _HIT_WINDOWS:
-        n, m = (values[:, window:] - values[:, :-window] for values in sums)
-        row, place = np.nonzero(_may_exceed(n, m, _LOUD))
-        stands_out = _evidence(n[row, place], m[row, place]) > _LOUD
+        row, place, n, m = sums.bright_windows(window, np.full(len(counts), _LOUD))
+        stands_out = _evidence(n, m) > _LOUD
         for offset in range(window):
             loud[row[stands_out], place[stands_out] + offset] = True
-    loud &= _evidence(counts, rate) > _LIT  # a window reaches beyond what stands out in it
+    loud[loud] = _evidence(counts[loud], rate[loud]) > _LIT  # a window reaches beyond what stands out in it
     row, begin, end = _runs(loud)
-    n, m = (values[row, end] - values[row, begin] for values in sums)
-    around_n, around_m = _around(np.where(loud, rate, counts), rate, row, begin, end)  # other hits nearby are no light
+    n, m = sums.between(row, begin, end)
+    dark = sums._replace(counts=_cumulative(np.where(loud, rate, counts)))  # other hits nearby are no light
+    around_n, around_m = _around(dark, row, begin, end)
     has_wings = (around_n - around_m > _WINGS * (n - m)) & (_evidence(around_n, around_m) > _QUIET)
     length = end - begin
     is_narrow = (length <= _HIT + _APART) | (_most_in_a_hit(counts - rate, row, begin, end) > _MOST * (n - m))
@@ -137,12 +168,11 @@ def _most_in_a_hit(excess: Array, row: NDArray[np.int64], begin: NDArray[np.int6
 
 
 def _around(
-    counts: Array, rate: Array, row: NDArray[np.int64], begin: NDArray[np.int64], end: NDArray[np.int64]
+    sums: _Sums, row: NDArray[np.int64], begin: NDArray[np.int64], end: NDArray[np.int64]
 ) -> tuple[Array, Array]:
     """Return the sums of counts and of the rate in the flanks of runs."""
-    low, high = np.maximum(begin - _FLANK, 0), np.minimum(end + _FLANK, counts.shape[1])
-    sums = _cumulative(counts), _cumulative(rate)
-    n, m = (values[row, high] - values[row, low] - values[row, end] + values[row, begin] for values in sums)
+    low, high = np.maximum(begin - _FLANK, 0), np.minimum(end + _FLANK, sums.counts.shape[1] - 1)
+    n, m = (values[row, high] - values[row, low] - values[row, end] + values[row, begin] for values in sums[:2])
     return n, np.maximum(m, DARKEST)
 
 

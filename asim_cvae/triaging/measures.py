@@ -39,9 +39,7 @@ def measure_frames(model: TrainedModel, heads: TrainedHeads | None, flux: NDArra
     module = model.module
     x = torch.from_numpy(model.representation.apply(flux)).to(module.device)
     with in_eval_mode(module):
-        posterior = module.encode(x)
-        p_x = module.decode(posterior.mu)
-        description = module.describe(x)
+        posterior, p_x, description = module.infer(x)
     reconstructed = model.representation.invert(p_x.mean.float().cpu().numpy())
     return Measures(
         description=description.float().cpu().numpy(),

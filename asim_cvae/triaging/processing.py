@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -108,7 +108,7 @@ def _judged(observation: Observation, file: File, judge: Judge) -> Rows:
         raise RejectedFileError(file.path.name, reason, is_machines_fault(error)) from error
     name = {"file": file.path.name, "observation_id": observation.observation_id}
     rows = [{**frame, **name} for frame in frames]
-    of_pulses = [{**name, **{column.name: pulse[column.name] for column in PULSE}} for pulse in pulses]
+    of_pulses = [{**name, **pulse} for pulse in _rows(pulses)]
     summary = {
         **name,
         **_summary(observation, rows, pulses),
@@ -117,6 +117,16 @@ def _judged(observation: Observation, file: File, judge: Judge) -> Rows:
         "digest": _digest(rows, of_pulses),
     }
     return Rows(rows, of_pulses, [summary])
+
+
+def _rows(pulses: Pulses) -> Iterator[Row]:
+    """Yield the rows of a catalogue: times as NumPy's, which have no zone, and other values as Python's."""
+    columns = {
+        column.name: list(pulses[column.name]) if column.type.startswith("M8") else pulses[column.name].tolist()
+        for column in PULSE
+    }
+    for values in zip(*columns.values(), strict=True):
+        yield dict(zip(columns, values, strict=True))
 
 
 def _frames(observation: Observation, pulses: Pulses, judge: Judge) -> list[Row]:

@@ -18,9 +18,8 @@ from asim_cvae.triaging.ledger import PROVENANCE, Folder, Ledger
 from asim_cvae.triaging.origin import Origin, make_judge
 from asim_cvae.triaging.processing import File, Rows, judge_observation, rejected
 
-BATCH = 50
-"""Observations of a batch."""
-
+_LARGEST, _SMALLEST = 50, 5  # observations of a batch
+_SHARE = 8  # a batch is no larger than this part of what comes after it
 _TOLD = 5  # observations
 
 log = logging.getLogger(__name__)
@@ -67,7 +66,7 @@ def triage(
     pending = folder.pending(ledger.done())
     log.info("%d observations, %d of them new", len(folder.observations), len(pending))
     work, lost = partial(_judge_batch, job=job), partial(_give_up, job=job)
-    for _ in map_batches(work, pending, BATCH, workers, "triaging", lost):
+    for _ in map_batches(work, pending, batch_sizes(len(pending)), workers, "triaging", lost):
         pass
     ledger.clean()
     while True:
@@ -75,6 +74,19 @@ def triage(
         gathered = gather(ledger, folder.rejected, chosen, top, provenance)
         if ledger.names() == known:  # else another program has ended a batch meanwhile
             return gathered
+
+
+def batch_sizes(observations: int) -> list[int]:
+    """Return how many observations each batch has, in order.
+
+    The last batches are small, so that all processes are busy to the end. Sizes depend on what comes after a batch, and
+    on nothing else: to a program that is called while others work, the first batches are done, and it cuts the rest as
+    they did. Were a file added meanwhile, it would cut otherwise and judge some observations once more, to equal rows.
+    """
+    sizes: list[int] = []
+    while (left := observations - sum(sizes)) > 0:
+        sizes.append(min(max(sum(sizes) // _SHARE, _SMALLEST), _LARGEST, left))
+    return sizes[::-1]
 
 
 def _judge_batch(observations: Sequence[Observation], job: Job) -> bool:

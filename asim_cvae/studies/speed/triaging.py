@@ -65,9 +65,7 @@ def _measure_frames(spent: dict[str, float], flux: np.ndarray, judge: Judge) -> 
     @torch.inference_mode()
     def encode() -> np.ndarray:
         x = torch.from_numpy(model.representation.apply(flux))
-        model.module.describe(x)
-        decoded = model.module.decode(model.module.encode(x).mu).mean
-        return model.representation.invert(decoded.numpy())
+        return model.representation.invert(model.module.infer(x).p_x.mean.numpy())
 
     reconstructed = _timed(spent, "network", encode)
     _timed(spent, "heads", lambda: heads.recognize(flux))
