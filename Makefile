@@ -25,6 +25,7 @@ demo: $(READY) ## Simulate an archive, train the network of photon counts, score
 	$(BIN)/python -m asim_cvae.triage root=outputs/archives/new out=outputs/demo/triage
 
 pretrained: $(READY) ## Make the weights that ship again: some 20 minutes
+	rm -rf outputs/pretrained
 	OMP_NUM_THREADS=1 $(BIN)/python -m asim_cvae.train +experiment=events hydra.run.dir=outputs/pretrained
 	OMP_NUM_THREADS=1 $(BIN)/python -m asim_cvae.heads out=outputs/pretrained
 	OMP_NUM_THREADS=1 $(BIN)/python -m asim_cvae.calibrate weights=outputs/pretrained refit=false data=simulated_promise \

@@ -61,7 +61,7 @@ def test_a_report_names_what_failed(tmp_path: Path) -> None:
     assert line in (tmp_path / "faults.md").read_text()
 
 
-STARTS_PROCESSES = ("artefacts", "misuses", "kills")
+STARTS_PROCESSES = ("artefacts", "triages", "misuses", "kills")
 
 
 @pytest.mark.parametrize(

@@ -537,10 +537,10 @@ def test_of_versions_and_files_of_an_observation_one_counts(tmp_path: Path, monk
     ledger = Ledger(tmp_path, {})
     looked_at = [_looked_at(a, interest=9.0), _looked_at(b, interest=2.0), _looked_at("b.cdf")]
     frames = [_frame(a, 0, 9.0), _frame(b, 0, 2.0), _frame(b, 1, 2.0), _frame(b, 2, None)]
-    ledger.write_rows("1", Rows(frames, [], [*looked_at, _looked_at("d.fits", rejected="no")]))
+    ledger.write_rows("1" * 16, Rows(frames, [], [*looked_at, _looked_at("d.fits", rejected="no")]))
     looked_at = [_looked_at(a, interest=1.0, mtime_ns=2), _looked_at(b, rejected="broken", mtime_ns=2), _looked_at(c)]
     frames = [_frame(a, 0, 2.0), _frame(a, 1, 5.0, kept=False), _frame(a, 2, 6.0, gap=True, kept=None)]
-    ledger.write_rows("2", Rows([*frames, _frame(c, 0, 3.0)], [], looked_at))
+    ledger.write_rows("2" * 16, Rows([*frames, _frame(c, 0, 3.0)], [], looked_at))
     found = gather(ledger, {"b.cdf": "gone", "e.fits": "empty"}, Filter(), 3, {})
     assert (found.observations, found.frames, found.noise_frames, found.rejected) == (3, 9, 6, 3)
     assert [row["file"] for row in found.listed] == [row["file"] for row in found.listed[:9]] == [b, a, c]
@@ -555,3 +555,52 @@ def test_of_versions_and_files_of_an_observation_one_counts(tmp_path: Path, monk
     assert _rows(tmp_path, "rejected")[0]["reason"] == "same observation as b.fits, which is used"
     assert [row["frame"] for row in _rows(tmp_path, "frames")] == ["1"]
     assert len(gather(ledger, {}, Filter(interest=50), 1, {}).listed) == 0
+
+
+def _two_batches(folder: Path) -> Ledger:
+    ledger = Ledger(folder, {})
+    for name, file in (("1" * 16, "a.fits"), ("2" * 16, "b.fits")):
+        version = {"size": 5, "mtime_ns": 1, "ctime_ns": 2}
+        ledger.write_rows(name, Rows([_frame(file, 0, 1.0)], [], [_looked_at(file, **version)]))
+    return ledger
+
+
+def test_digests_of_a_batch_are_those_that_sha256sum_checks(tmp_path: Path) -> None:
+    ledger = _two_batches(tmp_path)
+    check = ["sha256sum", "--check", "--strict", *(path.name for path in ledger.shards.glob("*.sha256"))]
+    done = subprocess.run(check, cwd=ledger.shards, capture_output=True, text=True, check=True)
+    assert done.stdout.count(": OK\n") == len(list(ledger.shards.glob("*.parquet"))) == 6
+
+
+@pytest.mark.parametrize("part", ["frames", "pulses", "files"])
+def test_a_damaged_batch_is_told_and_its_files_are_to_be_judged_again(tmp_path: Path, part: str, caplog) -> None:
+    ledger = _two_batches(tmp_path)
+    a, b = (("a.fits", Fingerprint(5, 1, 2)), ("b.fits", Fingerprint(5, 1, 2)))
+    assert ledger.done() == {a, b}
+    path = ledger.path("1" * 16, part)
+    content = bytearray(path.read_bytes())
+    content[len(content) // 3] ^= 4
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=rf"{path.name}: damaged or changed"):
+        ledger.read("1" * 16, part)
+    assert ledger.done() == {b}
+    assert path.name in caplog.text
+    assert {other.name.split(".")[0] for other in ledger.shards.iterdir()} == {"2" * 16}
+    path = ledger.path("2" * 16, part)
+    path.unlink()
+    path.mkdir()
+    with pytest.raises(InputError, match=rf"{path.name}: cannot be read \(Is a directory\)"):
+        ledger.done()
+
+
+def test_what_kills_left_is_deleted_and_other_files_are_not(tmp_path: Path) -> None:
+    ledger = _two_batches(tmp_path)
+    ledger.digests("1" * 16).unlink()
+    (ledger.shards / f".{'1' * 16}.lock").touch()
+    others = [ledger.shards / "all.sha256", ledger.shards / "mine.frames.parquet"]
+    for path in others:
+        path.write_text("mine")
+    whole = {path for path in ledger.shards.iterdir() if path.name.startswith("2")}
+    ledger.clean()
+    assert set(ledger.shards.iterdir()) == {*whole, *others}
+    assert ledger.done() == {("b.fits", Fingerprint(5, 1, 2))}

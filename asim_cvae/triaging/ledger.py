@@ -1,5 +1,7 @@
 """The ledger of a triage: what was written for which versions of which files, batch by batch."""
 
+import hashlib
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -12,7 +14,7 @@ import pyarrow.parquet as pq
 from asim_cvae.archive.discover import discover
 from asim_cvae.archive.layout import observation_key, preference
 from asim_cvae.base.documents import checked, parse_json, read_text
-from asim_cvae.base.errors import InputError, SettingError, first_line
+from asim_cvae.base.errors import InputError, SettingError
 from asim_cvae.base.files import atomic_write, remove_leftovers
 from asim_cvae.base.locks import HeldError, held_lock
 from asim_cvae.frames.shards import Fingerprint, shard_name
@@ -26,7 +28,15 @@ PROVENANCE = "provenance.json"
 
 _MOST_PROVENANCE = 1_000_000  # bytes
 _PARTS: Mapping[str, Sequence[Column]] = {"frames": FRAMES, "pulses": PULSES, "files": LEDGER}
-"""The tables of a batch, in the order in which they are written: the last one says that the batch is done."""
+"""The tables of a batch."""
+
+_NAME = "[0-9a-f]" * 16
+
+log = logging.getLogger(__name__)
+
+
+class DamagedError(InputError):
+    """A batch is not as it was written."""
 
 
 @dataclass(frozen=True)
@@ -63,8 +73,9 @@ def read_provenance(folder: Path) -> Provenance:
 class Ledger:
     """The folder of a triage.
 
-    A batch has three files, ``shards/NAME.frames.parquet``, ``.pulses.parquet`` and ``.files.parquet``, each of which
-    appears whole; the last one says that the batch is done. Their names follow from the versions of the files in it.
+    A batch has three tables, ``shards/NAME.frames.parquet``, ``.pulses.parquet`` and ``.files.parquet``, and their
+    digests, ``NAME.sha256``. Each of these files appears whole; the last one says that the batch is done, and tells
+    damage to the tables. Their names follow from the versions of the files in it.
 
     Attributes:
         folder: the folder.
@@ -109,31 +120,60 @@ class Ledger:
         is_new = not (self.folder / PROVENANCE).is_file()
         return [] if is_new else list(read_provenance(self.folder).roots)
 
+    def digests(self, name: str) -> Path:
+        """Path of the digests of a batch, as ``sha256sum`` writes them."""
+        return self.shards / f"{name}.sha256"
+
     def names(self) -> list[str]:
         """Names of the batches that are done, sorted."""
-        return sorted(path.name.removesuffix(".files.parquet") for path in self.shards.glob("[!.]*.files.parquet"))
+        return sorted(path.stem for path in self.shards.glob(f"{_NAME}.sha256"))
 
     def read(self, name: str, part: str, columns: Sequence[str] | None = None) -> pa.Table:
         """Read a table of a batch.
 
         Raises:
-            InputError: it is damaged.
+            DamagedError: it is damaged.
+            InputError: it cannot be read.
         """
+        return pq.read_table(pa.BufferReader(self._content(name, part)), columns=columns)
+
+    def _content(self, name: str, part: str) -> bytes:
+        """Return the content of the file of a table, which is as it was written."""
         path = self.path(name, part)
         try:
-            return pq.read_table(path, columns=columns, memory_map=True)
-        except (pa.ArrowException, OSError) as error:
-            cure = f"delete {self.shards / name}.* to have its files read again"
-            raise InputError(f"{path}: cannot be read ({first_line(error)}); {cure}") from error
+            content, digests = path.read_bytes(), self.digests(name).read_bytes()
+        except FileNotFoundError as error:
+            raise DamagedError(f"{error.filename}: no such file, which belongs to a batch") from error
+        except OSError as error:
+            raise InputError(f"{error.filename}: cannot be read ({error.strerror})") from error
+        if _digest(path, content).encode() not in digests:
+            raise DamagedError(f"{path}: damaged or changed: its SHA-256 is not in {self.digests(name).name}")
+        return content
 
     def done(self) -> set[tuple[str, Fingerprint]]:
-        """Names and versions of the files that were looked at."""
+        """Names and versions of the files that were looked at. Damaged batches are deleted, so that others are made.
+
+        Raises:
+            InputError: a batch cannot be read.
+        """
         found = set()
         for name in self.names():
+            try:
+                for part in _PARTS:
+                    self._content(name, part)
+            except DamagedError as error:
+                log.warning("%s; its files are judged again if they are in the folder", error)
+                self._delete(name)
+                continue
             table = self.read(name, "files", ["file", *Fingerprint._fields]).to_pydict()
             for file, *version in zip(*table.values(), strict=True):
                 found.add((file, Fingerprint(*version)))
         return found
+
+    def _delete(self, name: str) -> None:
+        """Delete a batch, that which says that it is done first."""
+        for path in (self.digests(name), *(self.path(name, part) for part in _PARTS)):
+            path.unlink(missing_ok=True)
 
     def write(self, files: Sequence[File], judge: Callable[[], Rows]) -> bool:
         """Write a batch of files, unless another program has done so or is about to.
@@ -146,30 +186,53 @@ class Ledger:
             Whether the batch is there now; another program may be at work on it.
         """
         name = shard_name((file.path.name, file.version) for file in files)
-        lock = self.shards / f".{name}.lock"
+        lock = self._lock(name)
         try:
             with held_lock(lock, wait=False):
-                if not self.path(name, "files").exists():
+                if not self.digests(name).exists():
                     self.write_rows(name, judge())
                 lock.unlink(missing_ok=True)
         except HeldError:
             return False
         return True
 
+    def _lock(self, name: str) -> Path:
+        return self.shards / f".{name}.lock"
+
     def write_rows(self, name: str, rows: Rows) -> None:
         """Write the rows of a batch."""
         metadata = as_metadata(self.identity)
+        digests = []
         for part, columns in _PARTS.items():
-            table = make_table(columns, getattr(rows, part), metadata)
-            with atomic_write(self.path(name, part), shared=True) as partial:
-                pq.write_table(table, partial, compression="zstd")
+            stream = pa.BufferOutputStream()
+            pq.write_table(make_table(columns, getattr(rows, part), metadata), stream, compression="zstd")
+            content = stream.getvalue().to_pybytes()
+            digests.append(_digest(self.path(name, part), content))
+            _write(self.path(name, part), content)
+        _write(self.digests(name), "".join(digests).encode())
 
     def clean(self) -> None:
         """Delete what killed programs left half written."""
         remove_leftovers(self.shards)
-        for lock in self.shards.glob(".*.lock"):
+        done = set(self.names())
+        undone = {path.name.split(".")[0] for path in self.shards.glob(f"{_NAME}.*.parquet")} - done
+        locked = {path.name.split(".")[1] for path in self.shards.glob(".*.lock")}
+        for name in undone | locked:
+            lock = self._lock(name)
             with suppress(HeldError, OSError), held_lock(lock, wait=False):
+                if not self.digests(name).exists():
+                    self._delete(name)
                 lock.unlink(missing_ok=True)
+
+
+def _digest(path: Path, content: bytes) -> str:
+    """Return the line of a file's digest, as ``sha256sum`` writes it."""
+    return f"{hashlib.sha256(content).hexdigest()}  {path.name}\n"
+
+
+def _write(path: Path, content: bytes) -> None:
+    with atomic_write(path, shared=True) as partial:
+        partial.write_bytes(content)
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,8 @@ from asim_cvae.runs.folder import LATENTS, SCORES, read_scores
 from asim_cvae.scoring.clusters import SavedClusters
 from asim_cvae.triaging.reference import REFERENCE, Reference, read_reference
 
+_FORMAT = 2  # of the ledger
+
 
 @dataclass(frozen=True)
 class Judge:
@@ -71,6 +73,7 @@ class Origin:
         files = [self.weights, *(folder / name for name in beside if self.weights.suffix != ".pth")]
         files += [] if self.clusters is None else [self.clusters / LATENTS, self.clusters / SCORES]
         return {
+            "format": _FORMAT,
             "program": f"asim_cvae {asim_cvae.__version__}",
             "files": {path.name: file_digest(path) for path in files if path.is_file()},
             "threshold": self.threshold,

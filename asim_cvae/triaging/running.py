@@ -59,9 +59,9 @@ def triage(
         InputError: there is no such folder, or a batch that was written is damaged.
     """
     ledger = job.ledger
-    ledger.shards.mkdir(parents=True, exist_ok=True)
-    if not (ledger.folder / PROVENANCE).is_file():
+    if not (ledger.folder / PROVENANCE).is_file():  # the first of all files: without it the folder is not a triage's
         write_json(ledger.folder / PROVENANCE, {"origin": dict(ledger.identity)})
+    ledger.shards.mkdir(exist_ok=True)
     folder = Folder.look(root)
     pending = folder.pending(ledger.done())
     log.info("%d observations, %d of them new", len(folder.observations), len(pending))

@@ -13,7 +13,9 @@ from typing import Any
 
 import numpy as np
 
+from asim_cvae.base.errors import InputError
 from asim_cvae.runs.pretrained import NEWEST, SHIPPED
+from asim_cvae.triaging.reference import read_reference
 from tests.exports import sign
 from tests.faults.commands import run_command, wrong_refusal
 from tests.faults.report import Case
@@ -42,6 +44,8 @@ class Run:
         _check(run_command("train", *train, folder=folder))
         for name in ("heads.json", "heads.safetensors"):
             shutil.copy(SHIPPED / NEWEST / name, self.run)
+        self.reference = read_reference(self.run)
+        assert self.reference.model is not None
         self.frames = np.random.default_rng(0).uniform(0.0, 20.0, (2, 3, 5000)).astype(np.float32)
         self.encoded = {name: self.encode(self.run / name) for name in ("", *_CHECKPOINTS)}
         self.table = self.make_table(self.run)
@@ -111,6 +115,7 @@ def _what_score_needs(folder: str, names: list[str]) -> set[str]:
     keep = {
         "heads.json",
         "heads.safetensors",
+        "reference.json",
         "model.json",
         "model.safetensors",
         "scores.json",
@@ -138,7 +143,7 @@ class _Evil:
 def _damage(path: Path, rng: np.random.Generator, marker: Path) -> Damage:
     content = path.read_bytes()
     if path.suffix == ".json" and rng.random() < 0.75:
-        return _damage_json(content, rng)
+        return damage_json(content, rng)
     if path.suffix == ".yaml" and rng.random() < 0.6:
         return _damage_yaml(content, rng, marker)
     if path.suffix == ".csv" and rng.random() < 0.5:
@@ -147,10 +152,11 @@ def _damage(path: Path, rng: np.random.Generator, marker: Path) -> Damage:
         return _damage_safetensors(content, rng)
     if path.suffix == ".ckpt" and rng.random() < 0.15:
         return pickle.dumps(_Evil(marker)), "a pickle that runs code"
-    return _damage_bytes(content, rng)
+    return damage_bytes(content, rng)
 
 
-def _damage_bytes(content: bytes, rng: np.random.Generator) -> Damage:
+def damage_bytes(content: bytes, rng: np.random.Generator) -> Damage:
+    """Damage any file."""
     place, size = int(rng.integers(len(content))), len(content)
     kind = int(rng.integers(8))
     if kind == 0:
@@ -204,7 +210,8 @@ _DOCUMENTS = (
 )
 
 
-def _damage_json(content: bytes, rng: np.random.Generator) -> Damage:
+def damage_json(content: bytes, rng: np.random.Generator) -> Damage:
+    """Damage a JSON document, which mostly stays one."""
     if rng.random() < 0.15:
         document = _DOCUMENTS[int(rng.integers(len(_DOCUMENTS)))]
         return document, f"{document[:12]!r}"
@@ -308,15 +315,11 @@ def _damage_safetensors(content: bytes, rng: np.random.Generator) -> Damage:
 
 def _use_load(run: Run, copy: Path, path: Path, original: bytes) -> tuple[str, str]:
     """Load a model by the Python interface."""
-    from asim_cvae.base.errors import InputError
-
     name = str(path.relative_to(copy)) if path.suffix == ".ckpt" else ""
     try:
         encoded = run.encode(copy / name)
     except InputError as error:
-        if "\n" in str(error) or path.name.split(".")[0] not in str(error):
-            return "failed", f"no line that names the file: {error!s:.300}"
-        return "refused", ""
+        return _refusal(error, path)
     except Exception as error:
         return "failed", f"raised {type(error).__name__}: {error!s:.300}"
     if all(np.array_equal(ours, theirs) for ours, theirs in zip(encoded, run.encoded[name], strict=True)):
@@ -342,6 +345,23 @@ def _use_table(run: Run, copy: Path, path: Path, original: bytes) -> tuple[str, 
     return "failed", f"another table: {stdout[-400:]}"
 
 
+def _use_reference(run: Run, copy: Path, path: Path, original: bytes) -> tuple[str, str]:
+    """Read what frames usually look like, as a triage does."""
+    try:
+        reference = read_reference(copy)
+    except InputError as error:
+        return _refusal(error, path)
+    except Exception as error:
+        return "failed", f"raised {type(error).__name__}: {error!s:.300}"
+    return ("same", "") if reference == run.reference else ("failed", "another reference")
+
+
+def _refusal(error: InputError, path: Path) -> tuple[str, str]:
+    if "\n" in str(error) or path.name.split(".")[0] not in str(error):
+        return "failed", f"no line that names the file: {error!s:.300}"
+    return "refused", ""
+
+
 def _use_resume(run: Run, copy: Path, path: Path, original: bytes) -> tuple[str, str]:
     """Train on, which ends in the same weights as without the damage."""
     if run.resumed is None:
@@ -364,6 +384,7 @@ def _use_resume(run: Run, copy: Path, path: Path, original: bytes) -> tuple[str,
 
 _USES: Sequence[tuple[str, Callable[..., tuple[str, str]]]] = (
     *(("model.json", _use_load), ("model.safetensors", _use_load), ("scores.json", _use_table)),
+    *(("reference.json", _use_reference), ("reference.json", _use_reference)),
     *(("checkpoints", _use_load), ("config.yaml", _use_table), ("model.json", _use_load), ("scores.json", _use_table)),
     *(("model.safetensors", _use_load), ("model.json", _use_load), ("checkpoints", _use_resume)),
     *(("model.json", _use_load), ("model.safetensors", _use_load), ("scores.json", _use_table)),

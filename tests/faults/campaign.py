@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
-from tests.faults import artefacts, files, kills, misuses, tables
+from tests.faults import artefacts, files, kills, misuses, tables, triages
 from tests.faults.commands import forget_server
 from tests.faults.report import Case
 from tests.faults.workers import Limits, RunCase, run_guarded
@@ -51,6 +51,7 @@ PARTS: Mapping[str, Part] = {
     "files": Part(4000, _prepare_files),
     "tables": Part(300, _prepare_tables),
     "artefacts": Part(300, artefacts.prepare, Limits(cpu_s=30.0, wall_s=600.0, memory=2_000_000_000)),
+    "triages": Part(48, triages.prepare, _OF_COMMANDS),
     "misuses": Part(100, misuses.prepare, _OF_COMMANDS),
     "kills": Part(30, kills.prepare, _OF_COMMANDS),
 }
