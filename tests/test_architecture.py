@@ -11,14 +11,14 @@ PACKAGE = Path(asim_cvae.__file__).parent
 
 ROOMS = (
     *("base", "instrument", "pulses", "archive", "frames", "simulator"),
-    *("nn", "model", "data", "scoring", "settings", "runs", "recognition", "triaging"),
+    *("nn", "model", "data", "scoring", "settings", "runs", "recognition", "triaging", "labelling"),
     *("figures", "inference", "callbacks", "studies", "cli", "sources", "training"),
 )
 """Rooms from the lowest floor up: folders of the package, or modules if a room is one file."""
 
 COMMANDS = (
     *("__main__", "accuracy", "bench", "boundary", "calibrate", "heads", "prepare", "realism", "reproduction"),
-    *("score", "simulate", "table", "train", "transfer", "triage", "triage_report"),
+    *("score", "simulate", "suggest", "table", "train", "transfer", "triage", "triage_report"),
 )
 """Modules of the commands, which share the top floor; ``__main__`` lists and runs the others."""
 

@@ -61,7 +61,8 @@ def read_labels(path: Path) -> LabelTable:
     A file's name stands in its first row only and applies to the rows below it. Rows without a file, without a usable
     frame number, with an unknown class or way of choosing, or with a class that contradicts an earlier row are ignored
     and listed in ``problems``. So are rows of an observation whose name is missing, which would otherwise label frames
-    of the one above: their frame numbers start again, their file number is another one, or the name was a formula.
+    of the one above: their frame numbers start again, their file number is another one, or the name was a formula. Of
+    rows whose class is still to be filled in, one line tells the number.
 
     Raises:
         LabelTableError: the file does not exist, cannot be read, is too large, or lacks a column.
@@ -74,7 +75,7 @@ def read_labels(path: Path) -> LabelTable:
             reading.read_block(block)
     except TableError as error:
         raise LabelTableError(str(error)) from error
-    return LabelTable(reading.labels, frozenset(reading.files), tuple(reading.problems.lines()), reading.chosen)
+    return LabelTable(reading.labels, frozenset(reading.files), tuple(reading.lines()), reading.chosen)
 
 
 def note_choice(chosen: dict[tuple[str, int], str], place: tuple[str, int], way: str) -> None:
@@ -162,6 +163,13 @@ class _Reading:
         self.chosen: dict[tuple[str, int], str] = {}
         self.files: set[str] = set()
         self.problems = Problems()
+        self.empty = 0
+
+    def lines(self) -> Iterator[str]:
+        """Yield a line for each problem, and one for all rows whose class is still to be filled in."""
+        yield from self.problems.lines()
+        if self.empty:
+            yield f"{self.table}: no {COLUMNS[2]} yet in {self.empty} of its rows, which label nothing"
 
     def read_block(self, block: list[_Row]) -> None:
         first = block[0]
@@ -188,6 +196,8 @@ class _Reading:
             self._ignore(row, file, "a cell holds an error, or a formula without a value; save the table once more")
         elif frame is None:
             self._ignore(row, file, "the frame number is not a whole number from 0 on")
+        elif not row.label:
+            self.empty += 1
         elif label is None:
             near = did_you_mean(row.label.upper()[:40], CLASSES)
             what = f"unknown class '{printable(row.label, 60)}', not one of {', '.join(CLASSES)}{near}"

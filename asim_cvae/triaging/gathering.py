@@ -119,7 +119,7 @@ def gather(
         top: number of frames in ``frames.csv``.
         provenance: more of what ``provenance.json`` says.
     """
-    used, unused = _choose(list(_rows(ledger)))
+    used, unused = observations_of(ledger)
     reasons = {**{row["file"]: row["rejected"] for row in unused}, **rejected}
     listed = sorted(
         (row for row in used if chosen.takes(row)), key=lambda row: (-(row["interest"] or 0.0), row["file"])
@@ -127,10 +127,10 @@ def gather(
     places = {row["file"]: row["batch"] for row in listed}
     folder = ledger.folder
     ranked = ({"rank": rank, **row} for rank, row in enumerate(listed, 1))
-    _write_csv(folder / "observations.csv", OBSERVATIONS, ranked)
-    _write_csv(folder / "pulses.csv", PULSES, _parts(ledger, "pulses", sorted(places), places))
-    _write_csv(folder / "frames.csv", _SHOWN, _top_frames(ledger, places, chosen, top))
-    _write_csv(folder / "rejected.csv", REJECTED, ({"file": k, "reason": v} for k, v in sorted(reasons.items())))
+    write_csv(folder / "observations.csv", OBSERVATIONS, ranked)
+    write_csv(folder / "pulses.csv", PULSES, _parts(ledger, "pulses", sorted(places), places))
+    write_csv(folder / "frames.csv", _SHOWN, _top_frames(ledger, places, chosen, top))
+    write_csv(folder / "rejected.csv", REJECTED, ({"file": k, "reason": v} for k, v in sorted(reasons.items())))
     gathered = Gathered(
         len(used),
         listed,
@@ -161,14 +161,14 @@ def _rows(ledger: Ledger) -> Iterator[dict[str, Any]]:
             yield {**row, "batch": name}
 
 
-def _choose(rows: Sequence[dict[str, Any]]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+def observations_of(ledger: Ledger) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """Return the rows that count, of which there is one for each observation, and those of other files, by file name.
 
     Of several versions of a file the one that was modified last counts, of several files of an observation the one
-    that is preferred.
+    that is preferred. Each row names its batch.
     """
     latest: dict[str, dict[str, Any]] = {}
-    for row in rows:
+    for row in _rows(ledger):
         present = latest.get(row["file"])
         if present is None or (not row["rejected"], row["mtime_ns"]) > (not present["rejected"], present["mtime_ns"]):
             latest[row["file"]] = row
@@ -209,9 +209,10 @@ def _top_frames(ledger: Ledger, batches: Mapping[str, str], chosen: Filter, top:
     return best
 
 
-def _write_csv(
+def write_csv(
     path: Path, columns: Sequence[Column], rows: Iterator[Mapping[str, Any]] | Sequence[Mapping[str, Any]]
 ) -> None:
+    """Write rows, of which each has a value for each column, as a table for people."""
     with atomic_write(path) as partial, partial.open("w", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream, lineterminator="\n")
         writer.writerow([column.name for column in columns])

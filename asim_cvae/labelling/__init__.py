@@ -1,0 +1,1 @@
+"""Labels by people: which frames to label next."""
