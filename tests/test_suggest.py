@@ -1,8 +1,10 @@
-"""Tests of suggesting which frames to label next, and of the queue that people fill in."""
+"""Tests of suggesting which frames to label next, of the queue that people fill in, and of what measures its worth."""
 
 import csv
+import json
 import re
 from collections import Counter, defaultdict
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,15 +12,24 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
+from hydra import compose, initialize_config_dir
+from hydra.utils import instantiate
 from scipy.stats import chisquare
 
 from asim_cvae.archive.labels import RANDOM, read_labels
 from asim_cvae.base.errors import InputError
-from asim_cvae.instrument.classes import CLASSES
+from asim_cvae.instrument.classes import CLASSES, NOISE
 from asim_cvae.labelling.queue import labelled_frames, read_frames
 from asim_cvae.labelling.suggesting import COLUMNS, Suggestion, suggest
-from asim_cvae.triaging.columns import FRAMES, LEDGER, make_table
+from asim_cvae.runs.export import weights_file
+from asim_cvae.settings.schema import CONF
+from asim_cvae.simulator.frames import frames_of, joined
+from asim_cvae.studies.triage.label_scores import CHANCE, FRAMES, ORDERS, Labelled
+from asim_cvae.studies.triage.label_sets import Pool, class_probability, make_held_out, make_pool
+from asim_cvae.triaging.columns import FRAMES as COLUMNS_OF_FRAMES
+from asim_cvae.triaging.columns import LEDGER, make_table
 from asim_cvae.triaging.ledger import Ledger
+from asim_cvae.triaging.origin import Origin, make_judge
 
 Place = tuple[str, int]
 
@@ -207,11 +218,11 @@ def _triage(folder: Path) -> pa.Table:
         chosen = [row for row in frames.to_pylist() if row["file"] in names]
         if name == "a":
             chosen = [{**row, "observation_id": 1} if row["file"] == "005.fits" else row for row in chosen]
-        blank = dict.fromkeys(column.name for column in FRAMES)
+        blank = dict.fromkeys(column.name for column in COLUMNS_OF_FRAMES)
         told = {"time_utc": np.datetime64("2019-05-01T12:00:00.25"), "class": "HCLA", "probability": 0.5, "why": "odd"}
         ledger.shards.mkdir(exist_ok=True)
         for part, columns, content in (
-            ("frames", FRAMES, [{**blank, **told, **row} for row in chosen]),
+            ("frames", COLUMNS_OF_FRAMES, [{**blank, **told, **row} for row in chosen]),
             ("files", LEDGER, rows),
         ):
             pq.write_table(make_table(columns, content, {}), ledger.path(name, part))
@@ -276,3 +287,62 @@ def test_a_folder_without_a_triage_is_refused(run, tmp_path: Path) -> None:
     assert failed.returncode == 2
     assert "holds no triage; python -m asim_cvae.triage" in failed.stderr
     assert not (tmp_path / "q.csv").exists()
+
+
+def _pool() -> Pool:
+    """Seven frames of three observations: two events and noise, noise alone, an event and noise."""
+    noise = CLASSES.index(NOISE)
+    label, observation = np.array([0, 1, noise, noise, noise, 2, noise]), np.array([3, 3, 3, 5, 5, 8, 8])
+    number = np.array([0, 1, 2, 0, 1, 0, 1])
+    return Pool(np.zeros((7, 2), np.float32), label, observation, number, np.zeros(7), np.zeros((7, 2), np.float32))
+
+
+@pytest.mark.parametrize(
+    ("rows", "chosen", "random", "behind"),
+    [
+        ([0, 1, 2], [RANDOM] * 3, [True] * 3, 1),
+        ([0, 1, 2, 5], ["margin", RANDOM, "anomaly", "margin"], [True, True, True, False], 1),
+        ([0, 2, 3, 4], [RANDOM] * 4, [True] * 4, 0),
+        ([5, 6, 0], ["margin", "margin", RANDOM], [False, False, True], 0),
+        ([6, 5, 2, 1, 0], [""] * 5, [True] * 5, 2),
+    ],
+)
+def test_observations_behind_a_promise_are_drawn_by_chance_and_whole(
+    rows: list[int], chosen: list[str], random: list[bool], behind: int
+) -> None:
+    labelled = Labelled(np.array(rows), np.array(chosen))
+    assert labelled.are_random(_pool()).tolist() == random
+    assert labelled.behind_promise(_pool()) == behind
+
+
+def test_the_report_measures_what_labels_bring(run, tmp_path: Path) -> None:
+    few = ("labels.pool=16", "labels.held_out=4", "labels.sizes=[6,12]", "labels.seeds=[0]", "seeds.labels=[503]")
+    run("triage_report", "parts=[labels]", *few, "reference=null", f"out={tmp_path}")
+    measured = json.loads((tmp_path / "triage.json").read_text())["labels"]
+    ((fitted,), (unfitted,)) = measured["fitted"], measured["unfitted"]
+    assert set(fitted) == {*ORDERS, FRAMES}
+    assert fitted[CHANCE][0] == unfitted, "six frames of one observation are too few to fit anything to"
+    for name in ("margin alone", "anomalies alone"):
+        last = fitted[name][1]
+        assert (last["events_kept"], last["noise_dropped"], last["observations"]) == (1, 0, 0)
+        assert last["macro_f1"] != unfitted["macro_f1"]
+    text = (tmp_path / "triage.md").read_text()
+    assert f"| {FRAMES} | {unfitted['macro_f1']:.3f} | {fitted[FRAMES][0]['macro_f1']:.3f} |" in text
+    assert (tmp_path / "simulated_labels.png").is_file()
+
+
+def test_frames_are_seen_as_the_heads_see_them() -> None:
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        simulation = instantiate(compose("triage_report").archives.shifted)
+    simulation = replace(simulation, labelled=4, seed=504)
+    judge = make_judge(Origin(weights_file(Path("pretrained")), None, (), 1.0, ()))
+    pool, others = make_pool(judge, simulation, [0, 2]), make_held_out(judge.heads, simulation, [0, 2])
+    frames = joined([frames_of(simulation, 0), frames_of(simulation, 2)])
+    told = judge.heads.recognize(frames.flux).classes
+    for seen in (pool, others):
+        np.testing.assert_allclose(class_probability(judge.heads, seen), told, atol=1e-6)
+        assert [CLASSES[label] for label in seen.label] == frames.label.tolist()
+    ledger = pool.ledger(judge.heads)
+    np.testing.assert_allclose(ledger["margin"], np.diff(np.sort(told))[:, -1], atol=1e-6)
+    assert list(zip(ledger["file"].to_pylist(), ledger["frame"].to_pylist(), strict=True)) == pool.places
+    assert {one.chosen for one in suggest(ledger, [], 4, 0)} <= {"margin", "anomaly", RANDOM}
