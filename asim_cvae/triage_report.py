@@ -1,7 +1,8 @@
-"""``python -m asim_cvae.triage_report``: measure how well observations are sifted: pulses, anomaly scores, noise."""
+"""``python -m asim_cvae.triage_report``: measure how well observations are sifted: pulses, scores, noise, labels."""
 
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -83,6 +84,13 @@ class _Report:
         seeds = {str(name): list(each) for name, each in self.config.seeds.sifting.items()}
         return study_sifting(self._judges, self._judged, archives, seeds, self.config.draws, self.reference)
 
+    def labels(self) -> "Section":
+        from asim_cvae.studies.triage.label_study import study_labels
+
+        archives = [replace(self.archives["shifted"], seed=seed) for seed in self.config.seeds.labels]
+        asked = self.config.labels
+        return study_labels(self._judges, archives, asked.pool, asked.held_out, list(asked.sizes), list(asked.seeds))
+
     @cached_property
     def _judges(self) -> "dict[str, Judge]":
         from asim_cvae.runs.export import weights_file
@@ -104,6 +112,7 @@ _PARTS: "dict[str, Callable[[_Report], Section]]" = {
     "pulses": _Report.pulses,
     "scores": _Report.scores,
     "sifting": _Report.sifting,
+    "labels": _Report.labels,
 }
 
 

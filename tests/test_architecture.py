@@ -18,7 +18,18 @@ ROOMS = (
 
 COMMANDS = (
     *("__main__", "accuracy", "agreement", "bench", "boundary", "calibrate", "heads", "prepare", "realism"),
-    *("reproduction", "review", "score", "simulate", "table", "train", "transfer", "triage", "triage_report"),
+    *(
+        "reproduction",
+        "review",
+        "score",
+        "simulate",
+        "suggest",
+        "table",
+        "train",
+        "transfer",
+        "triage",
+        "triage_report",
+    ),
 )
 """Modules of the commands, which share the top floor; ``__main__`` lists and runs the others."""
 

@@ -17,8 +17,8 @@ from urllib.parse import quote, urlsplit
 import numpy as np
 import pytest
 
-from asim_cvae.archive.reviews import read_agreed
 from asim_cvae.archive.reader import read_observation
+from asim_cvae.archive.reviews import read_agreed
 from asim_cvae.base.errors import InputError
 from asim_cvae.inference import load
 from asim_cvae.instrument.photometers import DEAD_TIME, counts_to_flux, flux_to_counts

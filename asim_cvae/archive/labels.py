@@ -106,7 +106,8 @@ def read_reviewers(path: Path) -> Reviews:
     frame number, with an unknown class, kind or way of choosing, or that contradict an earlier row of their reviewer
     are ignored and listed in ``problems``. So are rows of an observation whose name is missing, which would otherwise
     label frames of the one above: their frame numbers start again, their file number is another one, or the name was a
-    formula. A row of kinds or a note needs no class.
+    formula. A row of kinds or a note needs no class. Of
+    rows whose class is still to be filled in, one line tells the number.
 
     Raises:
         LabelTableError: the file does not exist, cannot be read, is too large, or lacks a column.
@@ -119,7 +120,7 @@ def read_reviewers(path: Path) -> Reviews:
             reading.read_block(block)
     except TableError as error:
         raise LabelTableError(str(error)) from error
-    return Reviews(reading.reviewers, frozenset(reading.files), tuple(reading.problems.lines()))
+    return Reviews(reading.reviewers, frozenset(reading.files), tuple(reading.lines()))
 
 
 def agreed(path: Path, reviews: Reviews) -> LabelTable:
@@ -247,6 +248,13 @@ class _Reading:
         self.reviewers: dict[str, Review] = {}
         self.files: set[str] = set()
         self.problems = Problems()
+        self.empty = 0
+
+    def lines(self) -> Iterator[str]:
+        """Yield a line for each problem, and one for all rows whose class is still to be filled in."""
+        yield from self.problems.lines()
+        if self.empty:
+            yield f"{self.table}: no {COLUMNS[2]} yet in {self.empty} of its rows, which label nothing"
 
     def read_block(self, block: list[_Row]) -> None:
         first = block[0]
@@ -273,7 +281,9 @@ class _Reading:
             self._ignore(row, file, "a cell holds an error, or a formula without a value; save the table once more")
         elif frame is None:
             self._ignore(row, file, "the frame number is not a whole number from 0 on")
-        elif label is None and (row.label or not (row.kinds or row.note)):
+        elif not (row.label or row.kinds or row.note):
+            self.empty += 1
+        elif label is None and row.label:
             near = did_you_mean(row.label.upper()[:40], CLASSES)
             what = f"unknown class '{printable(row.label, 60)}', not one of {', '.join(CLASSES)}{near}"
             self._ignore(row, file, what, "unknown class")

@@ -63,12 +63,25 @@ def refit(
     Raises:
         InputError: the frames are of fewer than five observations, or of one class.
     """
+    features, before, _ = logits(heads.network, values)
+    return refit_seen(heads, features, before, label, observation, source, is_random)
+
+
+def refit_seen(
+    heads: TrainedHeads,
+    features: NDArray[np.float32],
+    before: NDArray[np.float32],
+    label: NDArray[np.int64],
+    observation: NDArray[np.int64],
+    source: LabelledBy,
+    is_random: NDArray[np.bool_] | None = None,
+) -> Refitted:
+    """As :func:`refit`, of frames whose features (N, F) to these heads, and logits (N, 5), are known."""
     count = len(np.unique(observation))
     if count < FEWEST:
         raise InputError(f"{count} labelled observations: at least {FEWEST} are needed to fit heads to them")
     if len(np.unique(label)) < 2:
         raise InputError(f"all labelled frames are {CLASSES[label[0]]}: at least two classes are needed")
-    features, before, _ = logits(heads.network, values)
     spread = np.maximum(features.std(0), 1e-6)
     folds = list(folds_by_observation(observation, FEWEST))
 

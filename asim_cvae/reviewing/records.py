@@ -1,8 +1,8 @@
 """What the ledger of a triage tells of single observations, as values for JSON."""
 
 import csv
-from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -11,12 +11,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from asim_cvae.triaging.columns import FRAMES, OBSERVED, PULSES
+from asim_cvae.triaging.gathering import Listed, files_that_count
 from asim_cvae.triaging.ledger import Ledger
 
-_OF_FILE = {"file", "observation_id"}
-_FRAME_LEFT_OUT = {*_OF_FILE, "log_px", "kl", "distance"}
-_PULSE_LEFT_OUT = {*_OF_FILE, "onset_utc", "peak_ms", "fluence_uv"}
-_PULSE_GROUPS_LEFT_OUT = ("peak_flux_", "background_")
+_FRAMES_LEFT_OUT = ("observation_id", "log_px", "kl", "distance")
+_FRAMES_SHOWN = [column for column in FRAMES if column.name not in _FRAMES_LEFT_OUT]
+_PULSES_LEFT_OUT = ("observation_id", "onset_utc", "peak_ms", "fluence_uv", "peak_flux_", "background_")
+_PULSES_SHOWN = [column for column in PULSES if not column.name.startswith(_PULSES_LEFT_OUT)]
 _DIGITS = 4  # of numbers on the page
 _DIGITS_OF_TIMES = 6
 
@@ -55,33 +56,23 @@ def read_records(ledger: Ledger, files: Collection[str]) -> dict[str, Record]:
     Raises:
         InputError: a batch of the ledger is damaged.
     """
-    wanted = pa.array(files, pa.string())
-    latest: dict[str, tuple[str, dict[str, Any]]] = {}
-    for batch in ledger.names():
-        table = ledger.read(batch, "files")
-        for row in table.filter(pc.and_(pc.is_in(table["file"], wanted), pc.equal(table["rejected"], ""))).to_pylist():
-            if row["file"] not in latest or row["mtime_ns"] > latest[row["file"]][1]["mtime_ns"]:
-                latest[row["file"]] = batch, row
-    return {record.file: record for record in _records(ledger, latest)}
+    counted = files_that_count(ledger)
+    wanted = counted.files.filter(pc.is_in(counted.files["file"], pa.array(files, pa.string())))
+    return {record.file: record for record in _records(replace(counted, files=wanted))}
 
 
-def _records(ledger: Ledger, latest: dict[str, tuple[str, dict[str, Any]]]) -> Iterator[Record]:
-    frames_shown = [column.name for column in FRAMES if column.name not in _FRAME_LEFT_OUT]
-    pulses_shown = [
-        column.name
-        for column in PULSES
-        if column.name not in _PULSE_LEFT_OUT and not column.name.startswith(_PULSE_GROUPS_LEFT_OUT)
-    ]
-    for batch in sorted({batch for batch, _ in latest.values()}):
-        frames, pulses = ledger.read(batch, "frames"), ledger.read(batch, "pulses")
-        for file in sorted(file for file, (where, _) in latest.items() if where == batch):
-            summary = {column.name: _plain(latest[file][1][column.name]) for column in OBSERVED}
-            yield Record(file, summary, _columns(frames, file, frames_shown), _columns(pulses, file, pulses_shown))
+def _records(listed: Listed) -> Iterator[Record]:
+    parts = {"files": OBSERVED, "frames": _FRAMES_SHOWN, "pulses": _PULSES_SHOWN}
+    tables = (listed.tables(part, columns) for part, columns in parts.items())
+    for summaries, frames, pulses in zip(*tables, strict=True):
+        for summary in summaries.to_pylist():
+            of_file = [_columns(table, summary["file"]) for table in (frames, pulses)]
+            yield Record(summary["file"], {name: _plain(value) for name, value in summary.items()}, *of_file)
 
 
-def _columns(table: pa.Table, file: str, names: Sequence[str]) -> dict[str, list[Any]]:
-    rows = table.filter(pc.equal(table["file"], file)).select(names).to_pydict()
-    digits = {name: _DIGITS_OF_TIMES if "_ms" in name else _DIGITS for name in names}
+def _columns(table: pa.Table, file: str) -> dict[str, list[Any]]:
+    rows = table.filter(pc.equal(table["file"], file)).drop_columns(["file"]).to_pydict()
+    digits = {name: _DIGITS_OF_TIMES if "_ms" in name else _DIGITS for name in rows}
     return {name: [_plain(value, digits[name]) for value in values] for name, values in rows.items()}
 
 

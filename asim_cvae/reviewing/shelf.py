@@ -19,6 +19,7 @@ from asim_cvae.base.files import file_digest
 from asim_cvae.inference import Model, load
 from asim_cvae.instrument.observation import Observation, RejectedFileError
 from asim_cvae.instrument.photometers import flux_to_counts
+from asim_cvae.labelling.queue import read_frames
 from asim_cvae.labelling.suggesting import COLUMNS, Suggestion, suggest
 from asim_cvae.reviewing.curves import pack_counts, pack_rates, whole_frames
 from asim_cvae.reviewing.records import Record, read_records
@@ -95,12 +96,10 @@ class Shelf:
 
     @cached_property
     def _frames(self) -> pa.Table:
-        return pa.concat_tables([self.ledger.read(name, "frames", list(COLUMNS)) for name in self.ledger.names()])
+        return read_frames(self.ledger, COLUMNS)
 
     def suggested(self, labelled: Collection[tuple[str, int]], count: int) -> list[Suggestion]:
         """Suggest ``count`` frames to label of those that are not labelled, of files that are still there."""
-        if not self.ledger.names():
-            return []
         return [one for one in suggest(self._frames, labelled, count, seed=0) if one.file in self.paths]
 
 

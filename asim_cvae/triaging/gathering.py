@@ -188,10 +188,9 @@ def gather(
         InputError: a batch is damaged.
     """
     folder, names = ledger.folder, ledger.names()
-    files = _latest(_joined(_OUTLINE, _outlines(ledger, names, chosen)))
-    instead = _used_instead(files)
+    files, instead = _all_files(ledger, names, chosen)
     reasons = merge(_reasons(files, instead, rejected), sorted(rejected.items()))
-    rejections = _write_csv(folder / "rejected.csv", REJECTED, ({"file": k, "reason": v} for k, v in reasons))
+    rejections = write_csv(folder / "rejected.csv", REJECTED, ({"file": k, "reason": v} for k, v in reasons))
     used = files.filter(instead == np.arange(len(files)))
     del files, instead
     whole, kept = (pc.sum(used[name]).as_py() or 0 for name in ("whole_frames", "kept_frames"))
@@ -200,9 +199,9 @@ def gather(
     del used
     ranking = _ranked(listed)
     ranked = ({"rank": rank, **row} for rank, row in enumerate(ranking, 1))
-    _write_csv(folder / "observations.csv", OBSERVATIONS, ranked)
-    _write_csv(folder / "pulses.csv", PULSES, _pulses(listed))
-    _write_csv(folder / "frames.csv", _SHOWN, _top_frames(listed, chosen.noise, top))
+    write_csv(folder / "observations.csv", OBSERVATIONS, ranked)
+    write_csv(folder / "pulses.csv", PULSES, _pulses(listed))
+    write_csv(folder / "frames.csv", _SHOWN, _top_frames(listed, chosen.noise, top))
     content = {
         "origin": dict(ledger.identity),
         **provenance,
@@ -215,6 +214,17 @@ def gather(
     return Gathered(observations, ranking, rejections, whole - kept, whole)
 
 
+def files_that_count(ledger: Ledger) -> "Listed":
+    """Return the files that count, of which there is one for each observation, in its version that counts.
+
+    Raises:
+        InputError: a batch is damaged.
+    """
+    names = ledger.names()
+    files, instead = _all_files(ledger, names, Filter(noise=True))
+    return Listed(ledger, names, files.filter(instead == np.arange(len(files))).select(["file", "batch"]))
+
+
 _SHOWN = tuple(column for column in FRAMES if column.type != VECTOR)
 """Columns of ``frames.csv``: vectors are in the ledger alone."""
 
@@ -225,6 +235,12 @@ _OUTLINE = (
     Column("listed", "?", "", "whether the filter takes it"),
 )
 """What is held of each file: what decides which of them count and are listed, and what is counted of these."""
+
+
+def _all_files(ledger: Ledger, names: Sequence[str], chosen: Filter) -> tuple[pa.Table, Places]:
+    """Return the outline of each file, and the place of that which is used instead, see :func:`_used_instead`."""
+    files = _latest(_joined(_OUTLINE, _outlines(ledger, names, chosen)))
+    return files, _used_instead(files)
 
 
 def _outlines(ledger: Ledger, names: Sequence[str], chosen: Filter) -> Iterator[pa.Table]:
@@ -360,7 +376,7 @@ def _in_order(rows: pa.Table, order: Places) -> Iterator[dict[str, Any]]:
         yield from rows.take(order[begin : begin + _BLOCK]).to_pylist()
 
 
-def _write_csv(path: Path, columns: Sequence[Column], rows: Iterator[Mapping[str, Any]]) -> int:
+def write_csv(path: Path, columns: Sequence[Column], rows: Iterator[Mapping[str, Any]]) -> int:
     """Write a table for people, and return the number of its rows."""
     with atomic_write(path) as partial, partial.open("w", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream, lineterminator="\n")
