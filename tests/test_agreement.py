@@ -14,13 +14,14 @@ from asim_cvae.archive.journal import Entry, append, write_labels
 from asim_cvae.archive.labels import read_labels, read_reviewers
 from asim_cvae.base.errors import InputError
 from asim_cvae.figures.agreement import confusion_figure
+from asim_cvae.frames.store import FrameStore
 from asim_cvae.instrument.classes import CLASSES
 from asim_cvae.labelling import agreement as agreement_of
 from asim_cvae.labelling.agreement import cohen_kappa, krippendorff_alpha, measure_agreement
 from asim_cvae.labelling.agreement_page import write_agreement
 from asim_cvae.labelling.consensus import find_consensus, write_consensus, write_disputed
 from asim_cvae.labelling.raters import Raters, read_raters
-from tests.mmia_files import NAME, NAME_LEVEL0
+from tests.mmia_files import NAME, NAME_LEVEL0, level1, light, write_fits
 
 ENTRY = Entry("a.fits", 0, "N", (), "", "hand", "anna", "2026-11-27T15:00:00Z", "0" * 8)
 
@@ -302,6 +303,32 @@ def test_the_command(run, tmp_path: Path) -> None:
     page = (out / "agreement.md").read_text()
     assert f"| anna | ben | 7 | 7 | 86 % | {kappa['value']:.3f} ({kappa['low']:.2f} to {kappa['high']:.2f}) |" in page
     assert len(read_labels(out / "consensus.csv").labels) == 6
+
+
+def test_prepare_takes_the_consensus_of_reviewers_who_differ(run, tmp_path: Path) -> None:
+    journals, root, out = tmp_path / "journals", tmp_path / "files", tmp_path / "out"
+    for folder in (journals, root):
+        folder.mkdir()
+    write_fits(root / f"{NAME}.fits", level1(light(2)))
+    for reviewer, classes in (("anna", "NNN"), ("ben", "NNH"), ("eve", "NNN")):
+        for frame, letter in enumerate(classes):
+            label = {"N": "N", "H": "HCHA"}[letter]
+            entry = replace(ENTRY, file=f"{NAME}.fits", frame=frame, classification=label, reviewer=reviewer)
+            append(journals / f"{reviewer}.jsonl", entry)
+    store = tmp_path / "store"
+    settings = ("data=mmia", f"data.root={root}", f"data.store={store}")
+    refused = run("prepare", *settings, f"data.ground_truth.table={journals}", check=False)
+    assert refused.returncode == 1
+    told = (
+        f"prepare: {journals}: its reviewers differ about the class of 1 frame(s), frame 2 of {NAME}.fits among them; "
+    )
+    assert refused.stderr.startswith(told)
+    assert len(refused.stderr.splitlines()) == 1
+    run("agreement", f"tables=[{journals}]", f"out={out}")
+    run("prepare", *settings, f"data.ground_truth.table={out / 'consensus.csv'}")
+    with FrameStore(store) as made:
+        assert made.table.label.tolist() == ["N"] * 3
+        assert made.table.chosen.tolist() == ["hand"] * 3
 
 
 def test_the_command_refuses_in_one_line(run, tmp_path: Path) -> None:
