@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: help setup demo pretrained reproduction table1 table1-full dashboard realism triage-report bench faults test test-fast test-ray lint format settings lock clean
+.PHONY: help setup demo pretrained reproduction table1 table1-full dashboard realism triage-report bench faults test test-fast test-browser test-ray lint format settings lock clean
 
 help: ## Show this help
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -72,6 +72,10 @@ test: lint ## Lint, types and all tests
 
 test-fast: $(READY) ## The tests that start no processes: a minute
 	$(BIN)/pytest -m "not processes"
+
+test-browser: $(READY) ## Install Chromium (Debian, Ubuntu) and test the page in it
+	command -v chromium || (apt-get update --quiet && apt-get install --yes --quiet chromium)
+	$(BIN)/pytest --numprocesses=0 tests/test_browser.py
 
 test-ray: $(READY) ## Install Ray and run a sweep on a local cluster of several nodes
 	$(BIN)/pip install --quiet --editable '.[ray]'
