@@ -85,6 +85,8 @@ def draw_labels(unfitted: Sequence[OfLabels], curves: Sequence[Curves], sizes: S
         axis.set(xlabel="labelled frames", title=title)
         axis.set_xticks(places, ["0", *map(str, sizes)])
         axis.grid(alpha=0.3)
-    figure.axes[0].legend(fontsize=8)
+    figure.legend(
+        *figure.axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=len(_COLOURS), fontsize=8
+    )
     figure.suptitle("What labels bring: heads fitted to them, on other observations (simulated)")
     return figure
