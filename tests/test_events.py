@@ -143,6 +143,19 @@ def test_descriptions_of_training_frames_are_standardised() -> None:
     np.testing.assert_allclose(described.std(0, correction=0)[varying], 1, rtol=1e-9)
 
 
+def test_all_that_is_inferred_at_once_is_what_each_part_gives() -> None:
+    likelihood, counts = CountLikelihood(outlier_share=0.2), _counts(frames=3)
+    torch.manual_seed(0)
+    for network in (_network(), EventsNetwork(code=2).double().eval().requires_grad_(False)):
+        posterior, p_x, description = network.infer(counts, likelihood)
+        assert all(map(torch.equal, posterior, network.encode(counts)))
+        assert torch.equal(p_x.mean, *network.decode(posterior.mu))
+        held = network.local_kl(posterior), (likelihood(p_x.mean).outlier_probability(counts) > 0.5).sum((1, 2))
+        expected = statistics(*held) if network.code is None else network.code(bags(*held))
+        assert torch.equal(description, expected)
+        assert torch.equal(description, network.describe(counts, likelihood))
+
+
 def test_counts_of_another_length_are_refused() -> None:
     with pytest.raises(InputError, match=r"\(B, 3, 1000\)"):
         _network().encode(torch.zeros(1, 3, 500, dtype=torch.float64))
