@@ -99,7 +99,7 @@ def test_settings_named_elsewhere_are_declared() -> None:
         ("train", "model.network.dropout=1", "model.network.dropout=1: has to be a number, 0 or more and below 1"),
         ("train", "data.cache=memry", "data.cache=memry: has to be one of auto, device, memory, store; "
                                        "did you mean memory?"),
-        ("train", "data.batch_size=ten", "data.batch_size=ten: has to be a whole number, 1 or more"),
+        ("train", "data.batch_size=ten", "data.batch_size=ten: has to be a whole number from 1 to 100000"),
         ("train", "data.simulation=small", "data.simulation=small: has to be a group of settings, such as "),
         ("train", "tf32=1", "tf32=1: has to be true or false"),
         ("train", "model.learning_rate=fast", "model.learning_rate=fast: has to be a mapping, or null"),
@@ -186,7 +186,7 @@ def test_what_hydra_refuses_is_told_in_one_line(override: str, told: str) -> Non
         ("train", ["trainr.max_epochs=2"], "trainr.max_epochs=2: no such setting; did you mean trainer.max_epochs?"),
         ("train", ["-m", "+experiment=relu_lr2e4,baseline"], "experiment=relu_lr2e4: no such choice; did you mean "
                                                              "relu_lr2e-4?"),
-        ("train", ["data.batch_size=0"], "data.batch_size=0: has to be a whole number, 1 or more"),
+        ("train", ["data.batch_size=0"], "data.batch_size=0: has to be a whole number from 1 to 100000"),
         ("bench", ["parts=[trainng]"], "parts=['trainng']: trainng is not one of training, encoding, files, triage, "
                                        "epochs, startup, growth; did you mean training?"),
     ],
