@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 import pytest
 from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
@@ -18,6 +17,7 @@ from scipy.stats import chisquare
 
 from asim_cvae.archive.labels import RANDOM, read_labels
 from asim_cvae.base.errors import InputError
+from asim_cvae.frames.shards import Fingerprint
 from asim_cvae.instrument.classes import CLASSES, NOISE
 from asim_cvae.labelling.queue import labelled_frames, read_frames
 from asim_cvae.labelling.suggesting import COLUMNS, Suggestion, suggest
@@ -27,9 +27,10 @@ from asim_cvae.simulator.frames import frames_of, joined
 from asim_cvae.studies.triage.label_scores import CHANCE, FRAMES, ORDERS, Labelled
 from asim_cvae.studies.triage.label_sets import Pool, class_probability, make_held_out, make_pool
 from asim_cvae.triaging.columns import FRAMES as COLUMNS_OF_FRAMES
-from asim_cvae.triaging.columns import LEDGER, make_table
+from asim_cvae.triaging.columns import LEDGER
 from asim_cvae.triaging.ledger import Ledger
 from asim_cvae.triaging.origin import Origin, make_judge
+from asim_cvae.triaging.processing import File, Rows
 
 Place = tuple[str, int]
 
@@ -221,11 +222,9 @@ def _triage(folder: Path) -> pa.Table:
         blank = dict.fromkeys(column.name for column in COLUMNS_OF_FRAMES)
         told = {"time_utc": np.datetime64("2019-05-01T12:00:00.25"), "class": "HCLA", "probability": 0.5, "why": "odd"}
         ledger.shards.mkdir(exist_ok=True)
-        for part, columns, content in (
-            ("frames", COLUMNS_OF_FRAMES, [{**blank, **told, **row} for row in chosen]),
-            ("files", LEDGER, rows),
-        ):
-            pq.write_table(make_table(columns, content, {}), ledger.path(name, part))
+        told_frames = [{**blank, **told, **row} for row in chosen]
+        versions = [File(Path(one), Fingerprint(1, mtime, 0)) for one in names]
+        ledger.write(versions, lambda rows=Rows(told_frames, [], rows): rows)
     return frames
 
 
