@@ -361,7 +361,7 @@ def test_help_shows_a_command_s_own_settings_and_groups(run) -> None:
     told = run("train", "--help", "+experiment=relu_lr5e-5").stdout
     for line in ("model.optimizer.lr=5e-05", "data.batch_size=100", "data=simulated", "trainer=default"):
         assert re.search(rf"^  {re.escape(line)}( |$)", told, re.M), line
-    assert "Frames per training step on each device (a whole number, 1 or more)" in told
+    assert "Frames per training step on each device (a whole number from 1 to 100000)" in " ".join(told.split())
     assert "ddp, default" in told
     assert "suite" not in told
     assert "hydra.run" not in told

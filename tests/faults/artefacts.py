@@ -384,8 +384,8 @@ def _use_resume(run: Run, copy: Path, path: Path, original: bytes) -> tuple[str,
 
 _USES: Sequence[tuple[str, Callable[..., tuple[str, str]]]] = (
     *(("model.json", _use_load), ("model.safetensors", _use_load), ("scores.json", _use_table)),
-    *(("reference.json", _use_reference), ("reference.json", _use_reference)),
     *(("checkpoints", _use_load), ("config.yaml", _use_table), ("model.json", _use_load), ("scores.json", _use_table)),
+    *(("reference.json", _use_reference), ("reference.json", _use_reference)),
     *(("model.safetensors", _use_load), ("model.json", _use_load), ("checkpoints", _use_resume)),
     *(("model.json", _use_load), ("model.safetensors", _use_load), ("scores.json", _use_table)),
     *(("checkpoints", _use_load), ("model.json", _use_load), ("config.yaml", _use_resume), ("scores.json", _use_table)),
