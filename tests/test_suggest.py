@@ -5,6 +5,7 @@ import json
 import re
 from collections import Counter, defaultdict
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -224,7 +225,7 @@ def _triage(folder: Path) -> pa.Table:
         ledger.shards.mkdir(exist_ok=True)
         told_frames = [{**blank, **told, **row} for row in chosen]
         versions = [File(Path(one), Fingerprint(1, mtime, 0)) for one in names]
-        ledger.write(versions, lambda rows=Rows(told_frames, [], rows): rows)
+        ledger.write(versions, partial(Rows, told_frames, [], rows))
     return frames
 
 

@@ -99,11 +99,12 @@ async function send() {
 
 async function readLabels() {
   if (served) {
+    const waiting = [...unsent]; // may be in the journal only after it was read, and no longer unsent then
     const { reviewer, entries } = await (await fetch("labels")).json();
     $("reviewer").value = reviewer;
     $("reviewer").disabled = true;
     labels.clear();
-    [...entries, ...unsent].forEach(keep);
+    [...entries, ...waiting, ...unsent].forEach(keep);
   } else {
     labels.clear();
     remembered().forEach(keep);
