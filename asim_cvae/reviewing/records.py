@@ -10,6 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from asim_cvae.pulses.kinds import PARTICLE
 from asim_cvae.triaging.columns import FRAMES, OBSERVED, PULSES
 from asim_cvae.triaging.gathering import Listed, files_that_count
 from asim_cvae.triaging.ledger import Ledger
@@ -28,9 +29,9 @@ class Record:
 
     Attributes:
         file: name of its file.
-        summary: its row of the ledger, by column.
+        summary: its row of the ledger, by column, and the number of particle hits in it (``hits``).
         frames: columns of its frames, a list each.
-        pulses: columns of its pulses, a list each.
+        pulses: columns of its pulses, a list each; without particle hits, of which there may be thousands.
     """
 
     file: str
@@ -66,12 +67,15 @@ def _records(listed: Listed) -> Iterator[Record]:
     tables = (listed.tables(part, columns) for part, columns in parts.items())
     for summaries, frames, pulses in zip(*tables, strict=True):
         for summary in summaries.to_pylist():
-            of_file = [_columns(table, summary["file"]) for table in (frames, pulses)]
-            yield Record(summary["file"], {name: _plain(value) for name, value in summary.items()}, *of_file)
+            file, plain = summary["file"], {name: _plain(value) for name, value in summary.items()}
+            own = pulses.filter(pc.equal(pulses["file"], file))
+            light = own.filter(pc.not_equal(own["kind"], PARTICLE))
+            hits = {"hits": len(own) - len(light)}
+            yield Record(file, plain | hits, _columns(frames.filter(pc.equal(frames["file"], file))), _columns(light))
 
 
-def _columns(table: pa.Table, file: str) -> dict[str, list[Any]]:
-    rows = table.filter(pc.equal(table["file"], file)).drop_columns(["file"]).to_pydict()
+def _columns(table: pa.Table) -> dict[str, list[Any]]:
+    rows = table.drop_columns(["file"]).to_pydict()
     digits = {name: _DIGITS_OF_TIMES if "_ms" in name else _DIGITS for name in rows}
     return {name: [_plain(value, digits[name]) for value in values] for name, values in rows.items()}
 

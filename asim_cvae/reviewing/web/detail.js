@@ -15,7 +15,7 @@ function show(index, frame) {
   $("title").textContent = `${one.rank ? `${one.rank}. ` : ""}Observation ${one.observation_id}, ${one.start_utc ? `${utc(microseconds(one.start_utc)).replace("T", " ")} UTC` : "time unknown"}, ${place(one)}`;
   $("why").textContent = one.why;
   $("facts").textContent = [
-    one.file, `level ${one.level}`, `${one.frames.frame.length} frames, ${one.kept_frames} kept`, `${one.pulses.pulse.length} pulses`,
+    one.file, `level ${one.level}`, `${one.frames.frame.length} frames, ${one.kept_frames} kept`, `${one.pulses.pulse.length} pulses`, one.hits && `${one.hits} particle hits`,
     one.kinds && `kinds: ${one.kinds.replaceAll("+", ", ")}`, `interest ${number(one.interest)}`, `misfit ${number(one.misfit)}`, `unusual ${number(one.unusual, 4)}`,
     one.phot_triggers && `triggered: ${one.phot_triggers}`, one.mxgs_trigger === 1 && "MXGS trigger", one.notes,
   ].filter(Boolean).join(" · ");
@@ -102,14 +102,14 @@ function table(box, columns, count, cell, onclick) {
 }
 
 function pulsesTable() {
-  const { pulses } = observations[state.at];
+  const { pulses, hits } = observations[state.at];
   const cell = (name, row) => (typeof pulses[name][row] === "number" ? number(pulses[name][row], name === "onset_ms" ? 6 : 3) : pulses[name][row] ?? "-");
   table($("pulses").querySelector(".scroll"), PULSE_COLUMNS, pulses.pulse.length, cell, (row) => {
     const onset = pulses.onset_ms[row];
     selectFrame(Math.floor(onset / FRAME_MS));
     setRange(onset - 4 * Math.max(pulses.width_ms[row] ?? 1, 0.5), onset + 8 * Math.max(pulses.width_ms[row] ?? 1, 0.5));
   });
-  $("pulses").querySelector("summary").textContent = `Pulses (${pulses.pulse.length})`;
+  $("pulses").querySelector("summary").textContent = `Pulses (${pulses.pulse.length}${hits ? `, without ${hits} particle hits` : ""})`;
 }
 
 function framesTable() {

@@ -77,8 +77,9 @@ function describeRow(index) {
 }
 
 function markRow() {
-  rows.forEach((row, index) => row.setAttribute("aria-selected", String(index === state.at)));
-  rows[state.at]?.scrollIntoView({ block: "nearest" });
+  document.querySelector('#list [aria-selected="true"]')?.setAttribute("aria-selected", "false");
+  rows[state.at].setAttribute("aria-selected", "true");
+  requestAnimationFrame(() => rows[state.at].scrollIntoView({ block: "nearest" })); // when all else is laid out
 }
 
 function walk(step) {

@@ -87,10 +87,10 @@ function colourOfOther(at) {
   }
 }
 
-function latentPlaces() {
+function latentPlaces(wanted = points) {
   if (!bounds) return [];
   const { clientWidth: width, clientHeight: height } = $("latent");
-  return points.map((one) => ({ ...one, px: scaled(one.x, bounds.x, width), py: height - scaled(one.y, bounds.y, height) }));
+  return wanted.map((one) => ({ ...one, px: scaled(one.x, bounds.x, width), py: height - scaled(one.y, bounds.y, height) }));
 }
 
 function drawLatent() {
@@ -116,8 +116,7 @@ function drawLatent() {
 
 function ringLatent() {
   const pen = over("latent");
-  for (const one of latentPlaces()) {
-    if (one.index !== state.at) continue;
+  for (const one of latentPlaces(points.filter(({ index }) => index === state.at))) {
     const isFrame = observations[one.index].frames.frame[one.row] === state.frame;
     pen.lineWidth = isFrame ? 2.5 : 1;
     pen.beginPath();
@@ -126,9 +125,9 @@ function ringLatent() {
   }
 }
 
-function worldPlaces() {
+function worldPlaces(wanted = state.shown) {
   const { clientWidth: width, clientHeight: height } = $("world");
-  return state.shown.filter((index) => observations[index].latitude !== null && observations[index].longitude !== null).map((index) => ({
+  return wanted.filter((index) => typeof observations[index]?.latitude === "number" && typeof observations[index].longitude === "number").map((index) => ({
     index,
     px: ((observations[index].longitude + 180) / 360) * width,
     py: ((60 - observations[index].latitude) / 120) * height,
@@ -161,8 +160,7 @@ function drawWorld() {
 function ringWorld() {
   const pen = over("world");
   pen.lineWidth = 2;
-  for (const { index, px, py } of worldPlaces()) {
-    if (index !== state.at) continue;
+  for (const { px, py } of worldPlaces([state.at])) {
     pen.beginPath();
     pen.arc(px, py, 5, 0, 7);
     pen.stroke();

@@ -113,11 +113,11 @@ function shadeFrame(plot) {
 
 function markPulses(plot) {
   if (state.at < 0) return;
-  const { onset_ms, kind, pulse } = observations[state.at].pulses;
+  const { onset_ms, pulse } = observations[state.at].pulses;
   const { min, max } = plot.scales.x;
   const { left, top, width } = plot.bbox;
   const ratio = devicePixelRatio;
-  const shown = onset_ms.map((onset, row) => [onset, row]).filter(([onset, row]) => onset >= min && onset <= max && kind[row] !== "particle");
+  const shown = onset_ms.map((onset, row) => [onset, row]).filter(([onset]) => onset >= min && onset <= max);
   plot.ctx.save();
   plot.ctx.fillStyle = css("--text");
   plot.ctx.font = `${10 * ratio}px system-ui`;

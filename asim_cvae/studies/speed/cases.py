@@ -14,12 +14,14 @@ Measurement = dict[str, Any]
 
 _FILES, _NETWORKS = "asim_cvae.studies.speed.files", "asim_cvae.studies.speed.networks"
 _TRIAGING = "asim_cvae.studies.speed.triaging"
+_BROWSING = "asim_cvae.studies.speed.browsing"
 _GPU = "asim_cvae.studies.speed.gpu_cases"
 
 CASES = {
     **dict.fromkeys(("training", "encoding", "epoch"), _NETWORKS),
     **dict.fromkeys(("preparing", "reading", "copying", "command"), _FILES),
     **dict.fromkeys(("triaging", "stages"), _TRIAGING),
+    "browsing": _BROWSING,
     **dict.fromkeys(("parity", "gradients", "bandwidth", "steps", "kernels", "encodings"), _GPU),
 }
 """Module of each case. A module is imported only when needed, so that the worker processes of others start fast."""

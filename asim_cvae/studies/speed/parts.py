@@ -1,6 +1,8 @@
 """The parts of the benchmark: each compares the program with its references."""
 
+import importlib.util
 import os
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,6 +16,7 @@ from asim_cvae.studies.speed.measure import Result, Subject, measure
 from asim_cvae.studies.speed.report import Report, growth_table, ratio_table
 from asim_cvae.studies.speed.suite import Suite
 
+_ON_PAGE = 200  # observations
 _PLAIN, _ALLOCATOR, _SHIPPED = "plain", "plain, allocator kept", "shipped"
 
 
@@ -143,7 +146,26 @@ class Benchmark(Suite):
             ("stage", "ms a file", "share of all, %"),
             [(name, 1e3 * parts.median(name), 100 * parts.median(name) / total) for name in names],
         )
-        return [ratio_table("Triage", note, results, "files", self.day), stages], [*results, parts]
+        page, measured = self._page(self.folder / "triage")
+        return [ratio_table("Triage", note, results, "files", self.day), stages, *page], [*results, parts, *measured]
+
+    def _page(self, triage: Path) -> Report:
+        """Measure the page of a triage in headless Chromium, where there is one."""
+        if shutil.which("chromium") is None or importlib.util.find_spec("playwright") is None:
+            return [], []
+        (result,) = self._grow([Subject("page", "browsing", {"folder": str(triage), "observations": _ON_PAGE})])
+        drawing = result.median("drawing")
+        rows = [
+            (words, 1e3 * result.median(name), result.median(name) / drawing)
+            for name, words in (
+                ("drawing", "the three light curves of an observation, drawn again"),
+                ("showing", "an observation, until it is painted"),
+                ("slow", "the same, the slowest tenth"),
+                ("seconds", "the page, until it can be used"),
+            )
+        ]
+        note = f"Headless Chromium, {_ON_PAGE} observations at most, {result.median('megabytes'):.1f} MB."
+        return [growth_table("The page", note, ("", "ms", "ratio to the first"), rows)], [result]
 
     def epochs(self) -> Report:
         """Compare epochs whose frames are in memory or in the store."""

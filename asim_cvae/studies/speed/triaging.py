@@ -35,7 +35,8 @@ def triaging(root: str, out: str, workers: int | None = None) -> Measurement:
     origin = _origin()
     job = Job(origin, Ledger(Path(out), origin.identity()))
     begin = time.perf_counter()
-    gathered = triage(Path(root), job, workers, Filter(), 1000, {})
+    provenance = {"weights": str(origin.weights), "roots": [root]}
+    gathered = triage(Path(root), job, workers, Filter(), 1000, provenance)
     return {"seconds": time.perf_counter() - begin, "files": gathered.observations, "frames": gathered.frames}
 
 
