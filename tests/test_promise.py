@@ -238,7 +238,7 @@ def test_the_command_gathers_what_stands_behind_a_promise(run, archive: Path, tm
     last = max(place for place in labels if place[0] == files[3])
     lacking = {place: label for place, label in labels.items() if place != last}
     told = calibrate("some", _table(tmp_path / "some.csv", lacking, some)).stdout
-    assert "Chosen is 'by hand', not one of random, margin, anomaly" in told
+    assert "Chosen is 'by hand', not one of random, margin, anomaly, hand" in told
     assert "for a promise count 2 of 5 labelled observations: those chosen at random (3) and wholly labelled" in told
     fitted = read_heads(tmp_path / "some")
     assert (fitted.calibrated_on.observations, fitted.evidence.source.observations) == (5, 2)

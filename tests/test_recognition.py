@@ -269,6 +269,20 @@ def test_heads_fitted_to_labels_tell_them_and_kinds_stay() -> None:
     assert kept.mean() >= 0.99
 
 
+def test_few_random_events_do_not_lower_the_threshold_and_many_do() -> None:
+    heads = _heads(1)
+    values, label, observation = _labelled(heads, 40)
+    events = np.flatnonzero(label != 4)
+    for count, is_lowered in ((99, False), (101, True)):
+        is_random = np.zeros(len(label), dtype=bool)
+        is_random[events[:count]] = True
+        fitted = refit(heads, values, label, observation, SOURCE, is_random)
+        largest = np.sort(fitted.crossed[is_random, -1])
+        chosen = largest[int(np.ceil(0.99 * count)) - 1]
+        assert chosen < heads.calibration.noise_threshold == 0.4
+        assert fitted.heads.calibration.noise_threshold == pytest.approx(chosen if is_lowered else 0.4)
+
+
 def test_labels_that_tell_nothing_leave_the_head_nearly_as_it_was() -> None:
     heads = _heads(1)
     values, _, observation = _labelled(heads, 10)

@@ -12,7 +12,7 @@ from scipy.special import log_softmax, softmax
 from asim_cvae.base.errors import InputError
 from asim_cvae.instrument.classes import CLASSES, NOISE
 from asim_cvae.nn.heads import HeadsNetwork
-from asim_cvae.recognition.calibration import fit_temperature, folds_by_observation, noise_threshold
+from asim_cvae.recognition.calibration import Calibration, fit_temperature, folds_by_observation, noise_threshold
 from asim_cvae.recognition.heads import TrainedHeads
 from asim_cvae.recognition.labelled_by import LabelledBy
 from asim_cvae.recognition.training import logits
@@ -58,7 +58,7 @@ def refit(
         observation: (N,) numbers that tell observations apart.
         source: where the frames come from.
         is_random: (N,) whether the frame's observation was labelled by chance; the threshold is chosen by these alone,
-            and drops nothing where they hold no event. None: all were.
+            not lowered by fewer events than it may lose one of, and drops nothing where there is none. None: all were.
 
     Raises:
         InputError: the frames are of fewer than five observations, or of one class.
@@ -100,7 +100,7 @@ def refit_seen(
     probability = softmax(tried[ridge] / temperature, axis=1)
     is_noise = label == CLASSES.index(NOISE)
     counted = even if is_random is None else is_random.astype(np.float64)
-    threshold = noise_threshold(probability[:, CLASSES.index(NOISE)], ~is_noise, counted, heads.calibration.keep)
+    threshold = _threshold(heads.calibration, probability[:, CLASSES.index(NOISE)], ~is_noise, counted)
     change = _fit(features / spread, before, label, ridge)
     fitted = replace(
         heads,
@@ -110,6 +110,18 @@ def refit_seen(
         evidence=None,
     )
     return Refitted(fitted, probability)
+
+
+def _threshold(
+    before: Calibration, noise: NDArray[np.float64], is_event: NDArray[np.bool_], counted: NDArray[np.float64]
+) -> float:
+    """Return the threshold that keeps the share of the event frames that the one before kept where it was chosen.
+
+    Events so few that it would have to keep every one, some hundred for a share of 0.99, do not lower it.
+    """
+    threshold = noise_threshold(noise, is_event, counted, before.keep)
+    is_few = counted[is_event].sum() * (1 - before.keep) < 1
+    return max(threshold, before.noise_threshold) if is_few else threshold
 
 
 def _fit(
