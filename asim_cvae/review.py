@@ -2,6 +2,7 @@
 
 import logging
 import re
+import signal
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -59,6 +60,8 @@ def _serve(config: DictConfig, shelf: "Shelf") -> None:
         server = ReviewServer(Desk(shelf, config.reviewer), config.port)
     except OSError as error:
         raise SettingError(f"port={config.port}: cannot be listened on ({error.strerror}); choose another") from error
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # shells have programs in the background ignore it
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     with server:
         log.info("open %s (Ctrl-C ends it); labels go to %s", server.address, server.desk.journal)
         try:

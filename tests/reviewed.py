@@ -11,6 +11,24 @@ from tests.mmia_files import NAME, level1, write_fits
 HOSTILE = "<img src=x onerror=document.title='hacked'><script>alert(1)<.fits"
 """Name of a file that would do something if it got into a page as it is."""
 
+HOSTILE_TEXTS = (
+    "</script><script>document.title='hacked'</script>",
+    "<!--<script>",
+    "]]><svg onload=alert(1)>",
+    '"><img src=x onerror=alert(1)>',
+    "javascript:alert(1)",
+    "${alert(1)} {{alert(1)}} `alert(1)`",
+    '=HYPERLINK("http://evil.example","x")',
+    "@SUM(1)",
+    "+cmd|' /C calc'!A0",
+    "__proto__",
+    "\u202eevil\u2028line",
+    "a,b;c\"d'e",
+    "../../etc/passwd",
+    "%00%0a",
+)
+"""Notes that would do something where they are taken for markup, code, formulas or paths."""
+
 _ROWS = 2
 
 

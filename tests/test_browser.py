@@ -24,7 +24,7 @@ from asim_cvae.instrument.photometers import counts_to_flux, flux_to_counts
 from asim_cvae.reviewing.events import write_events
 from tests.conftest import PROJECT
 from tests.mmia_files import NAME
-from tests.reviewed import HOSTILE, make_triage
+from tests.reviewed import HOSTILE, HOSTILE_TEXTS, make_triage
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed: make test-browser")
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
@@ -365,6 +365,29 @@ def test_hostile_text_is_shown_and_does_nothing(page) -> None:
     assert page.locator("script:not([type])").count() == 1
 
 
+def test_hostile_notes_are_kept_shown_and_saved_as_they_are(page, context, triaged: Path, tmp_path: Path) -> None:
+    frames = [(file, frame) for file in _listed(page) for frame in range(3)]
+    places = dict(zip(HOSTILE_TEXTS, frames + [(LIT, 0)] * len(HOSTILE_TEXTS), strict=False))
+    for text, (file, frame) in places.items():
+        _go(page, file, frame)
+        page.evaluate("(text) => give({ class: 'N', note: text })", text)
+        assert page.inner_text("#label-state").startswith(f"N, note: {text}")
+        page.fill("#f-text", text[:40])
+        assert page.evaluate("state.shown.length") >= 1
+        page.fill("#f-text", "")
+    again = _opened(context, (triaged / "page.html").as_uri())
+    kept = again.evaluate("[...labels.values()].map((one) => [one.file, one.frame, one.note])")
+    last = {place: text for text, place in places.items()}
+    assert {(file, frame): note for file, frame, note in kept} == last
+    (tmp_path / "labels.csv").write_text(_saved(again, "s"), encoding="utf-8")
+    rows = csv.DictReader(io.StringIO((tmp_path / "labels.csv").read_text(encoding="utf-8-sig")))
+    cells = {(row["File Name"], int(row["Frame Number"])): row["Note"] for row in rows}
+    assert {place: note.removeprefix("'") for place, note in cells.items()} == last
+    assert not [note for note in cells.values() if note[0] in "=+@-"]
+    assert read_agreed(tmp_path / "labels.csv").labels == dict.fromkeys(last, "N")
+    assert again.evaluate("document.title") != "hacked"
+
+
 def test_a_screen_reader_finds_its_way(page) -> None:
     _go(page, LIT, 0)
     names = {
@@ -456,6 +479,6 @@ def test_served_labels_are_in_the_journal_and_survive_kills(browser, triaged: Pa
         _wait(again, "state.chosen.size === 1")
     finally:
         context.close()
-        server.send_signal(signal.SIGINT)
+        server.terminate()
         told, _ = server.communicate(timeout=60)
     assert f"ended; labels are in {journal}" in told

@@ -24,11 +24,11 @@ from asim_cvae.inference import load
 from asim_cvae.instrument.photometers import DEAD_TIME, counts_to_flux, flux_to_counts
 from asim_cvae.reviewing.curves import pack_counts, pack_rates
 from asim_cvae.reviewing.events import write_events
-from asim_cvae.reviewing.page import Contents, check_page, write_page
+from asim_cvae.reviewing.page import Contents, check_page, data_script, write_page
 from asim_cvae.reviewing.server import Desk, ReviewServer
 from asim_cvae.reviewing.shelf import Shelf
 from tests.mmia_files import NAME
-from tests.reviewed import HOSTILE, make_triage
+from tests.reviewed import HOSTILE, HOSTILE_TEXTS, make_triage
 
 
 @pytest.fixture(scope="module")
@@ -145,6 +145,14 @@ def test_the_page_lists_what_the_tables_list_and_names_no_other_address(triaged:
     markup = re.sub(r"<(script|style)\b[^>]*>.*?</\1>", "", page, flags=re.S)
     assert not re.search(r'\b(src|href)=(?!"#)', markup)
     assert not re.search(r"https?:", markup)
+
+
+@pytest.mark.parametrize("text", HOSTILE_TEXTS)
+def test_data_cannot_end_their_element(text: str) -> None:
+    element = data_script("data", {"note": text, text: [text]})
+    assert element.count("<") == 2
+    ((name, content),) = _page_data(element).items()
+    assert (name, content) == ("data", {"note": text, text: [text]})
 
 
 def test_its_policy_allows_its_own_script_alone(triaged: Path) -> None:

@@ -17,6 +17,7 @@ from matplotlib.colors import to_hex
 
 from asim_cvae.base.errors import InputError
 from asim_cvae.base.files import atomic_write
+from asim_cvae.base.locks import held_lock
 from asim_cvae.base.progress import progress
 from asim_cvae.figures.styles import CLASS_STYLES, PHOTOMETER_COLOURS, cluster_style
 from asim_cvae.frames.slicing import FRAME_SAMPLES
@@ -79,7 +80,7 @@ def write_page(shelf: Shelf, contents: Contents) -> Path:
             curves = entry.pop("curves", None)
             entry["rank"] = ranks.get(entry["file"])
             most -= len(json.dumps(entry))
-            script = "" if curves is None else _data_script(f"curves-{len(observations)}", curves)
+            script = "" if curves is None else data_script(f"curves-{len(observations)}", curves)
             if len(script) <= most:
                 scripts.append(script)
                 most -= len(script)
@@ -87,7 +88,7 @@ def write_page(shelf: Shelf, contents: Contents) -> Path:
             observations.append(entry)
             advance(1)
     path = folder / PAGE
-    with atomic_write(path) as partial:
+    with held_lock(folder / f".{PAGE}.lock"), atomic_write(path) as partial:
         partial.write_text(_html({**head, "observations": observations}, scripts), encoding="utf-8")
     return path
 
@@ -97,7 +98,7 @@ def _html(data: Mapping[str, Any], scripts: Sequence[str]) -> str:
         policy=content_policy(),
         style=_style(),
         script=_script(),
-        data=_data_script("data", data),
+        data=data_script("data", data),
         curves="\n".join(filter(None, scripts)),
     )
 
@@ -191,7 +192,7 @@ def _script() -> str:
     return "\n".join((_WEB / name).read_text(encoding="utf-8") for name in _SCRIPTS)
 
 
-def _data_script(name: str, content: Mapping[str, Any]) -> str:
+def data_script(name: str, content: Mapping[str, Any]) -> str:
     """Return a script element that holds data; ``<`` is escaped, so that nothing in it can end the element."""
     text = json.dumps(content, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
     return f'<script type="application/json" id="{name}">{text}</script>'

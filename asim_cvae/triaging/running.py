@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from asim_cvae.base.files import write_json
+from asim_cvae.base.locks import held_lock
 from asim_cvae.base.parallel import map_batches
 from asim_cvae.base.workers import WorkerDiedError
 from asim_cvae.frames.reading import deadly
@@ -69,11 +70,12 @@ def triage(
     for _ in map_batches(work, pending, batch_sizes(len(pending)), workers, "triaging", lost):
         pass
     ledger.clean()
-    while True:
-        known = ledger.names()
-        gathered = gather(ledger, folder.rejected, chosen, top, provenance)
-        if ledger.names() == known:  # else another program has ended a batch meanwhile
-            return gathered
+    with held_lock(ledger.folder / ".tables.lock"):
+        while True:
+            known = ledger.names()
+            gathered = gather(ledger, folder.rejected, chosen, top, provenance)
+            if ledger.names() == known:  # else another program has ended a batch meanwhile
+                return gathered
 
 
 def batch_sizes(observations: int) -> list[int]:

@@ -46,8 +46,9 @@ class Triage:
 
     def judge(self, out: Path) -> subprocess.CompletedProcess[str]:
         """Run the command."""
-        given = [f"root={self.archive}", f"out={out}", "pictures=0", "file_workers=1", "filter.noise=true"]
-        return run_command("triage", *given, folder=self.folder)
+        given = [f"root={self.archive}", f"out={out}", "filter.noise=true"]
+        quick = ["pictures=0", "page.observations=0", "file_workers=1"]
+        return run_command("triage", *given, *quick, folder=self.folder)
 
     def content(self, out: Path) -> list[str]:
         """Return the tables for people, and the digest of all rows."""
