@@ -299,7 +299,7 @@ def test_an_observation_is_told_as_on_the_page(server: ReviewServer, triaged: Pa
 
 def test_files_that_are_gone_have_no_light_curve_and_are_not_suggested(shelf: Shelf, root: Path) -> None:
     there = {name: path for name, path in shelf.paths.items() if name != HOSTILE}
-    poorer = Shelf(shelf.ledger, there, None)
+    poorer = Shelf(shelf.ledger, there, shelf.model_digest, None)
     entries = {entry["file"]: entry for entry in poorer.entries([HOSTILE, f"{NAME}.fits", "never.fits"])}
     assert set(entries) == {HOSTILE, f"{NAME}.fits"}
     assert "curves" not in entries[HOSTILE]

@@ -91,7 +91,8 @@ def harmless(cell: object) -> object:
     return f"'{cell}" if isinstance(cell, str) and _FORMULA.match(cell) else cell
 
 
-def _without_apostrophe(cell: str) -> str:
+def without_apostrophe(cell: str) -> str:
+    """A cell as it was before :func:`harmless`."""
     return cell[1:] if cell.startswith("'") and _FORMULA.match(cell) else cell
 
 
@@ -105,7 +106,7 @@ def _read_text(content: bytes) -> Iterator[Sheet]:
     separator = re.match(r'\s*"?sep=(.)', text)
     for delimiter in separator[1] if separator else _DELIMITERS:
         rows = _bounded(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter))
-        yield Sheet("", [[cell_text(_without_apostrophe(cell)) for cell in row] for row in rows])
+        yield Sheet("", [[cell_text(without_apostrophe(cell)) for cell in row] for row in rows])
 
 
 def _bounded(rows: Iterable[list[str]]) -> Iterator[list[str]]:

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from asim_cvae.archive.reader import read_observation
+from asim_cvae.archive.sheets import without_apostrophe
 from asim_cvae.base.errors import InputError, first_line, printable
 from asim_cvae.base.files import write_npz
 from asim_cvae.base.progress import track
@@ -68,4 +69,4 @@ def _rows(table: Path) -> list[tuple[str, int]]:
             rows = [(row["file"] or "", row.get("frame") or "") for row, _ in zip(reader, range(_MOST), strict=False)]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"events={table}: cannot be read ({first_line(error)})") from error
-    return [(printable(file.removeprefix("'")), int(frame) if frame.isdecimal() else -1) for file, frame in rows]
+    return [(printable(without_apostrophe(file)), int(frame) if frame.isdecimal() else -1) for file, frame in rows]

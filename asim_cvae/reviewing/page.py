@@ -79,12 +79,12 @@ def write_page(shelf: Shelf, contents: Contents) -> Path:
         for entry in shelf.entries(files):
             curves = entry.pop("curves", None)
             entry["rank"] = ranks.get(entry["file"])
+            entry["simulated"] = curves is not None and curves["simulated"]
             most -= len(json.dumps(entry))
             script = "" if curves is None else data_script(f"curves-{len(observations)}", curves)
             if len(script) <= most:
                 scripts.append(script)
                 most -= len(script)
-                entry["simulated"] = curves is not None and curves["simulated"]
             observations.append(entry)
             advance(1)
     path = folder / PAGE
@@ -108,6 +108,7 @@ def _head(shelf: Shelf, suggested: Sequence[Suggestion]) -> dict[str, Any]:
     ledger = shelf.ledger
     return {
         "folder": ledger.folder.resolve().name,
+        "id": shelf.name,
         "model": shelf.model_digest,
         "program": ledger.identity.get("program", ""),
         "classes": [

@@ -7,16 +7,19 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from asim_cvae.frames.slicing import slice_frames
+from asim_cvae.instrument.observation import Observation
 from asim_cvae.pulses.kinds import PARTICLE
 from asim_cvae.triaging.columns import FRAMES, OBSERVED, PULSES
 from asim_cvae.triaging.gathering import Listed, files_that_count
 from asim_cvae.triaging.ledger import Ledger
 
-_FRAMES_LEFT_OUT = ("observation_id", "log_px", "kl", "distance")
-_FRAMES_SHOWN = [column for column in FRAMES if column.name not in _FRAMES_LEFT_OUT]
+_FRAMES_LEFT_OUT = ("observation_id", "log_px", "kl", "distance", "p_", "misfit_")
+_FRAMES_SHOWN = [column for column in FRAMES if not column.name.startswith(_FRAMES_LEFT_OUT)]
 _PULSES_LEFT_OUT = ("observation_id", "onset_utc", "peak_ms", "fluence_uv", "peak_flux_", "background_")
 _PULSES_SHOWN = [column for column in PULSES if not column.name.startswith(_PULSES_LEFT_OUT)]
 _DIGITS = 4  # of numbers on the page
@@ -43,6 +46,11 @@ class Record:
     def judged(self) -> list[int]:
         """Numbers of the frames without a gap."""
         return [frame for frame, gap in zip(self.frames["frame"], self.frames["gap"], strict=True) if not gap]
+
+    def agrees_with(self, observation: Observation) -> bool:
+        """Whether an observation has as many frames, and the same ones without a gap; else its file is another one."""
+        gaps = np.isnan(slice_frames(observation.flux).max(axis=(1, 2)))
+        return bool(self.frames["gap"] == gaps.tolist())
 
 
 def ranked_files(folder: Path, most: int) -> list[str]:

@@ -20,6 +20,8 @@ from asim_cvae.base.documents import parse_json
 from asim_cvae.base.errors import InputError, first_line
 from asim_cvae.reviewing.page import PAGE, content_policy
 from asim_cvae.reviewing.shelf import Shelf
+from asim_cvae.triaging.columns import OBSERVED
+from asim_cvae.triaging.gathering import files_that_count
 
 HOST = "127.0.0.1"
 
@@ -74,10 +76,12 @@ class Desk:
             InputError: it is no label, or of no frame of the triage.
         """
         now = datetime.now(UTC).isoformat(timespec="milliseconds").removesuffix("+00:00")
-        own = {"reviewer": self.reviewer, "time": f"{now}Z", "model": self.shelf.model_digest}
-        entry = Entry.of({**given, **own})
+        own = {"reviewer": self.reviewer, "model": self.shelf.model_digest}
+        entry = Entry.of({"time": f"{now}Z", **given, **own})  # the page says when, as it may send it later
         if entry.frame >= self._frames.get(entry.file, 0):
-            raise InputError(f"{entry.file}: frame {entry.frame} is none of this triage")
+            self.__dict__.pop("_frames", None)  # the triage may have gone on
+            if entry.frame >= self._frames.get(entry.file, 0):
+                raise InputError(f"{entry.file}: frame {entry.frame} is none of this triage")
         self.journal.parent.mkdir(exist_ok=True)
         append(self.journal, entry)
         return {"time": entry.time}
@@ -85,11 +89,9 @@ class Desk:
     @cached_property
     def _frames(self) -> dict[str, int]:
         """Number of frames of each file of the triage."""
-        ledger = self.shelf.ledger
-        tables = (ledger.read(name, "files", ["file", "frames"]).to_pydict() for name in ledger.names())
-        return {
-            file: frames or 0 for table in tables for file, frames in zip(table["file"], table["frames"], strict=True)
-        }
+        columns = [column for column in OBSERVED if column.name in ("file", "frames")]
+        tables = (table.to_pydict() for table in files_that_count(self.shelf.ledger).tables("files", columns))
+        return {file: count for table in tables for file, count in zip(table["file"], table["frames"], strict=True)}
 
     def queue(self) -> list[dict[str, Any]]:
         """Frames to label next, of those that have no class yet."""

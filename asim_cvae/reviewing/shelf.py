@@ -1,6 +1,7 @@
 """Observations of a triage, found again: what the ledger tells of them, and their light curves from the files."""
 
 import base64
+import hashlib
 import logging
 import threading
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -12,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from asim_cvae.archive.discover import discover
 from asim_cvae.archive.reader import read_observation
@@ -23,6 +25,7 @@ from asim_cvae.labelling.queue import read_frames
 from asim_cvae.labelling.suggesting import COLUMNS, Suggestion, suggest
 from asim_cvae.reviewing.curves import pack_counts, pack_rates, whole_frames
 from asim_cvae.reviewing.records import Record, read_records
+from asim_cvae.triaging.gathering import files_that_count
 from asim_cvae.triaging.ledger import Ledger, read_provenance
 
 log = logging.getLogger(__name__)
@@ -35,11 +38,13 @@ class Shelf:
     Attributes:
         ledger: of the triage.
         paths: of the files that are still there, by name.
+        model_digest: hexadecimal digest of the weights that judged the frames.
         model: reconstructs frames; None: there are no reconstructions.
     """
 
     ledger: Ledger
     paths: Mapping[str, Path]
+    model_digest: str
     model: Model | None
     _one_at_a_time: threading.Lock = field(default_factory=threading.Lock)
 
@@ -56,21 +61,21 @@ class Shelf:
             InputError: it holds no triage, or a damaged one.
         """
         provenance = read_provenance(folder)
-        ledger = Ledger(folder, provenance.origin)
+        ledger, weights = Ledger(folder, provenance.origin), Path(provenance.weights)
         paths = _find_files(roots or [Path(root) for root in provenance.roots])
-        return cls(ledger, paths, _load(Path(provenance.weights), ledger, trust))
+        return cls(ledger, paths, _digests(ledger).get(weights.name, ""), _load(weights, ledger, trust))
 
     @property
-    def model_digest(self) -> str:
-        """Hexadecimal digest of the weights that judged the frames."""
-        files = self.ledger.identity.get("files", {})
-        return next((digest for name, digest in files.items() if name.endswith((".safetensors", ".pth"))), "")
+    def name(self) -> str:
+        """Tells this triage from others, so that browsers keep their labels apart."""
+        text = f"{self.ledger.folder.resolve()} {self.model_digest}"
+        return hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()[:12]
 
     def entries(self, files: Sequence[str]) -> Iterator[dict[str, Any]]:
         """Yield what the page needs of observations, in the order of their files, with their light curves.
 
-        ``curves`` is missing where the file is no longer there, or cannot be read; what the ledger does not know is
-        left out.
+        ``curves`` is missing where the file is no longer there, is another one now, or cannot be read; what the ledger
+        does not know is left out.
         """
         records = read_records(self.ledger, files)
         for file in files:
@@ -81,12 +86,20 @@ class Shelf:
         entry = {**record.summary, "frames": record.frames, "pulses": record.pulses}
         if record.file in self.paths:
             with suppress(RejectedFileError):
-                entry["curves"] = self._curves(read_observation(self.paths[record.file]), record)
+                observation = read_observation(self.paths[record.file])
+                if record.agrees_with(observation):
+                    entry["curves"] = self._curves(observation, record)
         return entry
 
     def _curves(self, observation: Observation, record: Record) -> dict[str, Any]:
         packed = pack_counts(observation)
-        curves = {**packed.head, "counts": in_letters(packed.counts), "simulated": bool(observation.simulator)}
+        rows = zip(observation.row_sample.tolist(), observation.row_start, strict=True)
+        curves = {
+            **packed.head,
+            "rows": [[sample, f"{start.astype('M8[us]')}Z"] for sample, start in rows if not np.isnat(start)],
+            "counts": in_letters(packed.counts),
+            "simulated": bool(observation.simulator),
+        }
         if self.model is not None and record.judged:
             with self._one_at_a_time:  # a server asks from several threads
                 flux = self.model.reconstruct(whole_frames(observation, record.judged))
@@ -95,12 +108,16 @@ class Shelf:
         return curves
 
     @cached_property
-    def _frames(self) -> pa.Table:
-        return read_frames(self.ledger, COLUMNS)
+    def _frames(self) -> pa.Table | None:
+        """Frames of the files that are still there; None without any."""
+        if not len(files_that_count(self.ledger).files):
+            return None
+        frames = read_frames(self.ledger, COLUMNS)
+        return frames.filter(pc.is_in(frames["file"], pa.array(self.paths, pa.string())))
 
     def suggested(self, labelled: Collection[tuple[str, int]], count: int) -> list[Suggestion]:
         """Suggest ``count`` frames to label of those that are not labelled, of files that are still there."""
-        return [one for one in suggest(self._frames, labelled, count, seed=0) if one.file in self.paths]
+        return [] if self._frames is None else suggest(self._frames, labelled, count, seed=0)
 
 
 def _find_files(roots: Sequence[Path]) -> dict[str, Path]:
@@ -113,9 +130,17 @@ def _find_files(roots: Sequence[Path]) -> dict[str, Path]:
     return paths
 
 
+def _digests(ledger: Ledger) -> dict[str, str]:
+    """Digests of the files of the model, by name."""
+    files = ledger.identity.get("files")
+    return (
+        {name: digest for name, digest in files.items() if isinstance(digest, str)} if isinstance(files, dict) else {}
+    )
+
+
 def _load(path: Path, ledger: Ledger, trust: Collection[str]) -> Model | None:
     """Return the model that judged the frames; None if its file is gone, or holds another one."""
-    if path.is_file() and file_digest(path) == ledger.identity.get("files", {}).get(path.name):
+    if path.is_file() and file_digest(path) == _digests(ledger).get(path.name):
         return load(path, trust)
     log.warning("%s: no longer the weights that judged these frames; reconstructions are left out", path)
     return None

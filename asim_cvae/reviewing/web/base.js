@@ -16,7 +16,7 @@ const state = {
   frame: 0, // its frame
   flux: false, // whether values are flux, not counts
   overlay: false, // whether the reconstruction is drawn
-  selected: new Set(), // files of the selected events
+  selected: new Map(), // frames of the selected events, by file
   chosen: new Map(), // how a frame came to be labelled, by its key, where it was suggested
 };
 
@@ -51,8 +51,12 @@ function utc(micro) {
 const clock = (micro) => utc(micro).slice(11);
 const dateAndTime = (text) => (text ? `${text.slice(0, 10)} ${text.slice(11, 19)}` : "time unknown");
 
+// Degrees east from -180 to 180; files may count on.
+const eastward = ({ longitude }) => (longitude === null ? null : ((((longitude + 180) % 360) + 360) % 360) - 180);
+
 function place(observation) {
-  const { latitude, longitude } = observation;
+  const { latitude } = observation;
+  const longitude = eastward(observation);
   if (latitude === null || longitude === null) return "place unknown";
   const of = (degrees, positive, negative) => `${Math.abs(degrees).toFixed(1)}° ${degrees < 0 ? negative : positive}`;
   return `${of(latitude, "N", "S")}, ${of(longitude, "E", "W")}`;
@@ -77,7 +81,7 @@ function csv(columns, rows) {
   // A cell that a spreadsheet would take for a formula gets an apostrophe.
   const cell = (value) => {
     const text = value === null || value === undefined ? "" : String(value);
-    const safe = typeof value === "string" && /^[=+\-@\t\r]/.test(text) ? `'${text}` : text;
+    const safe = typeof value === "string" && /^'*[=+\-@\t\r]/.test(text) ? `'${text}` : text;
     return /[",\n\r]/.test(safe) ? `"${safe.replaceAll('"', '""')}"` : safe;
   };
   return [columns, ...rows].map((row) => row.map(cell).join(",")).join("\n") + "\n";

@@ -26,7 +26,8 @@ async function readCurves(index) {
   const buffer = await inflate(packed.counts);
   const all = packed.bytes === 1 ? new Uint8Array(buffer) : new Uint16Array(buffer);
   const counts = data.photometers.map((_, k) => all.subarray(k * packed.samples, (k + 1) * packed.samples));
-  return { ...packed, all: counts, reconstructed: null };
+  const rows = packed.rows.map(([sample, time]) => [sample, microseconds(time)]);
+  return { ...packed, all: counts, rows, reconstructed: null };
 }
 
 let axis = new Float64Array(0); // ms of samples, of the longest observation so far

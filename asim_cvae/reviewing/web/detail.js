@@ -2,16 +2,19 @@
 // One observation: its words and numbers, the label of the frame that is looked at, and frames like it.
 
 const PULSE_COLUMNS = {
-  pulse: "", onset_ms: "onset (ms)", kind: "kind", photometers: "in", peak_counts_337: "337 (counts)", peak_counts_uv: "UV", peak_counts_777: "777.4",
-  fluence_337: "337 (uJ/m2)", fluence_777: "777.4", rise_ms: "rise (ms)", decay_ms: "decay", width_ms: "width", delay_ms: "delay 777.4", ratio_337_777: "337/777.4", significance: "sigma", flags: "flags",
+  pulse: "", onset_ms: "onset (ms)", kind: "kind", photometers: "in", peak_counts_337: "337 (counts)", peak_counts_uv: "UV (counts)", peak_counts_777: "777.4 (counts)",
+  fluence_337: "337 (uJ/m2)", fluence_777: "777.4 (uJ/m2)", rise_ms: "rise (ms)", decay_ms: "decay (ms)", width_ms: "width (ms)", delay_ms: "777.4 after 337 (ms)", ratio_337_777: "337/777.4", significance: "sigma", flags: "flags",
 };
 const ALIKE = 8;
 
 function show(index, frame) {
+  $("note").blur(); // keeps what is written in it, for the frame that it is about
   const isOther = index !== state.at;
   state.at = index;
   const one = observations[index];
-  state.frame = frame ?? (isOther ? one.frame ?? 0 : state.frame);
+  const wanted = frame ?? (isOther ? one.frame ?? 0 : state.frame);
+  state.frame = one.frames.frame.includes(wanted) ? wanted : one.frame ?? 0;
+  $("readout").textContent = "";
   $("title").textContent = `${one.rank ? `${one.rank}. ` : ""}Observation ${one.observation_id}, ${one.start_utc ? `${utc(microseconds(one.start_utc)).replace("T", " ")} UTC` : "time unknown"}, ${place(one)}`;
   $("why").textContent = one.why;
   $("facts").textContent = [
@@ -27,13 +30,14 @@ function show(index, frame) {
     announce(`observation ${one.observation_id}: ${one.why}`);
   }
   frameChanged();
-  return drawCurves(!isOther).then(() => {
-    if (!currentCurves) $("readout").textContent = "no light curve: the file was not found, or the page was full";
+  return drawCurves(!isOther).then((hasCurves) => {
+    if (!hasCurves) $("readout").textContent = "no light curve: the file was not found or is another one now, or the page was full";
   });
 }
 
 function selectFrame(frame) {
   if (!observations[state.at].frames.frame.includes(frame)) return;
+  $("note").blur();
   state.frame = frame;
   frameChanged();
   keepInView();
@@ -50,7 +54,6 @@ function keepInView() {
 
 function frameChanged() {
   const { frames, file } = observations[state.at];
-  history.replaceState(null, "", `#file=${encodeURIComponent(file)}&frame=${state.frame}`);
   const row = frames.frame.indexOf(state.frame);
   const likely = KINDS.map((kind) => [kind, frames[kind.replaceAll(" ", "_")][row]]).filter(([, p]) => p !== null && p >= 0.1);
   $("frame-facts").textContent = row < 0 ? "no whole frame" : [
@@ -63,6 +66,11 @@ function frameChanged() {
   showLabels();
   showAlike(row);
   ringLatent();
+  try {
+    history.replaceState(null, "", `#file=${encodeURIComponent(file)}&frame=${state.frame}`);
+  } catch {
+    // some browsers allow only so many addresses a second
+  }
 }
 
 function makeLabelling() {
@@ -70,7 +78,12 @@ function makeLabelling() {
     "button", { title: `${about} (${at + 1})`, onclick: () => give({ class: current().class === name ? null : name }) }, element("kbd", { textContent: at + 1 }), " ", chip(name),
   )));
   KINDS.forEach((kind) => $("kind-buttons").append(element("button", { title: `${kind} (${KIND_KEYS[kind]})`, textContent: kind, onclick: () => toggleKind(kind) })));
-  $("note").onchange = () => give({ note: $("note").value.trim() });
+  let about = null; // the frame of the note that is written
+  const keepNote = () => about && give({ note: $("note").value.trim() }, ...about);
+  let pause = 0;
+  $("note").onfocus = () => { about = [observations[state.at].file, state.frame]; };
+  $("note").oninput = () => { clearTimeout(pause); pause = setTimeout(keepNote, 800); }; // lest a kill take it along
+  $("note").onblur = () => { clearTimeout(pause); keepNote(); about = null; noteIsOpen = false; };
   $("undo").onclick = undo;
   $("next").onclick = nextSuggested;
 }
@@ -104,12 +117,25 @@ function table(box, columns, count, cell, onclick) {
 function pulsesTable() {
   const { pulses, hits } = observations[state.at];
   const cell = (name, row) => (typeof pulses[name][row] === "number" ? number(pulses[name][row], name === "onset_ms" ? 6 : 3) : pulses[name][row] ?? "-");
-  table($("pulses").querySelector(".scroll"), PULSE_COLUMNS, pulses.pulse.length, cell, (row) => {
-    const onset = pulses.onset_ms[row];
-    selectFrame(Math.floor(onset / FRAME_MS));
-    setRange(onset - 4 * Math.max(pulses.width_ms[row] ?? 1, 0.5), onset + 8 * Math.max(pulses.width_ms[row] ?? 1, 0.5));
-  });
+  table($("pulses").querySelector(".scroll"), PULSE_COLUMNS, pulses.pulse.length, cell, showPulse);
   $("pulses").querySelector("summary").textContent = `Pulses (${pulses.pulse.length}${hits ? `, without ${hits} particle hits` : ""})`;
+}
+
+function showPulse(row) {
+  const { onset_ms: onset, width_ms: width } = observations[state.at].pulses;
+  const around = Math.max(width[row] ?? 1, 0.5);
+  selectFrame(Math.floor(onset[row] / FRAME_MS));
+  setRange(onset[row] - 4 * around, onset[row] + 8 * around);
+}
+
+function nextPulse() {
+  const { onset_ms: onset, pulse } = observations[state.at].pulses;
+  const { min, max } = plots[0].scales.x;
+  const isWhole = min === 0 && max >= currentCurves?.samples * MS - 1;
+  const next = onset.findIndex((one) => isWhole || one > min + (max - min) / 3 + 1e-6); // showPulse puts it a third in
+  if (next < 0) return announce("no further pulse");
+  showPulse(next);
+  announce(`pulse ${pulse[next]} at ${number(onset[next], 6)} ms`);
 }
 
 function framesTable() {
@@ -121,10 +147,11 @@ function framesTable() {
   $("frames").querySelector("summary").textContent = `Frames (${frames.frame.length})`;
 }
 
+const described = observations.flatMap(({ frames }, index) => frames.description.flatMap((one, row) => (one ? [{ index, row }] : [])));
 let scales = null; // of the descriptions, one a dimension
 
 function standardDeviations() {
-  const all = points.map(({ index, row }) => observations[index].frames.description[row]).filter(Boolean);
+  const all = described.map(({ index, row }) => observations[index].frames.description[row]);
   return (all[0] ?? []).map((_, at) => {
     const mean = all.reduce((sum, one) => sum + one[at], 0) / all.length;
     return Math.sqrt(all.reduce((sum, one) => sum + (one[at] - mean) ** 2, 0) / all.length) || 1;
@@ -134,10 +161,10 @@ function standardDeviations() {
 function showAlike(row) {
   const { frames } = observations[state.at];
   const wanted = row < 0 ? null : frames.description[row];
-  if (!wanted) return $("alike").replaceChildren();
+  if (!wanted) return $("alike").replaceChildren("a frame that touches a gap is like no other");
   scales ??= standardDeviations();
   const nearest = new Map(); // the nearest frame of each other observation
-  for (const { index, row: other } of points) {
+  for (const { index, row: other } of described) {
     if (index === state.at) continue;
     const description = observations[index].frames.description[other];
     const distance = Math.sqrt(description.reduce((sum, value, at) => sum + ((value - wanted[at]) / scales[at]) ** 2, 0));

@@ -12,6 +12,7 @@ const KEYS = [
   ...CLASSES.map((name, at) => [String(at + 1), `label ${name}`, () => give({ class: name })]),
   ["0", "take class, kinds and note away", () => give({ class: null, kinds: [], note: "" })],
   ...KINDS.map((kind, at) => [`shift+${at + 1}`, `label ${kind}, or not`, () => toggleKind(kind)]),
+  ["p", "next pulse", nextPulse],
   ["n", "write a note (Enter ends it)", () => $("note").focus()],
   ["u", "undo the last label", undo],
   ["z", "zoom to the frame", showFrame],
@@ -33,17 +34,21 @@ const KEYS = [
   ["?", "these keys", () => $("help").showModal()],
 ];
 
+const REPEATED = ["j", "k", "ArrowRight", "ArrowLeft", "+", "-", ".", ","];
+
 function makeKeys() {
   $("keys").append(...KEYS.map(([key, words]) => element("tr", {}, element("td", {}, element("kbd", { textContent: key })), element("td", { textContent: words }))));
   document.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey || $("help").open) return;
-    if (event.target.matches("input, select, textarea")) {
+    if (event.target.matches("input, select")) {
+      if (event.key === "Escape" && event.target === $("note")) $("note").value = current().note;
       if (event.key === "Escape" || (event.key === "Enter" && event.target === $("note"))) event.target.blur();
       return;
     }
-    const digit = event.shiftKey && /^Digit\d$/.test(event.code) ? `shift+${event.code.slice(5)}` : event.key;
+    // Digits by their place, as on some keyboards they need Shift.
+    const digit = /^Digit\d$/.test(event.code) ? `${event.shiftKey ? "shift+" : ""}${event.code.slice(5)}` : event.key;
     const found = KEYS.find(([key]) => key === digit) ?? KEYS.find(([key]) => key === event.key);
-    if (!found) return;
+    if (!found || (event.repeat && !REPEATED.includes(found[0])) || (state.at < 0 && !"?d/cs".includes(found[0]))) return;
     event.preventDefault();
     found[2]();
   });
@@ -59,6 +64,7 @@ async function toggleOverlay() {
 
 async function toggleUnits() {
   state.flux = !state.flux;
+  plots.forEach((plot, k) => { plot.axes[1].label = axisLabel(data.photometers[k]); });
   $("units").textContent = state.flux ? "uW/m²" : "counts";
   announce(`values in ${state.flux ? "microwatts per square metre" : "counts a sample"}`);
   await drawCurves(true);

@@ -4,7 +4,7 @@
 const ORDERS = {
   rank: ["interest", (one) => one.rank ?? Infinity],
   time: ["time", (one) => one.start_utc ?? "9"],
-  latest: ["latest first", (one) => -Date.parse(one.start_utc?.slice(0, 23) ?? 0)],
+  latest: ["latest first", (one) => -(one.start_utc ? microseconds(one.start_utc) : 0)],
   pulses: ["number of pulses", (one) => -(one.pulses.pulse.length)],
   misfit: ["misfit", (one) => one.misfit ?? 2],
   unusual: ["unusual", (one) => -(one.unusual ?? -1)],
@@ -21,6 +21,7 @@ function makeList() {
   options($("sort"), Object.entries(ORDERS).map(([name, [words]]) => [name, `by ${words}`]));
   observations.forEach((_, index) => addRow(index));
   $("filters").oninput = applyFilters;
+  $("filters").onchange = ({ target }) => { if (target.matches("select")) target.blur(); }; // so that keys act again
   $("filters").onsubmit = (event) => event.preventDefault();
   $("clear").onclick = () => { $("filters").reset(); applyFilters(); };
 }
@@ -29,7 +30,7 @@ function addRow(index) {
   const one = observations[index];
   rows.push(element(
     "tr",
-    { onclick: () => show(index), attributes: { "aria-selected": "false" } },
+    { onclick: () => show(index), tabIndex: 0, onkeydown: ({ key }) => { if (key === "Enter") show(index); } },
     element("td", { textContent: one.rank ?? "-" }),
     element("td", {}, chip(one.class)),
     element("td", {}, element("div", { className: "why", textContent: one.why, title: one.why }), element("div", { className: "when" })),
@@ -77,8 +78,8 @@ function describeRow(index) {
 }
 
 function markRow() {
-  document.querySelector('#list [aria-selected="true"]')?.setAttribute("aria-selected", "false");
-  rows[state.at].setAttribute("aria-selected", "true");
+  document.querySelector('#list [aria-current="true"]')?.removeAttribute("aria-current");
+  rows[state.at].setAttribute("aria-current", "true");
   requestAnimationFrame(() => rows[state.at].scrollIntoView({ block: "nearest" })); // when all else is laid out
 }
 
@@ -91,7 +92,7 @@ function walk(step) {
 
 function select() {
   const { file } = observations[state.at];
-  if (!state.selected.delete(file)) state.selected.add(file);
+  if (!state.selected.delete(file)) state.selected.set(file, state.frame);
   describeRow(state.at);
   announce(state.selected.has(file) ? "selected for export" : "no longer selected");
 }
@@ -99,6 +100,6 @@ function select() {
 function exportEvents() {
   const chosen = state.selected.size ? observations.filter((one) => state.selected.has(one.file)) : state.shown.map((index) => observations[index]);
   const columns = ["rank", "file", "observation_id", "frame", "start_utc", "latitude", "longitude", "class", "kinds", "interest", "why"];
-  saveFile("events.csv", csv(columns, chosen.map((one) => columns.map((name) => one[name]))));
+  saveFile("events.csv", csv(columns, chosen.map((one) => columns.map((name) => (name === "frame" ? state.selected.get(one.file) ?? one.frame : one[name])))));
   announce(`${chosen.length} events exported`);
 }

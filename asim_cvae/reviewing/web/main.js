@@ -11,16 +11,20 @@ async function main() {
   makePlots();
   const buttons = { save: saveLabels, export: exportEvents, theme: toggleTheme, "help-button": () => $("help").showModal(), units: toggleUnits, overlay: toggleOverlay, whole: showWhole, zoom: showFrame };
   for (const [id, action] of Object.entries(buttons)) $(id).onclick = action;
-  window.addEventListener("beforeunload", (event) => { if (unsent.length || (!served && !saved)) event.preventDefault(); });
+  window.addEventListener("beforeunload", (event) => {
+    $("note").blur();
+    if (!isSaved()) event.preventDefault();
+  });
+  $("reviewer").value = setting(NAME);
+  $("reviewer").onchange = () => setting(NAME, $("reviewer").value.trim());
   window.addEventListener("hashchange", goToAddress);
-  window.addEventListener("storage", (event) => { if (!served && event.key === store) readLabels(); }); // of another tab
-  if (served) window.addEventListener("focus", () => { if (!unsent.length) readLabels(); });
+  window.addEventListener("storage", (event) => { if (event.key?.startsWith(`asim_cvae ${data.id}`)) readLabels(); }); // another tab
+  if (served) window.addEventListener("focus", readLabels);
   await makeMaps();
-  if (served) sendRemembered();
   await readLabels();
   applyFilters();
   await goToAddress();
   document.documentElement.dataset.ready = "yes";
 }
 
-main().catch((error) => tell(`this page does not work in this browser: ${error.message}`, true));
+main().catch((error) => tell(`this page does not work: ${error.message}`, true));

@@ -16,7 +16,7 @@ let bounds = null; // of the latent map
 
 async function makeMaps() {
   for (const [value, textContent] of Object.entries(COLOURINGS)) $("map-colour").append(element("option", { value, textContent }));
-  $("map-colour").onchange = drawLatent;
+  $("map-colour").onchange = () => { drawLatent(); $("map-colour").blur(); };
   observations.forEach(({ frames }, index) => frames.frame.forEach((_, row) => {
     if (frames.map_x[row] !== null) points.push({ index, row, x: frames.map_x[row], y: frames.map_y[row] });
   }));
@@ -62,7 +62,7 @@ const scaled = (value, [low, high], size) => 8 + ((value - low) / (high - low ||
 // From dim to bright in one hue, so that shades are told apart without colour vision.
 function shadeOf(share) {
   const part = Math.max(0, Math.min(1, share));
-  const isDark = getComputedStyle(document.documentElement).colorScheme.includes("dark");
+  const isDark = document.documentElement.dataset.theme === "dark";
   return `hsl(${270 - 210 * part} 70% ${isDark ? 30 + 40 * part : 80 - 45 * part}%)`;
 }
 
@@ -129,7 +129,7 @@ function worldPlaces(wanted = state.shown) {
   const { clientWidth: width, clientHeight: height } = $("world");
   return wanted.filter((index) => typeof observations[index]?.latitude === "number" && typeof observations[index].longitude === "number").map((index) => ({
     index,
-    px: ((observations[index].longitude + 180) / 360) * width,
+    px: ((eastward(observations[index]) + 180) / 360) * width,
     py: ((60 - observations[index].latitude) / 120) * height,
   }));
 }
@@ -153,7 +153,7 @@ function drawWorld() {
     pen.arc(px, py, 2.2, 0, 7);
     pen.fill();
   }
-  $("world").setAttribute("aria-label", `Places of ${places.length} observations between 60 degrees south and north; latitude and longitude stand with each observation`);
+  $("world").setAttribute("aria-label", `Places of ${places.length} observations, drawn between 60 degrees south and north; latitude and longitude stand with each observation`);
   ringWorld();
 }
 

@@ -17,7 +17,7 @@ function makePlots() {
       scales: { x: { time: false }, y: { range: (_, low, high) => [0, Math.max((high ?? 0) * 1.08, state.flux ? 1e-3 : 4)] } },
       axes: [
         { ...axis, show: isLast, size: 20, gap: 2, label: "ms from the first sample", labelSize: 16, labelFont: "11px system-ui", labelGap: 0 },
-        { ...axis, size: LEFT - 16, label: photometer.band, labelSize: 16, labelFont: "bold 11px system-ui", values: (_, ticks) => ticks.map((tick) => number(tick, 4)) },
+        { ...axis, size: LEFT - 16, label: axisLabel(photometer), labelSize: 16, labelFont: "bold 11px system-ui", values: (_, ticks) => ticks.map((tick) => number(tick, 4)) },
       ],
       series: [
         {},
@@ -39,6 +39,8 @@ function makePlots() {
   new ResizeObserver(() => plots.forEach((plot, k) => plot.setSize(plotSize(k)))).observe($("plots"));
 }
 
+const axisLabel = ({ band }) => `${band} (${state.flux ? "uW/m²" : "counts"})`;
+
 function plotSize(k) {
   const isLast = k === data.photometers.length - 1;
   const height = Math.max(95, Math.min(190, (window.innerHeight - 430) / 3));
@@ -48,18 +50,19 @@ function plotSize(k) {
 async function drawCurves(keepRange = false) {
   const index = state.at;
   const curves = await curvesOf(index);
-  if (index !== state.at) return; // somebody went on meanwhile
+  if (index !== state.at) return true; // somebody went on meanwhile
   currentCurves = curves;
   const range = [plots[0].scales.x.min, plots[0].scales.x.max];
   for (const [k, plot] of plots.entries()) {
     const rates = curves && (await reconstructedValues(index, curves, k));
-    if (index !== state.at) return;
+    if (index !== state.at) return true;
     plot.setSeries(2, { show: Boolean(rates) });
     plot.setData(curves ? [times(curves.samples), values(curves, k), rates ?? []] : [[0], [null], []], !keepRange);
     plot.root.setAttribute("aria-label", plotInWords(k, curves));
     if (keepRange) plot.setScale("x", { min: range[0], max: range[1] });
   }
   drawStrip();
+  return curves !== null;
 }
 
 function plotInWords(k, curves) {
@@ -140,17 +143,16 @@ function markPulses(plot) {
 
 function readCursor(plot) {
   const at = plot.cursor.idx;
-  if (!currentCurves || at === null || at === undefined || state.at < 0) return;
+  if (!currentCurves || at === null || at === undefined || state.at < 0) return void ($("readout").textContent = "");
   const seen = plots.map((one, k) => `${data.photometers[k].band} ${number(one.data[1][at], 4)}`);
   const unit = state.flux ? "uW/m2" : "counts";
   $("readout").textContent = `${(at * MS).toFixed(2)} ms, ${clock(timeOfSample(at))} UTC: ${seen.join(", ")} ${unit}`;
 }
 
 function timeOfSample(sample) {
-  const { frames, start_utc } = observations[state.at];
-  const row = frames.frame.indexOf(Math.floor(sample / data.frame_samples));
-  const [first, from] = row < 0 ? [start_utc, 0] : [frames.time_utc[row], frames.frame[row] * data.frame_samples];
-  return microseconds(first) + (sample - from) * MS * 1000;
+  const start = [0, microseconds(observations[state.at].start_utc)];
+  const [first, from] = currentCurves.rows.findLast(([row]) => row <= sample) ?? start;
+  return from + (sample - first) * MS * 1000;
 }
 
 function drawStrip() {
