@@ -58,7 +58,7 @@ dashboard: $(READY) ## Open TensorBoard on all runs, on http://localhost:6006
 realism: $(READY) ## Report how real the simulated data are (ASIM_CVAE_REFERENCE: folder of real frames and weights)
 	$(BIN)/python -m asim_cvae.realism
 
-triage-report: $(READY) ## Report how well pulses, noise and rare kinds are told (ASIM_CVAE_REFERENCE: folder of real frames and weights): some 25 minutes
+triage-report: $(READY) ## Report how well pulses, noise and rare kinds are told (ASIM_CVAE_REFERENCE: folder of real frames and weights): some 35 minutes
 	$(BIN)/python -m asim_cvae.triage_report
 
 bench: $(READY) ## Measure speed as ratios to references run beside it: some 20 minutes
