@@ -47,7 +47,7 @@ from tests.mmia_files import NAME, level1, light, write_fits
 
 RARE = ("blue jet", "elve", "sprite")
 PRETRAINED = SHIPPED / NEWEST
-NO_PAGE = "page.observations=0"
+QUICK = ("page.observations=0", "file_workers=1")
 
 
 def _dark(rate: float, curves: int = 1, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -344,25 +344,25 @@ def test_a_folder_that_grows_ends_as_one_that_was_there_at_once(run, triaged: Pa
     files = sorted(root.glob("*.fits"))
     for path in files[1::2]:
         shutil.copy(path, grown)
-    done = run("triage", f"root={grown}", f"out={out}", NO_PAGE)
+    done = run("triage", f"root={grown}", f"out={out}", *QUICK)
     assert f"{len(files[1::2])} observations, {len(files[1::2])} of them new" in done.stdout
     first = {path.name: path.stat().st_mtime_ns for path in (out / "shards").iterdir()}
     for path in files[::2]:
         shutil.copy(path, grown)
-    done = run("triage", f"root={grown}", f"out={out}", NO_PAGE, "file_workers=1", "filter.noise=true")
+    done = run("triage", f"root={grown}", f"out={out}", *QUICK, "filter.noise=true")
     assert f"{len(files)} observations, {len(files[::2])} of them new" in done.stdout
     assert {name: (out / "shards" / name).stat().st_mtime_ns for name in first} == first
     assert _digest(out) == _digest(triaged)
     for name in ("observations", "frames", "pulses", "rejected"):
         assert (out / f"{name}.csv").read_text() == (triaged / f"{name}.csv").read_text()
-    again = run("triage", f"root={grown}", f"out={out}", NO_PAGE, "filter.interest=2")
+    again = run("triage", f"root={grown}", f"out={out}", *QUICK, "filter.interest=2")
     assert f"{len(files)} observations, 0 of them new" in again.stdout
     assert all(float(row["interest"]) >= 2 for row in _rows(out, "observations"))
 
 
 def test_killed_and_parallel_programs_end_in_the_same_tables(triaged: Path, few: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    command = [sys.executable, "-m", "asim_cvae.triage", f"root={few}", f"out={out}", "filter.noise=true", NO_PAGE]
+    command = [sys.executable, "-m", "asim_cvae.triage", f"root={few}", f"out={out}", "filter.noise=true", *QUICK]
     process = subprocess.Popen(command, cwd=PROJECT)
     while process.poll() is None and not list(out.glob("shards/.*.lock")):
         time.sleep(0.01)
@@ -411,10 +411,10 @@ def test_files_that_fell_into_two_batches_count_once(few: Path, tmp_path: Path) 
 
 
 def test_results_of_other_settings_or_weights_are_refused(run, triaged: Path, few: Path, tmp_path: Path) -> None:
-    done = run("triage", f"root={few}", f"out={triaged}", NO_PAGE, "rare=[elve]", check=False)
+    done = run("triage", f"root={few}", f"out={triaged}", *QUICK, "rare=[elve]", check=False)
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
     assert "holds a triage of other rare; choose another folder" in done.stderr
-    done = run("triage", f"root={few}", f"out={tmp_path / 'a'}", NO_PAGE, "keep_recall=0.9999", check=False)
+    done = run("triage", f"root={few}", f"out={tmp_path / 'a'}", *QUICK, "keep_recall=0.9999", check=False)
     assert (done.returncode, done.stderr.count("observations support")) == (2, 1)
     assert not (tmp_path / "a").exists()
     weights = tmp_path / "model"
@@ -431,7 +431,7 @@ def test_results_of_other_settings_or_weights_are_refused(run, triaged: Path, fe
 
 
 def test_a_promise_moves_the_threshold_and_is_told(run, few: Path, tmp_path: Path) -> None:
-    done = run("triage", f"root={few}", f"out={tmp_path}/out", NO_PAGE, "keep_recall=0.9")
+    done = run("triage", f"root={few}", f"out={tmp_path}/out", *QUICK, "keep_recall=0.9")
     promise = json.loads((tmp_path / "out" / "provenance.json").read_text())["promise"]
     assert promise in done.stdout
     assert promise == "kept: 0.9 of the simulated event observations or more, at 0.95 confidence"
@@ -446,7 +446,7 @@ def test_a_model_without_heads_gives_its_own_columns_alone(run, few: Path, tmp_p
     weights.mkdir()
     for name in ("model.json", "model.safetensors"):
         shutil.copy(PRETRAINED / name, weights)
-    run("triage", f"root={few}", f"out={tmp_path}/out", NO_PAGE, f"weights={weights}")
+    run("triage", f"root={few}", f"out={tmp_path}/out", *QUICK, f"weights={weights}")
     frames = _ledger(tmp_path / "out", "frames")
     assert {row[name] for row in frames for name in ("class", "p_N", "elve", "interest", "unusual", "map_x")} == {None}
     assert all(
@@ -459,10 +459,10 @@ def test_the_thesis_weights_need_clusters_that_score_found(run, archive: Path, r
     data = ["data=mmia", f"data.root={archive}", f"data.store={tmp_path / 'store'}", "figures=null"]
     table = f"data.ground_truth.table={archive / 'GroundTruth_Table.xlsx'}"
     run("score", f"weights={weights}", *data, table, f"out={tmp_path / 'scores'}")
-    alone = run("triage", f"root={archive}", f"out={tmp_path / 'out'}", NO_PAGE, f"weights={weights}", check=False)
+    alone = run("triage", f"root={archive}", f"out={tmp_path / 'out'}", *QUICK, f"weights={weights}", check=False)
     assert (alone.returncode, alone.stderr.count("holds no clusters; give clusters=FOLDER")) == (2, 1)
     clusters = f"clusters={tmp_path / 'scores'}"
-    run("triage", f"root={archive}", f"out={tmp_path / 'out'}", NO_PAGE, f"weights={weights}", clusters)
+    run("triage", f"root={archive}", f"out={tmp_path / 'out'}", *QUICK, f"weights={weights}", clusters)
     with np.load(tmp_path / "scores" / "latents.npz") as latents:
         scored = dict(zip(zip(latents["file"], latents["frame"], strict=True), latents["cluster"], strict=True))
     frames = {(row["file"], row["frame"]): row for row in _ledger(tmp_path / "out", "frames")}
