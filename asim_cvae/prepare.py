@@ -2,6 +2,7 @@
 
 import logging
 
+from hydra.utils import instantiate
 from omegaconf import DictConfig
 
 from asim_cvae.cli import command
@@ -12,14 +13,16 @@ log = logging.getLogger(__name__)
 
 def _check(config: DictConfig) -> None:
     check_data(config.data)
+    instantiate(config.engine)
     make_data(config.data, representation=None)
 
 
 @command("prepare", _check)
 def main(config: DictConfig) -> None:
     """Bring the store up to date, and report rejected files and excluded frames with the reasons."""
-    provide_archive(config.data)
-    make_data(config.data, representation=None).prepare_data(config.check, config.compact)
+    engine = instantiate(config.engine)
+    provide_archive(config.data, engine)
+    make_data(config.data, representation=None).prepare_data(config.check, config.compact, engine)
 
 
 if __name__ == "__main__":

@@ -29,7 +29,7 @@ def main(config: DictConfig) -> None:
     from asim_cvae.simulator.archive import make_archive  # scipy takes a second to import
 
     root = _root(config)
-    is_new = make_archive(root, instantiate(_simulation(config)), config.file_workers)
+    is_new = make_archive(root, instantiate(_simulation(config)), config.file_workers, instantiate(config.engine))
     log.info("%s: simulated archive %s", root, "written" if is_new else "exists already with these settings")
 
 

@@ -9,7 +9,9 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from asim_cvae.archive.reviews import is_label_table
+from asim_cvae.base.engine import Engine
 from asim_cvae.base.errors import InputError, SettingError
+from asim_cvae.base.parallel import HERE
 from asim_cvae.settings.quoting import pasteable
 
 ARCHIVES = Path("outputs/archives")
@@ -88,10 +90,14 @@ def _is_made(root: Path) -> bool:
     return ARCHIVES.resolve() in root.resolve().parents
 
 
-def provide_archive(data: DictConfig) -> None:
+def provide_archive(data: DictConfig, engine: Engine = HERE) -> None:
     """Make the simulated archive that the group ``data`` describes, if it is missing or unfinished.
 
     Nothing is done if the data are not simulated.
+
+    Args:
+        data: the group.
+        engine: where it is made.
 
     Raises:
         InputError: the folder does not lie below ``outputs/archives`` and holds no archive, or it holds something else.
@@ -103,7 +109,7 @@ def provide_archive(data: DictConfig) -> None:
     _check_archive(data)
     root = _path(data.root)
     log.info("data are simulated, in %s", root)
-    make_archive(root, instantiate(data.simulation), data.file_workers)
+    make_archive(root, instantiate(data.simulation), data.file_workers, engine)
 
 
 def make_simulation(config: DictConfig, **more: Any) -> Any:

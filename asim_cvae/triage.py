@@ -21,6 +21,7 @@ def _check(config: DictConfig) -> None:
     if not Path(config.root).expanduser().is_dir():
         raise SettingError(f"root={config.root}: no such folder; give one that holds MMIA files (.fits or .cdf)")
     instantiate(config.filter)
+    _check_device(config)
     _job(config)[0].ledger.check()
 
 
@@ -37,9 +38,8 @@ def main(config: DictConfig) -> None:
     root = str(Path(config.root).expanduser().resolve())
     roots = [*(one for one in job.ledger.roots() if one != root), root]
     provenance = {"weights": str(job.origin.weights.resolve()), "roots": roots, "promise": promise}
-    gathered = triage(
-        Path(config.root).expanduser(), job, config.file_workers, instantiate(config.filter), config.top, provenance
-    )
+    chosen, engine = instantiate(config.filter), instantiate(config.engine)
+    gathered = triage(Path(config.root).expanduser(), job, config.file_workers, chosen, config.top, provenance, engine)
     for line in tell(gathered, Path(config.out)):
         log.info("%s", line)
     if picture := draw_top(gathered.listed[: config.pictures], Path(config.root).expanduser(), Path(config.out)):
@@ -47,6 +47,17 @@ def main(config: DictConfig) -> None:
     if config.page.observations:
         shelf = Shelf.open(Path(config.out), trust=job.origin.trust)
         log.info("to look at and label: %s", write_page(shelf, Contents(**config.page)))
+
+
+def _check_device(config: DictConfig) -> None:
+    """Make sure that the workers have the device that runs the networks."""
+    import torch  # takes seconds to import
+
+    is_cluster = not instantiate(config.engine).is_here
+    if config.accelerator == "cuda" and is_cluster and not config.engine.get("gpus"):
+        raise SettingError("accelerator=cuda: workers on a cluster take no GPU unless engine.gpus is above 0")
+    if config.accelerator == "cuda" and not is_cluster and not torch.cuda.is_available():
+        raise SettingError("accelerator=cuda: there is no GPU here")
 
 
 def _job(config: DictConfig) -> "tuple[Job, str]":
@@ -70,7 +81,7 @@ def _job(config: DictConfig) -> "tuple[Job, str]":
     trust: tuple[str, ...] = tuple(config.trust)
     threshold, promise = choose_threshold(weights, trust, config.keep_recall, config.confidence)
     origin = Origin(weights, clusters, trust, threshold, tuple(config.rare))
-    return Job(origin, Ledger(Path(config.out), origin.identity())), promise
+    return Job(origin, Ledger(Path(config.out), origin.identity()), config.accelerator), promise
 
 
 if __name__ == "__main__":

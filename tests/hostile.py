@@ -59,3 +59,8 @@ def double(numbers: list[int]) -> list[int]:
     if 13 in numbers:
         os._exit(1)
     return [2 * number for number in numbers]
+
+
+def visible_gpus(numbers: list[int]) -> str:
+    """Return the GPUs that CUDA would show to this process."""
+    return os.environ.get("CUDA_VISIBLE_DEVICES", "")

@@ -17,7 +17,7 @@ def test_lines_are_logged_where_there_is_no_terminal(
         assert list(track("abcd", "reading", "file")) == list("abcd")
     assert caplog.messages == [
         "reading: 4 files",
-        "reading: 2 of 4 files, about 31 s left",
+        "reading: 2 of 4 files, 0.0645 a second, about 31 s left",
         "reading: done in 70 s",
     ]
     assert capsys.readouterr().err == ""

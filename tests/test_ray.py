@@ -1,39 +1,223 @@
-"""Test of a sweep on a Ray cluster; ``make test-ray`` installs Ray and runs it."""
+"""Tests on a Ray cluster of three nodes; ``make test-ray`` installs Ray and runs them."""
 
 import json
 import os
+import shutil
+import signal
 import subprocess
 import sys
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 
+from asim_cvae.base.errors import InputError
+from asim_cvae.base.parallel import HERE, map_batches
+from asim_cvae.frames.build import build_store
+from asim_cvae.frames.store import FrameStore
+from tests import hostile
 from tests.conftest import PROJECT
 
 pytest.importorskip("ray", reason="Ray is not installed: make test-ray")
 from ray.cluster_utils import Cluster
 
+from asim_cvae.base.cluster import RayCluster
+
+NODE = {"num_cpus": 1, "memory": 4e9, "object_store_memory": 80_000_000}
+TRIAGE = ("page.observations=0", "pictures=0")
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Cluster]:
+    """A cluster of three nodes with a core each."""
+    cluster = Cluster(initialize_head=True, head_node_args=NODE)
+    cluster.add_node(**NODE)
+    cluster.add_node(**NODE, num_gpus=2)  # Ray counts GPUs as it is told, whether there are any or not
+    cluster.wait_for_nodes()
+    yield cluster
+    cluster.shutdown()
+
+
+@pytest.fixture(autouse=True)
+def address(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", cluster.address)
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Forty files of an archive that this machine alone has simulated."""
+    root = tmp_path_factory.mktemp("simulated") / "local"
+    _run("simulate", f"root={root}", "observations=36", "labelled=4", "seed=3", "file_workers=2")
+    return root
+
+
+@pytest.fixture(scope="module")
+def triaged(files: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Their triage by this machine alone."""
+    out = tmp_path_factory.mktemp("triage") / "local"
+    _run("triage", f"root={files}", f"out={out}", "file_workers=2", *TRIAGE)
+    return out
+
+
+def _start(command: str, *overrides: str) -> subprocess.Popen[str]:
+    arguments = [sys.executable, "-m", f"asim_cvae.{command}", *overrides]
+    return subprocess.Popen(arguments, cwd=PROJECT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def _run(command: str, *overrides: str) -> str:
+    process = _start(command, *overrides)
+    told, _ = process.communicate(timeout=600)
+    assert process.returncode == 0, told
+    return told
+
+
+def _content(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file() and path.name != ".lock"}
+
+
+def _tables(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.glob("*.csv")}
+
+
+def _digest(folder: Path) -> str:
+    return json.loads((folder / "provenance.json").read_text())["digest"]
+
+
+def _batches(out: Path) -> dict[str, tuple[int, int]]:
+    """What tells batches that are done from others: the inodes of their files, and when these were written."""
+    stats = {path.name: path.stat() for path in out.glob("shards/*.files.parquet")}
+    return {name: (stat.st_ino, stat.st_mtime_ns) for name, stat in stats.items()}
+
+
+def _wait_for(is_there: Callable[[], object], process: subprocess.Popen[str]) -> None:
+    begin = time.monotonic()
+    while not is_there():
+        assert process.poll() is None, process.communicate()[0]
+        assert time.monotonic() < begin + 300
+        time.sleep(0.02)
+
+
+def _processes(pattern: str) -> list[int]:
+    """Processes whose command line has a text in it."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            words = path.read_bytes().replace(b"\0", b" ").decode()
+        except OSError:
+            continue
+        if pattern in words:
+            found.append(int(path.parent.name))
+    return found
+
+
+def test_a_simulated_archive_is_the_same_to_the_last_byte(files: Path, tmp_path: Path) -> None:
+    told = _run("simulate", f"root={tmp_path / 'ray'}", "observations=36", "labelled=4", "seed=3", "engine=ray")
+    assert "3 cores" in told
+    assert _content(tmp_path / "ray") == _content(files)
+
+
+def test_a_store_has_the_same_content(files: Path, tmp_path: Path) -> None:
+    table = f"data.ground_truth.table={files / 'GroundTruth_Table.xlsx'}"
+    for engine in ("local", "ray"):
+        _run("prepare", "data=mmia", f"data.root={files}", table, f"data.store={tmp_path / engine}", f"engine={engine}")
+    shards = [
+        {path.name: path.read_bytes() for path in tmp_path.glob(f"{engine}/shards/*")} for engine in ("local", "ray")
+    ]
+    assert len(shards[0]) == 2
+    assert shards[0].keys() == shards[1].keys()
+    digests = set()
+    for engine in ("local", "ray"):
+        with FrameStore(tmp_path / engine) as store:
+            digests.add(store.digest)
+    assert len(digests) == 1
+
+
+def test_killed_workers_and_a_lost_node_change_nothing(
+    cluster: Cluster, files: Path, triaged: Path, tmp_path: Path
+) -> None:
+    node = cluster.add_node(**NODE)
+    cluster.wait_for_nodes()
+    out = tmp_path / "out"
+    process = _start("triage", f"root={files}", f"out={out}", "engine=ray", *TRIAGE)
+    _wait_for(lambda: list(out.glob("shards/.*.lock")), process)
+    own, of_ray = _processes("-m asim_cvae.base.workers"), _processes("ray::_compute")
+    assert own
+    assert of_ray
+    os.kill(own[0], signal.SIGKILL)
+    os.kill(of_ray[-1], signal.SIGKILL)
+    _wait_for(lambda: _batches(out), process)
+    cluster.remove_node(node, allow_graceful=False)
+    told, _ = process.communicate(timeout=600)
+    assert process.returncode == 0, told
+    assert "4 cores" in told
+    assert _digest(out) == _digest(triaged)
+    assert _tables(out) == _tables(triaged)
+    rows = [file for path in out.glob("shards/*.files.parquet") for file in pq.read_table(path)["file"].to_pylist()]
+    assert sorted(rows) == sorted(path.name for path in files.glob("*.fits"))
+
+
+def test_a_killed_program_goes_on_where_it_was(files: Path, triaged: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    command = ("triage", f"root={files}", f"out={out}", "engine=ray", *TRIAGE)
+    process = _start(*command)
+    _wait_for(lambda: _batches(out), process)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    before = _batches(out)
+    told = _run(*command)
+    assert "40 observations, 40 of them new" not in told
+    after = _batches(out)
+    assert {name: after[name] for name in before} == before
+    assert len(after) > len(before)
+    assert _digest(out) == _digest(triaged)
+    assert not list(out.glob("shards/.*"))
+
+
+def test_a_file_that_ends_its_workers_is_rejected_by_name(
+    files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("asim_cvae.frames.build.read_into_shard", hostile.read_into_shard)
+    (tmp_path / "files").mkdir()
+    for path in sorted(files.glob("*.fits"))[:3]:
+        shutil.copy(path, tmp_path / "files")
+    (tmp_path / "files" / "bad.fits").write_bytes(b"signal SIGSEGV")
+    reports = {}
+    for name, engine in (("ray", RayCluster()), ("local", HERE)):
+        reports[name] = build_store(tmp_path / name, tmp_path / "files", engine=engine)
+    assert reports["ray"].rejected == reports["local"].rejected
+    assert reports["ray"].rejected[0][0] == "bad.fits"
+    assert "ended the process three times (SIGSEGV)" in reports["ray"].rejected[0][1]
+    assert len(reports["ray"].table.observations) == 3
+
+
+def test_errors_of_the_work_come_as_they_are() -> None:
+    with pytest.raises(TypeError, match="unsupported operand"):
+        list(map_batches(hostile.double, [None], 1, None, "doubling", None, RayCluster()))  # type: ignore[list-item]
+
+
+def test_workers_see_the_gpu_that_they_are_given() -> None:
+    seen = list(map_batches(hostile.visible_gpus, [1, 2], 1, 2, "looking", None, RayCluster(gpus=1)))
+    assert set(seen) <= {"0", "1"}
+    assert list(map_batches(hostile.visible_gpus, [1], 1, 1, "looking", None, RayCluster())) == [
+        os.environ.get("CUDA_VISIBLE_DEVICES", "")
+    ]
+
+
+def test_a_worker_that_has_no_room_is_told() -> None:
+    for engine, told in (
+        (RayCluster(memory_gb=1e6), "has 12 of memory, and a worker takes 1e"),
+        (RayCluster(gpus=3), "has 2 of GPU, and a worker takes 3"),
+    ):
+        with pytest.raises(InputError, match=told):
+            list(map_batches(hostile.double, [1], 1, None, "doubling", None, engine))
+
 
 def test_a_sweep_runs_on_several_nodes(archive: Path, tmp_path: Path) -> None:
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
-    try:
-        for _ in range(2):  # each node has a core for one run
-            cluster.add_node(num_cpus=1)
-        cluster.wait_for_nodes()
-        swept = [sys.executable, "-m", "asim_cvae.train", "-m", "hydra/launcher=ray_cluster", "seed=0,1",
-                 f"hydra.sweep.dir={tmp_path}", f"data.root={archive}", "data.simulation=null",
-                 f"data.store={tmp_path / 'frames'}", "data.batch_size=10", "trainer.max_epochs=1"]  # fmt: skip
-        done = subprocess.run(
-            swept,
-            cwd=PROJECT,
-            env={**os.environ, "RAY_ADDRESS": cluster.address},
-            capture_output=True,
-            text=True,
-            timeout=600,
-        )
-    finally:
-        cluster.shutdown()
-    assert done.returncode == 0, done.stdout + done.stderr
+    _run("train", "-m", "hydra/launcher=ray_cluster", "seed=0,1", f"hydra.sweep.dir={tmp_path}",
+         f"data.root={archive}", "data.simulation=null", f"data.store={tmp_path / 'frames'}", "data.batch_size=10",
+         "trainer.max_epochs=1")  # fmt: skip
     scores = sorted(tmp_path.rglob("scores.json"))
     assert sorted(json.loads(path.read_text())["seed"] for path in scores) == [0, 1]
     begun, ended = zip(*(_times(path.with_name("train.log")) for path in scores), strict=True)

@@ -76,8 +76,9 @@ def _lines(total: int, doing: str, unit: str, begin: float) -> Iterator[Callable
         now = time.monotonic()
         if done < total and now - last_line >= _SECONDS:
             last_line = now
-            left = (now - begin) * (total - done) / done
-            log.info("%s: %d of %s, about %s left", doing, done, _counted(total, unit), duration(left))
+            rate = done / (now - begin)
+            left = duration((total - done) / rate)
+            log.info("%s: %d of %s, %.3g a second, about %s left", doing, done, _counted(total, unit), rate, left)
 
     yield advance
 

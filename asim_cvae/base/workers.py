@@ -44,9 +44,14 @@ class WorkerDiedError(Exception):
 
 
 class Worker:
-    """A process that computes one thing after the other. It starts when it is needed, and anew after its death."""
+    """A process that computes one thing after the other. It starts when it is needed, and anew after its death.
 
-    def __init__(self) -> None:
+    Args:
+        folder: folder that it works in; by default that of this process.
+    """
+
+    def __init__(self, folder: str | None = None) -> None:
+        self._folder = folder
         self._process: subprocess.Popen[bytes] | None = None
         self._is_stopped = False
 
@@ -59,7 +64,7 @@ class Worker:
             Exception: whatever ``work`` raises.
         """
         request = pickle.dumps((work, argument))
-        process = self._process = self._process or _start()
+        process = self._process = self._process or _start(self._folder)
         if self._is_stopped:
             self.stop()
         try:
@@ -83,10 +88,13 @@ class Worker:
             _status(process)
 
 
-def _start() -> subprocess.Popen[bytes]:
+def _start(folder: str | None) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-P", "-m", __name__]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment)
+    try:
+        process = subprocess.Popen(command, cwd=folder, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    except OSError as error:
+        raise ChildProcessError(f"no worker process can be started ({error})") from error
     try:
         _receive(process)
     except EOFError as error:

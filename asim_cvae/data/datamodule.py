@@ -15,7 +15,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from asim_cvae.base.engine import Engine
 from asim_cvae.base.errors import InputError
+from asim_cvae.base.parallel import HERE
 from asim_cvae.data.dataset import FrameDataset
 from asim_cvae.data.sampler import EpochShuffle
 from asim_cvae.frames.build import build_store, check_store
@@ -117,7 +119,7 @@ class MMIADataModule(pl.LightningDataModule):
         self._split_digest = ""
         self.train_rows = self.validation_rows = np.zeros(0, dtype=np.int64)
 
-    def prepare_data(self, check: bool = False, compact: bool = False) -> None:
+    def prepare_data(self, check: bool = False, compact: bool = False, engine: Engine = HERE) -> None:
         """Bring the store up to date with the files; see :func:`asim_cvae.frames.build.build_store`.
 
         Raises:
@@ -133,7 +135,7 @@ class MMIADataModule(pl.LightningDataModule):
                 check_store(self.store_path)
             return
         places = (self.root, self.ground_truth_root, self.ground_truth_table)
-        report = build_store(self.store_path, *places, self.file_workers, check, compact)
+        report = build_store(self.store_path, *places, self.file_workers, check, compact, engine)
         for line in report.lines():
             log.info(line)
         if why := report.why_no_frames():

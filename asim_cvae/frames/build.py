@@ -18,9 +18,10 @@ from pathlib import Path
 
 import numpy as np
 
+from asim_cvae.base.engine import Engine
 from asim_cvae.base.errors import InputError
 from asim_cvae.base.files import can_be_folder, remove_leftovers
-from asim_cvae.base.parallel import map_batches
+from asim_cvae.base.parallel import HERE, map_batches
 from asim_cvae.base.progress import track
 from asim_cvae.frames.compact import compact_shards
 from asim_cvae.frames.hdf import DamagedError, OtherFormatError
@@ -63,6 +64,7 @@ def build_store(
     workers: int | None = None,
     check: bool = False,
     compact: bool = False,
+    engine: Engine = HERE,
 ) -> BuildReport:
     """Build or update a store: read new and changed files, drop deleted ones, set the labels.
 
@@ -75,9 +77,10 @@ def build_store(
         ground_truth_root: folder of the observations to score on, if they are not in ``root``.
         ground_truth_table: label table. The files that it names are ground truth; without a table those in
             ``ground_truth_root`` are, without labels.
-        workers: number of worker processes that read files; by default one per core, or fewer if there are few files.
+        workers: number of workers that read files; by default one per core, or fewer if there are few files.
         check: whether all frames are read, and damaged shards are made again.
         compact: whether what is no longer needed is removed; not while others read or write the store.
+        engine: where files are read.
 
     Raises:
         InputError: no folder is given, a folder does not exist or holds no MMIA file, every file would be ground truth,
@@ -86,7 +89,7 @@ def build_store(
     plan = make_plan(root, ground_truth_root, ground_truth_table)
     refuse_other_content(store)
     try:
-        return _Build(store, plan, workers, check).run(compact)
+        return _Build(store, plan, workers, check, engine).run(compact)
     except OSError as error:
         if error.errno not in _READ_ONLY:
             raise
@@ -130,15 +133,17 @@ class _Build:
     Args:
         store: folder of the store.
         plan: what it is to hold.
-        workers: number of worker processes, None for as many as suit.
+        workers: number of workers, None for as many as suit.
         check: whether all frames are verified.
+        engine: where files are read.
     """
 
-    def __init__(self, store: Path, plan: Plan, workers: int | None, check: bool) -> None:
+    def __init__(self, store: Path, plan: Plan, workers: int | None, check: bool, engine: Engine) -> None:
         self.store = store
         self.plan = plan
         self.workers = workers
         self.check = check
+        self.engine = engine
         self.before = self._read_index()
         self.known = self._known_from_index()
         self.shards: dict[str, Holding] = {}
@@ -241,10 +246,11 @@ class _Build:
         if not os.access(shards_folder(self.store), os.W_OK):  # before hours of reading
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
         self.files_read += len(files)
-        workers = self.workers or min(os.cpu_count() or 1, 1 + len(files) // _FILES_PER_WORKER)
+        enough = 1 + len(files) // _FILES_PER_WORKER
+        workers = self.workers or (min(os.cpu_count() or 1, enough) if self.engine.is_here else None)
         work = partial(read_into_shard, store=self.store)
         lost = partial(give_up, store=self.store)
-        for unread in map_batches(work, _own_order(files), SHARD_FILES, workers, "reading", lost):
+        for unread in map_batches(work, _own_order(files), SHARD_FILES, workers, "reading", lost, self.engine):
             self.unread |= unread
 
     def _write(self, index: Index) -> None:

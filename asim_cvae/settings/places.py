@@ -22,6 +22,7 @@ PLACES = {
     "data.simulation.rule": "asim_cvae.simulator.labelling.LabelRule",
     "data.simulation.rare": "asim_cvae.simulator.scenes.Rare",
     "data.simulation.variation": "asim_cvae.simulator.variation.Variation",
+    "engine": "asim_cvae.base.engine.Engine",
     "representation": "asim_cvae.frames.representation.Representation",
     "model": "asim_cvae.model.module.CVAEModule",
     "model.network": "asim_cvae.nn.contract.Network",

@@ -15,10 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asim_cvae.archive.layout import FileName
+from asim_cvae.base.engine import Engine
 from asim_cvae.base.errors import InputError, first_line
 from asim_cvae.base.files import atomic_write, write_json
 from asim_cvae.base.locks import held_lock
-from asim_cvae.base.parallel import map_batches
+from asim_cvae.base.parallel import HERE, map_batches
 from asim_cvae.instrument.photometers import DEAD_TIME
 from asim_cvae.simulator.faults import FAULTS, remaining_frames, spoil_file, spoil_rows
 from asim_cvae.simulator.labelling import LabelRule
@@ -126,7 +127,7 @@ class Simulation:
         return simulate_observation(self.seed, number, self.missing_rows, self.drift, self.variation, rare)
 
 
-def make_archive(root: Path, simulation: Simulation, workers: int | None = None) -> bool:
+def make_archive(root: Path, simulation: Simulation, workers: int | None = None, engine: Engine = HERE) -> bool:
     """Write a simulated archive into ``root``, or complete one that was interrupted.
 
     Each file depends on the seed and its own number alone, not on the number of workers.
@@ -134,7 +135,8 @@ def make_archive(root: Path, simulation: Simulation, workers: int | None = None)
     Args:
         root: folder of the archive; it is made if it does not exist.
         simulation: what to simulate.
-        workers: number of worker processes; None for one per core.
+        workers: number of workers; None for one per core.
+        engine: where they work.
 
     Returns:
         True if files were written, False if the archive was complete already.
@@ -152,7 +154,7 @@ def make_archive(root: Path, simulation: Simulation, workers: int | None = None)
             return False
         write_json(root / SETTINGS_NAME, {**settings, "complete": False})
         work = partial(_make_part, root=root, simulation=simulation)
-        parts = sorted(map_batches(work, range(simulation.files), _BATCH, workers, "simulating"))
+        parts = sorted(map_batches(work, range(simulation.files), _BATCH, workers, "simulating", engine=engine))
         digest = _write_tables(root, parts, simulation.labelled)
         identity = {"benchmark": BENCHMARKS.get(digest), "sha256": digest}
         write_json(root / SETTINGS_NAME, {**settings, **identity, "complete": True})

@@ -82,8 +82,8 @@ class Origin:
 
 
 @cache
-def make_judge(origin: Origin) -> Judge:
-    """Load all that judges frames.
+def make_judge(origin: Origin, device: str = "cpu") -> Judge:
+    """Load all that judges frames, its networks on a device.
 
     Raises:
         InputError: a file is damaged, or clusters are of other weights.
@@ -91,6 +91,8 @@ def make_judge(origin: Origin) -> Judge:
     model = load_model(origin.weights, origin.trust)
     clusters = model.clusters if origin.clusters is None else _clusters_of(origin.clusters, origin.weights)
     heads = _heads_of(origin.weights, origin.trust)
+    for network in (model.module, *([heads.network] if heads else [])):
+        network.to(device)
     reference = Reference() if origin.weights.suffix == ".pth" else read_reference(origin.folder)
     return Judge(model, clusters, heads, reference, origin.threshold, origin.rare)
 

@@ -9,9 +9,10 @@ from typing import Any
 
 import torch
 
+from asim_cvae.base.engine import Engine
 from asim_cvae.base.files import write_json
 from asim_cvae.base.locks import held_lock
-from asim_cvae.base.parallel import map_batches
+from asim_cvae.base.parallel import HERE, map_batches
 from asim_cvae.base.workers import WorkerDiedError
 from asim_cvae.frames.reading import deadly
 from asim_cvae.triaging.gathering import Filter, Gathered, gather
@@ -35,14 +36,22 @@ class Job:
     Attributes:
         origin: of the rows.
         ledger: where they are written.
+        device: device of the networks.
     """
 
     origin: Origin
     ledger: Ledger
+    device: str = "cpu"
 
 
 def triage(
-    root: Path, job: Job, workers: int | None, chosen: Filter, top: int, provenance: Mapping[str, Any]
+    root: Path,
+    job: Job,
+    workers: int | None,
+    chosen: Filter,
+    top: int,
+    provenance: Mapping[str, Any],
+    engine: Engine = HERE,
 ) -> Gathered:
     """Judge the files of a folder that are new, and write the tables of all that were ever judged.
 
@@ -51,10 +60,11 @@ def triage(
     Args:
         root: folder of the files.
         job: what to do with them.
-        workers: processes; None for one per core.
+        workers: number of workers; None for one per core.
         chosen: which observations stand in the tables for people.
         top: number of frames in ``frames.csv``.
         provenance: more of what ``provenance.json`` says.
+        engine: where the workers are.
 
     Raises:
         InputError: there is no such folder, or a batch that was written is damaged.
@@ -67,7 +77,7 @@ def triage(
     pending = folder.pending(ledger.done())
     log.info("%d observations, %d of them new", len(folder.observations), len(pending))
     work, lost = partial(_judge_batch, job=job), partial(_give_up, job=job)
-    for _ in map_batches(work, pending, batch_sizes(len(pending)), workers, "triaging", lost):
+    for _ in map_batches(work, pending, batch_sizes(len(pending)), workers, "triaging", lost, engine):
         pass
     ledger.clean()
     with held_lock(ledger.folder / ".tables.lock"):
@@ -94,12 +104,13 @@ def batch_sizes(observations: int) -> list[int]:
 def _judge_batch(observations: Sequence[Observation], job: Job) -> bool:
     """Judge a batch, unless another program does; returns whether it is there."""
     torch.set_num_threads(1)  # a process a core
+    torch.backends.cudnn.allow_tf32 = False  # so that probabilities are those of a CPU
 
-    def judge() -> Rows:
-        judged = make_judge(job.origin)
-        return Rows.joined(judge_observation(files, judged) for files in observations)
+    def rows() -> Rows:
+        judge = make_judge(job.origin, job.device)
+        return Rows.joined(judge_observation(files, judge) for files in observations)
 
-    return job.ledger.write([file for files in observations for file in files], judge)
+    return job.ledger.write([file for files in observations for file in files], rows)
 
 
 def _give_up(observation: Observation, death: WorkerDiedError, job: Job) -> bool:

@@ -14,6 +14,7 @@ Measurement = dict[str, Any]
 
 _FILES, _NETWORKS = "asim_cvae.studies.speed.files", "asim_cvae.studies.speed.networks"
 _TRIAGING = "asim_cvae.studies.speed.triaging"
+_SCALE = "asim_cvae.studies.speed.scale_cases"
 _BROWSING = "asim_cvae.studies.speed.browsing"
 _GPU = "asim_cvae.studies.speed.gpu_cases"
 
@@ -21,6 +22,7 @@ CASES = {
     **dict.fromkeys(("training", "encoding", "epoch"), _NETWORKS),
     **dict.fromkeys(("preparing", "reading", "copying", "command"), _FILES),
     **dict.fromkeys(("triaging", "stages"), _TRIAGING),
+    **dict.fromkeys(("engine_triaging", "tasks", "crowd"), _SCALE),
     "browsing": _BROWSING,
     **dict.fromkeys(("parity", "gradients", "bandwidth", "steps", "kernels", "encodings"), _GPU),
 }

@@ -12,6 +12,8 @@ import torch
 
 from asim_cvae.archive.reader import read_observation
 from asim_cvae.base.allocator import keep_large_blocks
+from asim_cvae.base.engine import Engine
+from asim_cvae.base.parallel import HERE
 from asim_cvae.frames.slicing import slice_frames
 from asim_cvae.instrument.photometers import FLUX_PER_COUNT, flux_to_counts
 from asim_cvae.pulses.catalogue import find_pulses
@@ -29,14 +31,18 @@ Result = TypeVar("Result")
 _RARE = ("blue jet", "elve", "sprite")
 
 
-def triaging(root: str, out: str, workers: int | None = None) -> Measurement:
-    """Measure a triage of a folder from its beginning to its tables, with the start of its processes."""
-    shutil.rmtree(out, ignore_errors=True)
+def triaging(root: str, out: str, workers: int | None = None, engine: Engine = HERE, anew: bool = True) -> Measurement:
+    """Measure a triage of a folder from its beginning to its tables, with the start of its processes.
+
+    ``anew``: whether what is in ``out`` is removed before.
+    """
+    if anew:
+        shutil.rmtree(out, ignore_errors=True)
     origin = _origin()
     job = Job(origin, Ledger(Path(out), origin.identity()))
     begin = time.perf_counter()
     provenance = {"weights": str(origin.weights), "roots": [root]}
-    gathered = triage(Path(root), job, workers, Filter(), 1000, provenance)
+    gathered = triage(Path(root), job, workers, Filter(), 1000, provenance, engine)
     return {"seconds": time.perf_counter() - begin, "files": gathered.observations, "frames": gathered.frames}
 
 
