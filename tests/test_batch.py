@@ -18,7 +18,8 @@ import pytest
 from asim_cvae.archive.discover import discover
 from asim_cvae.archive.layout import FileName, observation_key
 from asim_cvae.base import limits
-from asim_cvae.base.errors import InputError, is_machines_fault
+from asim_cvae.base.cluster import RayCluster
+from asim_cvae.base.errors import InputError, SettingError, is_machines_fault
 from asim_cvae.base.parallel import map_batches
 from asim_cvae.base.workers import Worker, WorkerDiedError
 from asim_cvae.frames.build import build_store
@@ -441,3 +442,9 @@ def test_what_a_worker_raises_is_raised_here() -> None:
     worker.stop()
     with pytest.raises(ChildProcessError, match="stopped"):
         worker.compute(int, "8")
+
+
+def test_a_cluster_without_its_library_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(SettingError, match=r"engine=ray: Ray is not installed; pip install 'asim_cvae\[ray\]'"):
+        RayCluster()

@@ -3,6 +3,7 @@
 import csv
 import hashlib
 import json
+import logging
 import shutil
 import signal
 import subprocess
@@ -18,11 +19,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from filelock import FileLock
 from scipy.stats import expon, poisson
 
 from asim_cvae.archive.reader import read_observation
 from asim_cvae.base.errors import InputError, SettingError
-from asim_cvae.frames.shards import Fingerprint
+from asim_cvae.frames.shards import Fingerprint, shard_name
 from asim_cvae.frames.slicing import slice_frames
 from asim_cvae.inference import load
 from asim_cvae.instrument.classes import CLASSES, KINDS
@@ -41,7 +43,7 @@ from asim_cvae.triaging.misfit import misfit
 from asim_cvae.triaging.origin import Origin, choose_threshold, make_judge
 from asim_cvae.triaging.processing import File, Rows, judge_observation
 from asim_cvae.triaging.reference import Familiarity, Reference, Tail, read_reference, write_reference
-from asim_cvae.triaging.running import batch_sizes
+from asim_cvae.triaging.running import Job, batch_sizes, triage
 from tests.conftest import PROJECT
 from tests.mmia_files import NAME, level1, light, write_fits
 
@@ -377,6 +379,24 @@ def test_killed_and_parallel_programs_end_in_the_same_tables(triaged: Path, few:
     assert len(_rows(out, "observations")) == len(list(few.iterdir()))
     assert len(list(out.glob("shards/*.files.parquet"))) == 1
     assert not list(out.glob("shards/.*"))
+
+
+@pytest.mark.processes
+def test_a_batch_of_a_program_that_dies_is_judged_by_the_other(
+    few: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    origin = Origin(PRETRAINED / "model.safetensors", None, (), 0.5, RARE)
+    ledger = Ledger(tmp_path, origin.identity())
+    name = shard_name((path.name, Fingerprint.of(path)) for path in few.iterdir())
+    ledger.shards.mkdir()
+    lock = FileLock(ledger.shards / f".{name}.lock")
+    lock.acquire()
+    monkeypatch.setattr(caplog.handler, "emit", lambda record: "waiting" in record.getMessage() and lock.release())
+    with caplog.at_level(logging.INFO):
+        gathered = triage(few, Job(origin, ledger), 1, Filter(), 10, {})
+    assert not lock.is_locked
+    assert gathered.observations == 3
+    assert ledger.names() == [name]
 
 
 def test_programs_that_come_later_cut_the_same_batches() -> None:

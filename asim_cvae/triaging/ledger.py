@@ -175,12 +175,13 @@ class Ledger:
         for path in (self.digests(name), *(self.path(name, part) for part in _PARTS)):
             path.unlink(missing_ok=True)
 
-    def write(self, files: Sequence[File], judge: Callable[[], Rows]) -> bool:
+    def write(self, files: Sequence[File], judge: Callable[[], Rows], wait: bool = False) -> bool:
         """Write a batch of files, unless another program has done so or is about to.
 
         Args:
             files: the files.
             judge: makes their rows.
+            wait: whether to wait for another program that is at work on it.
 
         Returns:
             Whether the batch is there now; another program may be at work on it.
@@ -188,7 +189,7 @@ class Ledger:
         name = shard_name((file.path.name, file.version) for file in files)
         lock = self._lock(name)
         try:
-            with held_lock(lock, wait=False):
+            with held_lock(lock, wait):
                 if not self.digests(name).exists():
                     self.write_rows(name, judge())
                 lock.unlink(missing_ok=True)

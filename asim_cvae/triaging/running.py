@@ -77,7 +77,12 @@ def triage(
     pending = folder.pending(ledger.done())
     log.info("%d observations, %d of them new", len(folder.observations), len(pending))
     work, lost = partial(_judge_batch, job=job), partial(_give_up, job=job)
-    for _ in map_batches(work, pending, batch_sizes(len(pending)), workers, "triaging", lost, engine):
+    results = map_batches(work, pending, batch_sizes(len(pending)), workers, "triaging", lost, engine)
+    held = [batch for batch in results if batch]
+    # Another program had begun these. It may be killed, so that whoever writes the tables waits for them.
+    left, sizes = [one for batch in held for one in batch], [len(batch) for batch in held]
+    work = partial(_judge_batch, job=job, wait=True)
+    for _ in map_batches(work, left, sizes, workers, "waiting for other programs", lost, engine):
         pass
     ledger.clean()
     with held_lock(ledger.folder / ".tables.lock"):
@@ -101,8 +106,8 @@ def batch_sizes(observations: int) -> list[int]:
     return sizes[::-1]
 
 
-def _judge_batch(observations: Sequence[Observation], job: Job) -> bool:
-    """Judge a batch, unless another program does; returns whether it is there."""
+def _judge_batch(observations: Sequence[Observation], job: Job, wait: bool = False) -> Sequence[Observation]:
+    """Judge a batch, unless it is there; returns what another program judges just now, if that is not waited for."""
     torch.set_num_threads(1)  # a process a core
     torch.backends.cudnn.allow_tf32 = False  # so that probabilities are those of a CPU
 
@@ -110,14 +115,16 @@ def _judge_batch(observations: Sequence[Observation], job: Job) -> bool:
         judge = make_judge(job.origin, job.device)
         return Rows.joined(judge_observation(files, judge) for files in observations)
 
-    return job.ledger.write([file for files in observations for file in files], rows)
+    files = [file for files in observations for file in files]
+    return [] if job.ledger.write(files, rows, wait) else observations
 
 
-def _give_up(observation: Observation, death: WorkerDiedError, job: Job) -> bool:
+def _give_up(observation: Observation, death: WorkerDiedError, job: Job) -> Sequence[Observation]:
     """Reject the files of an observation that ends each process that reads it."""
     errors = [deadly(file.path, death) for file in observation]
     rows = [rejected(file, error.reason, error.transient) for file, error in zip(observation, errors, strict=True)]
-    return job.ledger.write(observation, lambda: Rows([], [], rows))
+    job.ledger.write(observation, lambda: Rows([], [], rows))
+    return []
 
 
 def tell(gathered: Gathered, out: Path) -> list[str]:
