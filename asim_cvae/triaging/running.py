@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from asim_cvae.archive.remote import Root
 from asim_cvae.base.files import write_json
 from asim_cvae.base.locks import held_lock
 from asim_cvae.base.parallel import map_batches
@@ -42,7 +43,7 @@ class Job:
 
 
 def triage(
-    root: Path, job: Job, workers: int | None, chosen: Filter, top: int, provenance: Mapping[str, Any]
+    root: Root, job: Job, workers: int | None, chosen: Filter, top: int, provenance: Mapping[str, Any]
 ) -> Gathered:
     """Judge the files of a folder that are new, and write the tables of all that were ever judged.
 
