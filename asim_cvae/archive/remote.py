@@ -294,7 +294,7 @@ def _ns(value: Any) -> int:
     """Return a time in ns since 1970, 0 if it is none that fits into 64 bits."""
     if isinstance(value, datetime):
         value = (value if value.tzinfo else value.replace(tzinfo=UTC)).timestamp()
-    ns = round(value * 1e9) if isinstance(value, int | float) else 0
+    ns = round(value * 1e6) * 1000 if isinstance(value, int | float) else 0  # more than a double holds is chance
     return ns if 0 <= ns < 2**63 else 0
 
 
