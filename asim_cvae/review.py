@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 
 from omegaconf import DictConfig
 
-from asim_cvae.base.errors import SettingError
+from asim_cvae.archive.discover import find_root
+from asim_cvae.archive.remote import as_root
+from asim_cvae.base.errors import InputError, SettingError
 from asim_cvae.cli import command
 
 if TYPE_CHECKING:
@@ -29,14 +31,20 @@ def _check(config: DictConfig) -> None:
         raise SettingError(f"events={config.events}: no such file; export events from the page")
     if config.reviewer is not None and not _NAME.fullmatch(config.reviewer):
         raise SettingError(f"reviewer={config.reviewer}: has to be of letters, digits, dots, dashes, 64 at most")
+    for root in config.roots:
+        try:
+            find_root(root)
+        except InputError as error:
+            raise SettingError(f"roots=[{error}]") from error
 
 
 @command("review", _check)
 def main(config: DictConfig) -> None:
     """Serve the page of the triage in ``folder``, or write what ``events`` lists."""
-    from asim_cvae.reviewing.shelf import Shelf  # torch takes seconds to import
+    from asim_cvae.reviewing.shelf import Shelf, find_files  # torch takes seconds to import
 
-    shelf = Shelf.open(Path(config.folder), [Path(root) for root in config.roots], tuple(config.trust))
+    paths = find_files([], [as_root(root) for root in config.roots]) if config.roots else None
+    shelf = Shelf.open(Path(config.folder), paths, tuple(config.trust))
     if config.events is not None:
         _write(config, shelf)
     else:

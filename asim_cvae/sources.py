@@ -8,6 +8,7 @@ from typing import Any
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf, open_dict
 
+from asim_cvae.archive.discover import find_root
 from asim_cvae.archive.reviews import is_label_table
 from asim_cvae.base.engine import Engine
 from asim_cvae.base.errors import InputError, SettingError
@@ -42,13 +43,20 @@ def check_data(data: DictConfig, is_training: bool = False) -> None:
     else:
         _refuse_other_content(data.store)
     for name, folder in (("data.root", data.root), ("data.ground_truth.root", data.ground_truth.root)):
-        if folder is not None and not (name == "data.root" and is_simulated) and not _path(folder).is_dir():
-            raise SettingError(f"{name}={folder}: no such folder; give one that holds MMIA files (.fits or .cdf)")
+        if folder is not None and not (name == "data.root" and is_simulated):
+            _check_root(name, folder)
     table = data.ground_truth.table
     if table is not None and not is_label_table(_path(table)) and not (is_simulated and _is_in(table, data.root)):
         raise SettingError(
             f"data.ground_truth.table={table}: no such file, or folder of journals; null for files without labels"
         )
+
+
+def _check_root(name: str, folder: str) -> None:
+    try:
+        find_root(folder)
+    except InputError as error:
+        raise SettingError(f"{name}={error}") from error
 
 
 def _check_store(store: str | None) -> None:
@@ -72,6 +80,10 @@ def _check_archive(data: DictConfig) -> None:
     """Raise SettingError if the root holds no simulated archive, or another one, and none can be made there."""
     from asim_cvae.simulator.archive import SETTINGS_NAME, refuse_other_archive  # scipy takes a second to import
 
+    if "://" in data.root:
+        raise SettingError(
+            "data.root: simulated archives are made in folders here; for files at an address add data=mmia"
+        )
     root = _path(data.root)
     if (root / SETTINGS_NAME).is_file():
         try:

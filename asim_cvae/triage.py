@@ -18,8 +18,12 @@ log = logging.getLogger(__name__)
 
 def _check(config: DictConfig) -> None:
     """Make sure that there are files and weights, that a promise can be made, and that the folder takes the results."""
-    if not Path(config.root).expanduser().is_dir():
-        raise SettingError(f"root={config.root}: no such folder; give one that holds MMIA files (.fits or .cdf)")
+    from asim_cvae.archive.discover import find_root
+
+    try:
+        find_root(config.root)
+    except InputError as error:
+        raise SettingError(f"root={error}") from error
     instantiate(config.filter)
     _check_device(config)
     _job(config)[0].ledger.check()
@@ -28,24 +32,29 @@ def _check(config: DictConfig) -> None:
 @command("triage", _check)
 def main(config: DictConfig) -> None:
     """Judge the files in ``root`` that are new, and write the tables into ``out``."""
+    from asim_cvae.archive.remote import as_root
     from asim_cvae.figures.ranking import draw_top  # matplotlib takes seconds to import
     from asim_cvae.reviewing.page import Contents, write_page
-    from asim_cvae.reviewing.shelf import Shelf
+    from asim_cvae.reviewing.shelf import Shelf, find_files
     from asim_cvae.triaging.running import tell, triage
 
     job, promise = _job(config)
     log.info("%s", promise)
-    root = str(Path(config.root).expanduser().resolve())
-    roots = [*(one for one in job.ledger.roots() if one != root), root]
-    provenance = {"weights": str(job.origin.weights.resolve()), "roots": roots, "promise": promise}
+    root, out = as_root(config.root), Path(config.out)
+    here = str(root.resolve() if isinstance(root, Path) else root)
+    earlier = [one for one in job.ledger.roots() if one != here]
+    provenance = {"weights": str(job.origin.weights.resolve()), "roots": [*earlier, here], "promise": promise}
     chosen, engine = instantiate(config.filter), instantiate(config.engine)
-    gathered = triage(Path(config.root).expanduser(), job, config.file_workers, chosen, config.top, provenance, engine)
-    for line in tell(gathered, Path(config.out)):
+    gathered = triage(root, job, config.file_workers, chosen, config.top, provenance, engine)
+    for line in tell(gathered, out):
         log.info("%s", line)
-    if picture := draw_top(gathered.listed[: config.pictures], Path(config.root).expanduser(), Path(config.out)):
+    if not config.pictures and not config.page.observations:
+        return
+    paths = find_files(earlier, [root])
+    if picture := draw_top(gathered.listed[: config.pictures], paths, out):
         log.info("drawn: %s", picture)
     if config.page.observations:
-        shelf = Shelf.open(Path(config.out), trust=job.origin.trust)
+        shelf = Shelf.open(out, paths, job.origin.trust)
         log.info("to look at and label: %s", write_page(shelf, Contents(**config.page)))
 
 

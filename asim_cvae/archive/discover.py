@@ -2,44 +2,81 @@
 
 import os
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from asim_cvae.archive.layout import has_known_suffix, looks_like_an_observation
+from asim_cvae.archive.remote import Place, RemoteFile, RemoteFolder, Root, as_root, unreadable_folder
 from asim_cvae.base.errors import InputError
 from asim_cvae.instrument.observation import RejectedFileError
 
 
-def discover(folder: Path) -> tuple[dict[str, Path], list[RejectedFileError]]:
-    """Find all files with a suffix of FITS or CDF, compressed or not, in ``folder`` and its subfolders.
+def find_root(text: str) -> Root:
+    """Return the folder that a setting names, by path or address.
+
+    Raises:
+        InputError: there is no such folder.
+    """
+    root = as_root(text)
+    if isinstance(root, RemoteFolder):
+        root.check()
+    else:
+        _check_folder(root)
+    return root
+
+
+def discover(root: Root) -> tuple[dict[str, Place], list[RejectedFileError]]:
+    """Find all files with a suffix of FITS or CDF, compressed or not, in ``root`` and its subfolders.
 
     Labels and results refer to files by base name. Of several files with the same name the first path is used and the
     others are rejected. So are names that cannot be printed, MMIA's names with another suffix, and folders that cannot
     be read.
 
     Returns:
-        The path of each file by base name, and the rejected files and folders.
+        The place of each file by base name, and the rejected files and folders.
 
     Raises:
-        InputError: ``folder`` is no folder.
+        InputError: ``root`` is no folder, or cannot be listed.
     """
+    files: dict[str, Place] = {}
+    rejected: list[RejectedFileError] = []
+    for place in sorted(_all_files(root, rejected), key=lambda place: place.parts):
+        if not has_known_suffix(place.name):
+            if looks_like_an_observation(place.name):
+                rejected.append(RejectedFileError(str(place), _suffix_problem(place.name)))
+            continue
+        if not place.name.isprintable():
+            rejected.append(RejectedFileError(str(place), "the name has characters that cannot be printed; rename it"))
+            continue
+        first = files.setdefault(place.name, place)
+        if first != place:
+            used, other = sorted((first, place), key=lambda place: not _is_file(place))
+            files[place.name] = used
+            rejected.append(RejectedFileError(str(other), f"another file of this name is at {used}; rename one"))
+    return _looked_up(files, rejected), rejected
+
+
+def _all_files(root: Root, unreadable: list[RejectedFileError]) -> Iterator[Place]:
+    if isinstance(root, RemoteFolder):
+        return root.files(unreadable)
+    _check_folder(root)
+    return _visible_files(root, unreadable)
+
+
+def _check_folder(folder: Path) -> None:
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder; give one that holds MMIA files (.fits or .cdf)")
-    files: dict[str, Path] = {}
-    rejected: list[RejectedFileError] = []
-    for path in sorted(_visible_files(folder, rejected)):
-        if not has_known_suffix(path.name):
-            if looks_like_an_observation(path.name):
-                rejected.append(RejectedFileError(str(path), _suffix_problem(path)))
-            continue
-        if not path.name.isprintable():
-            rejected.append(RejectedFileError(str(path), "the name has characters that cannot be printed; rename it"))
-            continue
-        first = files.setdefault(path.name, path)
-        if first != path:
-            used, other = sorted((first, path), key=lambda path: not _is_file(path))
-            files[path.name] = used
-            rejected.append(RejectedFileError(str(other), f"another file of this name is at {used}; rename one"))
-    return files, rejected
+
+
+def _looked_up(files: dict[str, Place], rejected: list[RejectedFileError]) -> dict[str, Place]:
+    """Return the files, after a look at those of which the listing does not tell enough, as on web servers."""
+    known: dict[str, Place] = {}
+    for name, place in files.items():
+        try:
+            is_unclear = isinstance(place, RemoteFile) and not place.is_known
+            known[name] = place.looked_up() if is_unclear else place  # type: ignore[union-attr]
+        except RejectedFileError as error:
+            rejected.append(error)
+    return known
 
 
 def _visible_files(folder: Path, unreadable: list[RejectedFileError]) -> Iterator[Path]:
@@ -49,8 +86,7 @@ def _visible_files(folder: Path, unreadable: list[RejectedFileError]) -> Iterato
     """
 
     def note(error: OSError) -> None:
-        reason = f"the folder cannot be read ({error.strerror}), and no file in it is used; make it readable"
-        unreadable.append(RejectedFileError(str(error.filename), reason))
+        unreadable.append(unreadable_folder(str(error.filename), str(error.strerror)))
 
     visited = set()
     for parent, folders, names in os.walk(folder, onerror=note, followlinks=True):
@@ -61,14 +97,15 @@ def _visible_files(folder: Path, unreadable: list[RejectedFileError]) -> Iterato
         visited.add(real)
 
 
-def _is_file(path: Path) -> bool:
-    """Whether a file is at ``path``, no pipe, and no link to nothing."""
+def _is_file(place: Place) -> bool:
+    """Whether a file is there, no pipe, and no link to nothing."""
     try:
-        return path.is_file()
+        return place.is_file()
     except OSError:
         return False
 
 
-def _suffix_problem(path: Path) -> str:
-    suffix = f"the suffix {path.suffix} is not read" if path.suffix else "the name has no suffix"
+def _suffix_problem(name: str) -> str:
+    suffix = PurePath(name).suffix
+    suffix = f"the suffix {suffix} is not read" if suffix else "the name has no suffix"
     return f"{suffix}; unpack it or rename it, to .fits, .cdf, .fits.gz or .cdf.gz"

@@ -19,6 +19,7 @@ from asim_cvae.archive.layout import (
     PRESENCE_VARIABLES,
     FileName,
 )
+from asim_cvae.archive.remote import Place
 from asim_cvae.archive.source import open_source
 from asim_cvae.archive.units import check_counts, flux_factor
 from asim_cvae.archive.variables import FileContent, UnusableError, Variable
@@ -46,7 +47,7 @@ _ROW_TOLERANCE = np.timedelta64(1, "ms")
 _ROUNDING = 0.01  # negative values down to this share of a count are rounding errors
 
 
-def read_observation(path: str | Path) -> Observation:
+def read_observation(place: str | Place) -> Observation:
     """Read the observation in an MMIA file of Level 0 or 1, FITS or CDF, compressed by gzip or not (its content tells).
 
     Level 0 counts are converted with :func:`counts_to_flux`. Rows are concatenated. Rows that are flagged absent, fake
@@ -56,18 +57,20 @@ def read_observation(path: str | Path) -> Observation:
     Raises:
         RejectedFileError: the file holds no usable observation, or cannot be read; the error gives the reason.
     """
-    path = Path(path)
+    place = Path(place) if isinstance(place, str) else place
     try:
         with np.errstate(over="ignore", invalid="ignore"):  # NaN and infinity are looked for
-            return _assemble(_read_content(path), path)
+            return _assemble(_read_content(place), place.name)
     except UnusableError as error:
-        raise RejectedFileError(path.name, str(error)) from error
+        raise RejectedFileError(place.name, str(error)) from error
     except (OSError, MemoryError) as error:
-        raise RejectedFileError(path.name, f"cannot be read ({first_line(error)})", is_machines_fault(error)) from error
+        raise RejectedFileError(
+            place.name, f"cannot be read ({first_line(error)})", is_machines_fault(error)
+        ) from error
 
 
-def _read_content(path: Path) -> FileContent:
-    with open_source(path) as source:
+def _read_content(place: Place) -> FileContent:
+    with open_source(place) as source:
         head = source.head(len(FITS_SIGNATURE))
         if not head:
             raise UnusableError("empty file")
@@ -80,8 +83,8 @@ def _read_content(path: Path) -> FileContent:
         raise UnusableError("neither FITS nor CDF by its content")
 
 
-def _assemble(content: FileContent, path: Path) -> Observation:
-    variables, name = content.variables, FileName.parse(path.name)
+def _assemble(content: FileContent, source: str) -> Observation:
+    variables, name = content.variables, FileName.parse(source)
     names = _light_curve_names(variables)
     level = 1 if names == FLUX_VARIABLES else 0
     rows = _rows(variables, names)
@@ -107,7 +110,7 @@ def _assemble(content: FileContent, path: Path) -> Observation:
         q_fitted=q_fitted,
         start=start,
         observation_id=observation_id,
-        source=path.name,
+        source=source,
         simulator=content.simulator,
         level=level,
         row_sample=row_sample,

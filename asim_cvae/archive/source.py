@@ -4,9 +4,9 @@ import gzip
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import BinaryIO
 
+from asim_cvae.archive.remote import Place, RemoteFile
 from asim_cvae.archive.variables import UnusableError
 
 GZIP_SIGNATURE = b"\x1f\x8b"
@@ -52,16 +52,21 @@ class Source:
 
 
 @contextmanager
-def open_source(path: Path) -> Iterator[Source]:
-    """Open a file for reading.
+def open_source(place: Place) -> Iterator[Source]:
+    """Open a file for reading; one that is elsewhere is fetched.
 
     Raises:
         OSError: the machine does not let it be read.
-        UnusableError: ``path`` is no regular file, or is damaged as a gzip file.
+        RejectedFileError: it cannot be fetched.
+        UnusableError: it is no regular file, too large to be fetched, or damaged as a gzip file.
     """
-    if path.exists() and not path.is_file():
+    if isinstance(place, RemoteFile):
+        with place.fetched() as copy:
+            yield Source(copy)
+        return
+    if place.exists() and not place.is_file():
         raise UnusableError("not a regular file")
-    with path.open("rb") as stream:
+    with place.open("rb") as stream:
         yield Source(stream)
 
 

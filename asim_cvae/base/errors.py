@@ -1,6 +1,7 @@
 """Errors that the user's input causes."""
 
 import errno
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from difflib import get_close_matches
@@ -54,6 +55,11 @@ def shown(value: object, most: int = 100) -> str:
     """Return a value for a message of one line: at most ``most`` characters, and none that a terminal would obey."""
     text = "".join(character if character.isprintable() else "?" for character in str(value)[: most + 1])
     return text if len(text) <= most else f"{text[: most - 3]}..."
+
+
+def without_secrets(text: str) -> str:
+    """Return text without what may be a password or a key in its addresses: user information and queries."""
+    return re.sub(r"(://[^\s?'\"]*)\?[^\s'\")]*", r"\1?...", re.sub(r"://[^\s/'\"]*@", "://", text))
 
 
 def printable(text: str, most: int | None = None) -> str:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from asim_cvae.archive.remote import Root, as_root
 from asim_cvae.base.engine import Engine
 from asim_cvae.base.errors import InputError
 from asim_cvae.base.parallel import HERE
@@ -66,7 +67,7 @@ class MMIADataModule(pl.LightningDataModule):
 
     Args:
         representation: makes what the network sees of a frame's flux.
-        root: folder of the files to train on.
+        root: folder of the files to train on, or its address.
         ground_truth: ``root`` and ``table`` of the files to score on; see :func:`asim_cvae.frames.build.build_store`.
         store: folder of the frame store, by default one below ``outputs/stores`` named after the folders. A store that
             is given alone is used as it is.
@@ -103,8 +104,8 @@ class MMIADataModule(pl.LightningDataModule):
         if cache not in _CACHES:
             raise InputError(f"data.cache={cache}: one of {', '.join(_CACHES)}")
         self.representation = representation
-        self.root = _path(root)
-        self.ground_truth_root = _path((ground_truth or {}).get("root"))
+        self.root = _root(root)
+        self.ground_truth_root = _root((ground_truth or {}).get("root"))
         self.ground_truth_table = _path((ground_truth or {}).get("table"))
         self.store_path = _path(store) or self._default_store()
         self.batch_size = batch_size
@@ -271,7 +272,8 @@ class MMIADataModule(pl.LightningDataModule):
     def _default_store(self) -> Path:
         places = [self.root, self.ground_truth_root, self.ground_truth_table]
         name = next((place.name for place in places if place is not None), "frames")
-        digest = hashlib.sha256("\n".join(str(p and p.resolve()) for p in places).encode()).hexdigest()[:8]
+        resolved = (place.resolve() if isinstance(place, Path) else place for place in places)
+        digest = hashlib.sha256("\n".join(map(str, resolved)).encode()).hexdigest()[:8]
         return STORES / f"{name}-{digest}"
 
     def _data_name(self) -> str:
@@ -287,6 +289,10 @@ def _digest(*columns: NDArray[Any]) -> str:
 def _room(device: torch.device) -> float:
     """Bytes of a GPU's memory that frames may fill."""
     return torch.cuda.mem_get_info(device)[0] / 2 if device.type == "cuda" else 0
+
+
+def _root(value: str | Path | None) -> Root | None:
+    return as_root(value) if isinstance(value, str) else value and value.expanduser()
 
 
 def _path(value: str | Path | None) -> Path | None:

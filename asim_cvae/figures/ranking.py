@@ -12,8 +12,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from asim_cvae.archive.discover import discover
 from asim_cvae.archive.reader import read_observation
+from asim_cvae.archive.remote import Place
 from asim_cvae.base.files import atomic_write
 from asim_cvae.figures.styles import PHOTOMETER_COLOURS
 from asim_cvae.frames.slicing import FRAME_SAMPLES
@@ -41,22 +41,21 @@ class Ranked:
     title: str
 
 
-def draw_top(rows: Sequence[Mapping[str, Any]], root: Path, out: Path) -> Path | None:
+def draw_top(rows: Sequence[Mapping[str, Any]], places: Mapping[str, Place], out: Path) -> Path | None:
     """Draw the most interesting frames of observations, and return the picture; None if there is nothing to draw.
 
-    Files are read again, as light curves are not kept; those that are no longer in the folder are left out.
+    Files are read again, as light curves are not kept; those that are no longer there are left out.
 
     Args:
         rows: observations, rows of the ledger, the most interesting first.
-        root: folder of their files.
+        places: of the files, by name.
         out: folder of the picture.
     """
-    paths, _ = discover(root)
     ranked, simulated = [], False
     for rank, row in enumerate(rows, 1):
-        if row["file"] in paths and row["frame"] is not None:
+        if row["file"] in places and row["frame"] is not None:
             with suppress(RejectedFileError):
-                observation = read_observation(paths[row["file"]])
+                observation = read_observation(places[row["file"]])
                 simulated |= bool(observation.simulator)
                 ranked.append(_ranked(rank, row, observation))
     if not ranked:

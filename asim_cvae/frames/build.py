@@ -18,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
+from asim_cvae.archive.remote import Root
 from asim_cvae.base.engine import Engine
 from asim_cvae.base.errors import InputError
 from asim_cvae.base.files import can_be_folder, remove_leftovers
@@ -58,8 +59,8 @@ log = logging.getLogger(__name__)
 
 def build_store(
     store: Path,
-    root: Path | None = None,
-    ground_truth_root: Path | None = None,
+    root: Root | None = None,
+    ground_truth_root: Root | None = None,
     ground_truth_table: Path | None = None,
     workers: int | None = None,
     check: bool = False,

@@ -12,6 +12,7 @@ from asim_cvae.archive.discover import discover
 from asim_cvae.archive.labels import LabelTable, LabelTableError, no_usable_label, note_choice
 from asim_cvae.archive.layout import observation_key, preference
 from asim_cvae.archive.matching import match_files
+from asim_cvae.archive.remote import Place, Root
 from asim_cvae.archive.reviews import read_agreed
 from asim_cvae.base.errors import InputError, Problems, printable
 from asim_cvae.frames.hdf import FORMAT
@@ -26,7 +27,7 @@ class Plan:
     """Contents that a store should have.
 
     Attributes:
-        files: path of each file to read, by base name.
+        files: place of each file to read, by base name.
         versions: version of each of them.
         observations: names of the files of each observation, that to be used first. A file counts only where those
             before it give no observation.
@@ -38,7 +39,7 @@ class Plan:
         chosen: how each labelled frame was chosen, where the label table says so.
     """
 
-    files: Mapping[str, Path]
+    files: Mapping[str, Place]
     versions: Mapping[str, Fingerprint]
     observations: Sequence[Sequence[str]]
     rejected: Mapping[str, str]
@@ -140,12 +141,12 @@ class Plan:
         return {file: count // FRAME_SAMPLES for file, count in zip(files, samples, strict=True)}
 
 
-def make_plan(root: Path | None, ground_truth_root: Path | None, table: Path | None) -> Plan:
+def make_plan(root: Root | None, ground_truth_root: Root | None, table: Path | None) -> Plan:
     """Look at the folders and the label table; see :func:`asim_cvae.frames.build.build_store`."""
     folders = [folder for folder in (root, ground_truth_root) if folder is not None]
     if not folders:
         raise InputError("no data: give data.root=FOLDER, or data.ground_truth.root=FOLDER to score alone")
-    none: tuple[dict[str, Path], list[RejectedFileError]] = ({}, [])
+    none: tuple[dict[str, Place], list[RejectedFileError]] = ({}, [])
     pool, pool_rejected = discover(root) if root else none
     scored, scored_rejected = discover(ground_truth_root) if ground_truth_root else none
     labels = LabelTable({}) if table is None else _of_files(read_agreed(table), {*pool, *scored})

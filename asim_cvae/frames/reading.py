@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asim_cvae.archive.reader import read_observation
+from asim_cvae.archive.remote import Place
 from asim_cvae.base.errors import first_line, is_machines_fault
 from asim_cvae.base.limits import limited
 from asim_cvae.base.workers import WorkerDiedError
@@ -19,7 +20,7 @@ from asim_cvae.instrument.photometers import PHOTOMETERS
 
 _AGAIN = "it is tried again next time"
 
-File = tuple[Path, Fingerprint]
+File = tuple[Place, Fingerprint]
 """A file to read, and the version of it that is wanted."""
 
 
@@ -57,7 +58,7 @@ def give_up(file: File, death: WorkerDiedError, store: Path) -> dict[str, str]:
     return {}
 
 
-def deadly(path: Path, death: WorkerDiedError) -> RejectedFileError:
+def deadly(path: Place, death: WorkerDiedError) -> RejectedFileError:
     """Say why a file is rejected that ends each process that reads it.
 
     Whoever is killed from outside has been so for want of memory, as a rule: the file is left for another time.
@@ -68,12 +69,12 @@ def deadly(path: Path, death: WorkerDiedError) -> RejectedFileError:
     return RejectedFileError(path.name, f"{reason}; replace it, or touch it to have it tried again")
 
 
-def _read(path: Path, version: Fingerprint) -> tuple[Tables, NDArray[np.float32]]:
+def _read(path: Place, version: Fingerprint) -> tuple[Tables, NDArray[np.float32]]:
     """Read and slice a file; raises RejectedFileError, whatever it is that goes wrong."""
     return sliced(read_version(path, version), version)
 
 
-def read_version(path: Path, version: Fingerprint) -> Observation:
+def read_version(path: Place, version: Fingerprint) -> Observation:
     """Read a version of a file, within limits of time and memory.
 
     Raises:
@@ -82,7 +83,7 @@ def read_version(path: Path, version: Fingerprint) -> Observation:
     try:
         with limited():
             observation = read_observation(path)
-        if Fingerprint.of(path) != version:
+        if Fingerprint.now(path) != version:
             raise RejectedFileError(path.name, "was changed while it was read", transient=True)
     except (ImportError, RejectedFileError):  # a broken installation is no broken file
         raise

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from asim_cvae.archive.remote import Place, RemoteFile
 from asim_cvae.frames.columns import TABLES
 from asim_cvae.frames.hdf import (
     FORMAT,
@@ -41,7 +42,8 @@ class Fingerprint(NamedTuple):
     """Identifies a version of a file: its size in bytes, and its modification and status-change times in ns.
 
     The status-change time (ctime) tells a copy in another folder from the original, even if the copy kept the
-    modification time: only the file system can set it.
+    modification time: only the file system can set it. Of a file elsewhere, a number made of its ETag or checksum
+    stands in its place.
     """
 
     size: int
@@ -49,17 +51,24 @@ class Fingerprint(NamedTuple):
     ctime_ns: int
 
     @classmethod
-    def of(cls, path: Path) -> "Fingerprint":
-        """Take the fingerprint of the file at ``path``.
+    def of(cls, place: Place) -> "Fingerprint":
+        """Take the fingerprint of a file; that of one elsewhere is of the time when it was looked at.
 
         Raises:
             OSError: its status cannot be read (a dangling link).
             RejectedFileError: it is a folder, a pipe or a device.
         """
-        status = path.stat()
+        if isinstance(place, RemoteFile):
+            return cls(place.size, place.mtime_ns, place.version)
+        status = place.stat()
         if not stat.S_ISREG(status.st_mode):
-            raise RejectedFileError(path.name, "not a regular file")
+            raise RejectedFileError(place.name, "not a regular file")
         return cls(status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+
+    @classmethod
+    def now(cls, place: Place) -> "Fingerprint":
+        """Take the fingerprint of a file as it is now; raises as :meth:`of`, and where it cannot be looked at."""
+        return cls.of(place.looked_up() if isinstance(place, RemoteFile) else place)
 
 
 NO_VERSION = Fingerprint(0, 0, 0)

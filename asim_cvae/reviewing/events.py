@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from asim_cvae.archive.reader import read_observation
+from asim_cvae.archive.remote import Place
 from asim_cvae.archive.sheets import without_apostrophe
 from asim_cvae.base.errors import InputError, first_line, printable
 from asim_cvae.base.files import write_npz
@@ -16,7 +17,7 @@ from asim_cvae.instrument.observation import Observation, RejectedFileError
 _MOST = 100_000  # events of a table
 
 
-def write_events(table: Path, paths: Mapping[str, Path], out: Path) -> list[str]:
+def write_events(table: Path, paths: Mapping[str, Place], out: Path) -> list[str]:
     """Write the light curves of the observations that a table lists, as NumPy arrays.
 
     With N observations of T_i samples: ``flux`` (3, sum of T_i) in uW/m^2, one observation after the other, NaN in

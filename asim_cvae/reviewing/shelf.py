@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 
 from asim_cvae.archive.discover import discover
 from asim_cvae.archive.reader import read_observation
+from asim_cvae.archive.remote import Place, Root
 from asim_cvae.base.files import file_digest
 from asim_cvae.inference import Model, load
 from asim_cvae.instrument.observation import Observation, RejectedFileError
@@ -43,18 +44,18 @@ class Shelf:
     """
 
     ledger: Ledger
-    paths: Mapping[str, Path]
+    paths: Mapping[str, Place]
     model_digest: str
     model: Model | None
     _one_at_a_time: threading.Lock = field(default_factory=threading.Lock)
 
     @classmethod
-    def open(cls, folder: Path, roots: Sequence[Path] = (), trust: Collection[str] = ()) -> "Shelf":
+    def open(cls, folder: Path, paths: Mapping[str, Place] | None = None, trust: Collection[str] = ()) -> "Shelf":
         """Open a folder of triage.
 
         Args:
             folder: the folder.
-            roots: folders of its files; none for those that the triage was called with.
+            paths: of its files, by name; None: those in the folders of this machine that the triage was called with.
             trust: packages of your own whose classes the model may name.
 
         Raises:
@@ -62,7 +63,7 @@ class Shelf:
         """
         provenance = read_provenance(folder)
         ledger, weights = Ledger(folder, provenance.origin), Path(provenance.weights)
-        paths = _find_files(roots or [Path(root) for root in provenance.roots])
+        paths = find_files(provenance.roots) if paths is None else paths
         return cls(ledger, paths, _digests(ledger).get(weights.name, ""), _load(weights, ledger, trust))
 
     @property
@@ -120,13 +121,24 @@ class Shelf:
         return [] if self._frames is None else suggest(self._frames, labelled, count, seed=0)
 
 
-def _find_files(roots: Sequence[Path]) -> dict[str, Path]:
-    paths: dict[str, Path] = {}
-    for root in roots:
-        if root.is_dir():
-            paths.update(discover(root)[0])
+def find_files(noted: Sequence[str], given: Sequence[Root] = ()) -> dict[str, Place]:
+    """Find files by name: in folders that the triage has noted, and in those that the user gives, which come first.
+
+    Nothing is fetched from an address because a file says so: whoever made that file chose the address.
+
+    Raises:
+        InputError: a folder that is given is not there.
+    """
+    paths: dict[str, Place] = {}
+    for root in noted:
+        if "://" in root:
+            log.warning("%s: not looked into; give roots=[%s] if its files are to be fetched", root, root)
+        elif Path(root).is_dir():
+            paths.update(discover(Path(root))[0])
         else:
             log.warning("%s: no such folder any more; give roots=[FOLDER] where its files are now", root)
+    for place in given:
+        paths.update(discover(place)[0])
     return paths
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from asim_cvae.base.errors import SettingError, did_you_mean, shown
+from asim_cvae.base.errors import SettingError, did_you_mean, shown, without_secrets
 from asim_cvae.base.files import can_be_folder
 from asim_cvae.base.targets import TARGET
 from asim_cvae.settings.quoting import quoted
@@ -52,8 +52,16 @@ def _is_line(value: Any) -> bool:
     return isinstance(value, str) and not any(ord(character) < 32 or ord(character) == 127 for character in value)
 
 
-def _is_path(value: Any) -> bool:
+def _is_root(value: Any) -> bool:
     return _is_line(value) and value != ""
+
+
+def _is_path(value: Any) -> bool:
+    return _is_root(value) and not _is_address(value)
+
+
+def _is_address(value: Any) -> bool:
+    return isinstance(value, str) and "://" in value
 
 
 _TYPES = {
@@ -61,6 +69,7 @@ _TYPES = {
     "float": _Type("a number", "numbers", lambda v: _is_whole(v) or (isinstance(v, float) and math.isfinite(v))),
     "bool": _Type("true or false", "true or false", lambda value: isinstance(value, bool)),
     "str": _Type("text", "texts", _is_line),
+    "root": _Type("a folder, or its address", "folders, or their addresses", _is_root),
     "path": _Type("a path", "paths", _is_path),
     "folder": _Type(
         "a folder, or a place for one", "folders", lambda value: _is_path(value) and can_be_folder(Path(value))
@@ -254,7 +263,9 @@ def _check_value(setting: Setting, name: str, value: Any) -> None:
     if value == _MISSING:
         raise SettingError(f"{name} has to be given: {setting.help}")
     if not setting.takes(value):
-        raise SettingError(f"{name}={shown(value)}: has to be {setting.allowed}{_hint(name, setting, value)}")
+        raise SettingError(
+            f"{name}={shown(without_secrets(str(value)))}: has to be {setting.allowed}{_hint(name, setting, value)}"
+        )
 
 
 def _check_group(section: Section, name: str, value: Any) -> None:
@@ -291,6 +302,8 @@ def lacking_names(section: Section, config: Mapping[str, Any]) -> list[str]:
 
 def _hint(name: str, setting: Setting, value: Any) -> str:
     """Return advice that follows the message on a value that is not allowed; '' if there is none."""
-    if setting.type in ("str", "path") and not setting.choices and isinstance(value, int | float):
+    if setting.type in ("path", "folder") and _is_address(value):
+        return " on this machine; addresses are for the MMIA files of triage, review and data=mmia"
+    if setting.type in ("str", "path", "root") and not setting.choices and isinstance(value, int | float):
         return f"; quote it, as {shlex.quote(quoted(name, str(value)))}"
     return did_you_mean(str(value), map(str, setting.choices))

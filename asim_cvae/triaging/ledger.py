@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 
 from asim_cvae.archive.discover import discover
 from asim_cvae.archive.layout import observation_key, preference
+from asim_cvae.archive.remote import Root
 from asim_cvae.base.documents import checked, parse_json, read_text
 from asim_cvae.base.errors import InputError, SettingError
 from asim_cvae.base.files import atomic_write, remove_leftovers
@@ -249,11 +250,11 @@ class Folder:
     rejected: Mapping[str, str]
 
     @classmethod
-    def look(cls, root: Path) -> "Folder":
+    def look(cls, root: Root) -> "Folder":
         """Look at a folder.
 
         Raises:
-            InputError: there is no such folder.
+            InputError: there is no such folder, or it cannot be listed.
         """
         paths, errors = discover(root)
         rejected = {error.file: error.reason for error in errors}

@@ -4,13 +4,13 @@ import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from asim_cvae.archive.layout import observation_key
+from asim_cvae.archive.remote import Place
 from asim_cvae.base.errors import first_line, is_machines_fault
 from asim_cvae.frames.columns import OBSERVATIONS as STORED
 from asim_cvae.frames.columns import observed
@@ -41,7 +41,7 @@ _LIKELY = 0.5  # probability from which a kind of event is listed
 class File(NamedTuple):
     """A file to read, and the version of it that is wanted."""
 
-    path: Path
+    path: Place
     version: Fingerprint
 
 
@@ -90,7 +90,7 @@ def rejected(file: File, reason: str, again: bool = False) -> Row:
     return {**dict.fromkeys(column.name for column in LEDGER), **_file(file.path, version), "rejected": reason}
 
 
-def _file(path: Path, version: Fingerprint) -> Row:
+def _file(path: Place, version: Fingerprint) -> Row:
     return {"file": path.name, **version._asdict(), "key": observation_key(path.name), "digest": ""}
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from asim_cvae.archive.remote import Root
 from asim_cvae.base.engine import Engine
 from asim_cvae.base.files import write_json
 from asim_cvae.base.locks import held_lock
@@ -45,7 +46,7 @@ class Job:
 
 
 def triage(
-    root: Path,
+    root: Root,
     job: Job,
     workers: int | None,
     chosen: Filter,
