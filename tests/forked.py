@@ -1,4 +1,4 @@
-"""Run modules quickly: each in a process forked from one that has imported the libraries, which takes seconds."""
+"""Run modules quickly: each in a process forked from one that has imported what takes seconds to import."""
 
 import atexit
 import importlib
@@ -15,7 +15,8 @@ from pathlib import Path
 
 _LIBRARIES = (
     *("torch.utils.tensorboard", "pytorch_lightning", "hydra", "h5py", "astropy.io.fits", "cdflib", "openpyxl"),
-    *("sklearn.cluster", "sklearn.ensemble", "sklearn.manifold", "scipy.signal", "matplotlib.figure"),
+    *("sklearn.cluster", "sklearn.ensemble", "sklearn.manifold", "scipy.signal", "matplotlib.figure", "fsspec"),
+    *("asim_cvae.cli", "asim_cvae.training", "asim_cvae.triaging.running"),  # and what they import
 )
 
 

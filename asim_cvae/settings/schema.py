@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from omegaconf import OmegaConf
+import yaml
 
 from asim_cvae.base.errors import SettingError, did_you_mean, shown, without_secrets
 from asim_cvae.base.files import can_be_folder
@@ -17,6 +17,8 @@ from asim_cvae.settings.quoting import quoted
 
 DECLARATIONS = "settings.yaml"
 """Name of the file that declares the settings, in the folder of the configurations."""
+
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # omegaconf's takes half a second
 
 _PACKAGE = Path(__file__).resolve().parent.parent
 CONF = _PACKAGE / "conf" if (_PACKAGE / "conf").is_dir() else _PACKAGE.parent / "conf"
@@ -216,7 +218,7 @@ def declared_settings() -> dict[str, Section]:
 
 def read_commands(path: Path) -> dict[str, Section]:
     """Read the file of declarations at ``path``, and return the settings of each command."""
-    declared: Any = OmegaConf.to_container(OmegaConf.load(path))
+    declared: Any = yaml.load(path.read_text(encoding="utf-8"), _LOADER)
     return {name: _section(entries) for name, entries in declared["commands"].items()}
 
 
