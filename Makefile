@@ -77,7 +77,7 @@ test-browser: $(READY) ## Install Chromium (Debian, Ubuntu) and test the page in
 	command -v chromium || (apt-get update --quiet && apt-get install --yes --quiet chromium)
 	$(BIN)/pytest --numprocesses=0 tests/test_browser.py
 
-test-ray: $(READY) ## Install Ray and run a sweep on a local cluster of several nodes
+test-ray: $(READY) ## Install Ray; archives, stores, triage and a sweep on a cluster of three nodes here, with kills: some 8 minutes
 	$(BIN)/pip install --quiet --editable '.[ray]'
 	$(BIN)/pytest --numprocesses=0 tests/test_ray.py
 

@@ -9,9 +9,12 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
+import traceback
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
+from typing import NoReturn
 
 _LIBRARIES = (
     *("torch.utils.tensorboard", "pytorch_lightning", "hydra", "h5py", "astropy.io.fits", "cdflib", "openpyxl"),
@@ -52,8 +55,7 @@ def _serve() -> None:
     for line in sys.stdin:
         child = os.fork()
         if child == 0:
-            _run(**json.loads(line))
-            return  # to the interpreter's usual end
+            _end(_run(**json.loads(line)))
         _, status = os.waitpid(child, 0)
         print(os.waitstatus_to_exitcode(status), flush=True)
 
@@ -65,7 +67,8 @@ def _run(
     timeout: int,
     streams: Sequence[str],
     environment: dict[str, str],
-) -> None:
+) -> int:
+    """Run a module as ``python -m`` does, and return its exit status."""
     signal.alarm(timeout)
     for number, path in enumerate(streams):
         opened = os.open(path, os.O_RDWR | os.O_CREAT)
@@ -76,7 +79,25 @@ def _run(
     os.environ.update(environment)
     sys.path[1:1] = filter(None, environment.get("PYTHONPATH", "").split(os.pathsep))  # as Python does when it starts
     sys.argv = [module, *arguments]
-    runpy.run_module(module, run_name="__main__", alter_sys=True)
+    try:
+        runpy.run_module(module, run_name="__main__", alter_sys=True)
+    except SystemExit as end:
+        if isinstance(end.code, str):
+            print(end.code, file=sys.stderr)
+        return end.code if isinstance(end.code, int) else int(end.code is not None)
+    except BaseException:
+        traceback.print_exc()
+        return 1
+    return 0
+
+
+def _end(status: int) -> NoReturn:
+    """End this process as the interpreter does, but for taking all modules apart, which takes two seconds."""
+    threading._shutdown()
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    os._exit(status)
 
 
 if __name__ == "__main__":
