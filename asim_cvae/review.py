@@ -42,8 +42,10 @@ def _check(config: DictConfig) -> None:
 def main(config: DictConfig) -> None:
     """Serve the page of the triage in ``folder``, or write what ``events`` lists."""
     from asim_cvae.reviewing.shelf import Shelf, find_files  # torch takes seconds to import
+    from asim_cvae.triaging.ledger import read_provenance
 
-    paths = find_files([], [as_root(root) for root in config.roots]) if config.roots else None
+    given = [as_root(root) for root in config.roots]
+    paths = find_files(read_provenance(Path(config.folder)).roots, given)
     shelf = Shelf.open(Path(config.folder), paths, tuple(config.trust))
     if config.events is not None:
         _write(config, shelf)

@@ -17,6 +17,7 @@ def _check(config: DictConfig) -> None:
     """Make sure that the folder holds nothing else."""
     from asim_cvae.simulator.archive import refuse_other_archive
 
+    instantiate(config.engine)
     try:
         refuse_other_archive(_root(config), instantiate(_simulation(config)))
     except InputError as error:

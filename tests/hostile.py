@@ -61,6 +61,6 @@ def double(numbers: list[int]) -> list[int]:
     return [2 * number for number in numbers]
 
 
-def visible_gpus(numbers: list[int]) -> str:
-    """Return the GPUs that CUDA would show to this process."""
-    return os.environ.get("CUDA_VISIBLE_DEVICES", "")
+def visible_gpus(numbers: list[int]) -> tuple[str, int]:
+    """Return the GPUs that CUDA would show to this process, and its number."""
+    return os.environ.get("CUDA_VISIBLE_DEVICES", ""), os.getpid()

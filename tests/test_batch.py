@@ -430,7 +430,7 @@ def test_workers_lose_only_what_ends_them() -> None:
     found = map_batches(hostile.double, list(range(20)), 8, 2, "doubling", note)
     assert sorted(number for part in found for number in part) == [2 * n for n in range(20) if n != 13]
     assert lost == [(13, "exit status 1")]
-    with pytest.raises(WorkerDiedError, match=r"a worker process has ended \(exit status 1\)"):
+    with pytest.raises(InputError, match=r"a worker process has ended \(exit status 1\), 3 times at the same work"):
         list(map_batches(hostile.double, list(range(20)), 8, 2, "doubling"))
 
 

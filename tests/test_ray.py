@@ -17,6 +17,7 @@ from asim_cvae.base.errors import InputError
 from asim_cvae.base.parallel import HERE, map_batches
 from asim_cvae.frames.build import build_store
 from asim_cvae.frames.store import FrameStore
+from asim_cvae.studies.speed.scale_cases import descendants
 from tests import hostile
 from tests.conftest import PROJECT
 
@@ -87,7 +88,7 @@ def _digest(folder: Path) -> str:
 
 def _batches(out: Path) -> dict[str, tuple[int, int]]:
     """What tells batches that are done from others: the inodes of their files, and when these were written."""
-    stats = {path.name: path.stat() for path in out.glob("shards/*.files.parquet")}
+    stats = {path.name: path.stat() for path in out.glob("shards/*.sha256")}
     return {name: (stat.st_ino, stat.st_mtime_ns) for name, stat in stats.items()}
 
 
@@ -100,16 +101,8 @@ def _wait_for(is_there: Callable[[], object], process: subprocess.Popen[str]) ->
 
 
 def _processes(pattern: str) -> list[int]:
-    """Processes whose command line has a text in it."""
-    found = []
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            words = path.read_bytes().replace(b"\0", b" ").decode()
-        except OSError:
-            continue
-        if pattern in words:
-            found.append(int(path.parent.name))
-    return found
+    """Processes that this one has started, or one of these has, whose command line has a text in it."""
+    return [pid for pid, words in descendants() if pattern in words]
 
 
 def test_a_simulated_archive_is_the_same_to_the_last_byte(files: Path, tmp_path: Path) -> None:
@@ -172,7 +165,7 @@ def test_a_killed_program_goes_on_where_it_was(files: Path, triaged: Path, tmp_p
     assert {name: after[name] for name in before} == before
     assert len(after) > len(before)
     assert _digest(out) == _digest(triaged)
-    assert not list(out.glob("shards/.*"))
+    assert not list(out.glob("shards/.*.lock"))
 
 
 def test_a_file_that_ends_its_workers_is_rejected_by_name(
@@ -198,20 +191,38 @@ def test_errors_of_the_work_come_as_they_are() -> None:
 
 
 def test_workers_see_the_gpu_that_they_are_given() -> None:
-    seen = list(map_batches(hostile.visible_gpus, [1, 2], 1, 2, "looking", None, RayCluster(gpus=1)))
-    assert set(seen) <= {"0", "1"}
-    assert list(map_batches(hostile.visible_gpus, [1], 1, 1, "looking", None, RayCluster())) == [
-        os.environ.get("CUDA_VISIBLE_DEVICES", "")
-    ]
+    gpus, processes = zip(
+        *map_batches(hostile.visible_gpus, [1, 2, 3], 1, 1, "", None, RayCluster(gpus=1)), strict=True
+    )
+    assert set(gpus) <= {"0", "1"}
+    assert len(set(processes)) == 1  # which keeps the networks on it
+    ((gpu, _),) = map_batches(hostile.visible_gpus, [1], 1, 1, "", None, RayCluster())
+    assert gpu == os.environ.get("CUDA_VISIBLE_DEVICES", "")
 
 
-def test_a_worker_that_has_no_room_is_told() -> None:
+def test_a_worker_that_has_no_room_is_told(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
     for engine, told in (
-        (RayCluster(memory_gb=1e6), "has 12 of memory, and a worker takes 1e"),
-        (RayCluster(gpus=3), "has 2 of GPU, and a worker takes 3"),
+        (RayCluster(memory_gb=5), "no node has what a worker takes (1 CPU, 5 GB, 0 GPU"),
+        (RayCluster(gpus=3), "no node has what a worker takes (1 CPU, 1.5 GB, 3 GPU"),
     ):
-        with pytest.raises(InputError, match=told):
-            list(map_batches(hostile.double, [1], 1, None, "doubling", None, engine))
+        with engine.team(None) as team:
+            caplog.clear()
+            team.tell_what_lacks()
+        assert told in caplog.text
+    with RayCluster(memory_gb=3.9).team(None) as team:
+        caplog.clear()
+        team.tell_what_lacks()
+        assert not caplog.text
+    monkeypatch.delenv("RAY_ADDRESS")
+    with pytest.raises(InputError, match="no node has what a worker takes"):
+        list(map_batches(hostile.double, [1], 1, None, "doubling", None, RayCluster(memory_gb=1e6)))
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:1", "nowhere", "ray://127.0.0.1:10001", "127.0.0.1:99999"])
+def test_a_wrong_address_is_told_at_once(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", address)
+    with pytest.raises(InputError, match=f"RAY_ADDRESS={address}: "):
+        list(map_batches(hostile.double, [1], 1, None, "doubling", None, RayCluster()))
 
 
 def test_a_sweep_runs_on_several_nodes(archive: Path, tmp_path: Path) -> None:

@@ -5,7 +5,15 @@ from collections.abc import Iterator
 from pathlib import Path, PurePath
 
 from asim_cvae.archive.layout import has_known_suffix, looks_like_an_observation
-from asim_cvae.archive.remote import Place, RemoteFile, RemoteFolder, Root, as_root, unreadable_folder
+from asim_cvae.archive.remote import (
+    Place,
+    RemoteFile,
+    RemoteFolder,
+    Root,
+    as_root,
+    is_refusal,
+    unreadable_folder,
+)
 from asim_cvae.base.errors import InputError
 from asim_cvae.instrument.observation import RejectedFileError
 
@@ -35,7 +43,7 @@ def discover(root: Root) -> tuple[dict[str, Place], list[RejectedFileError]]:
         The place of each file by base name, and the rejected files and folders.
 
     Raises:
-        InputError: ``root`` is no folder, or cannot be listed.
+        InputError: ``root`` is no folder, or cannot be listed as a whole: files that a list lacks count as deleted.
     """
     files: dict[str, Place] = {}
     rejected: list[RejectedFileError] = []
@@ -75,6 +83,8 @@ def _looked_up(files: dict[str, Place], rejected: list[RejectedFileError]) -> di
             is_unclear = isinstance(place, RemoteFile) and not place.is_known
             known[name] = place.looked_up() if is_unclear else place  # type: ignore[union-attr]
         except RejectedFileError as error:
+            if error.transient and not is_refusal(error.__cause__):
+                raise InputError(f"{place}: {error.reason}, so that the list has a hole; try again") from error
             rejected.append(error)
     return known
 

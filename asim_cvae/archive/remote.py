@@ -23,6 +23,8 @@ LARGEST_FETCHED = 10**9
 _BLOCK = 2**23  # bytes at a time
 _UNKNOWN = -1  # size that a listing does not tell
 _WEB = ("http", "https")
+_REFUSALS = ("AccessDenied", "AllAccessDisabled", "NoSuchKey", "403", "404")  # of S3
+_REFUSED = (401, 403, 404, 410)  # of HTTP
 _CONTENT = ("ETag", "etag", "generation", "md5Hash", "Content-MD5", "Digest", "sha")
 """Details that tell versions of a file by themselves, in the words of several file systems."""
 
@@ -128,7 +130,7 @@ class RemoteFolder:
         except ImportError:
             raise
         except Exception as error:
-            if inside and isinstance(error, PermissionError | FileNotFoundError):
+            if inside and is_refusal(error):
                 unreadable.append(unreadable_folder(f"{self}/{inside}", _cause(error)))
                 return []
             raise InputError(f"{self}: cannot be listed ({_cause(error)}); try again") from error
@@ -265,6 +267,20 @@ def as_root(text: str) -> Root:
     if is_secret:
         raise InputError(f"{hidden}: passwords in addresses are seen by others; see docs/remote.md for a place for it")
     return RemoteFolder(text.rstrip("/") if rest.strip("/") else text)
+
+
+def is_refusal(error: BaseException | None) -> bool:
+    """Whether an error says that a file or folder is not there or may not be read, and no more.
+
+    Stores say that a key has expired by the same kind of error, and web servers that they are overloaded.
+    """
+    cause = error.__cause__ if error is not None and error.__cause__ is not None else error
+    code = getattr(cause, "response", {})  # botocore's
+    code = code.get("Error", {}).get("Code") if isinstance(code, dict) else None
+    if code is not None:
+        return code in _REFUSALS
+    status = getattr(cause, "status", None)  # aiohttp's
+    return status in _REFUSED if status is not None else isinstance(error, PermissionError | FileNotFoundError)
 
 
 def unreadable_folder(place: str, why: str) -> RejectedFileError:

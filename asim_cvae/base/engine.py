@@ -5,9 +5,10 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import AbstractContextManager
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import Any, TypeVar
 
+from asim_cvae.base.errors import InputError
 from asim_cvae.base.workers import WorkerDiedError
 
 Item = TypeVar("Item")
@@ -17,7 +18,9 @@ Work = Callable[[Sequence[Item]], Result]
 Lost = Callable[[Item, WorkerDiedError], Result]
 
 DEATHS = 3
-"""Times that an item alone has to end its worker before it is given up."""
+"""Times that an item alone, or work that is trusted, has to end its worker before it is given up."""
+
+_LONG_S = 60.0  # without a result
 
 
 class Team(ABC):
@@ -39,6 +42,10 @@ class Team(ABC):
             WorkerDiedError: it has ended its worker.
             Exception: whatever the work raises.
         """
+
+    def tell_what_lacks(self) -> None:
+        """Say why nothing has been done for long, if that is known."""
+        return
 
 
 class Engine(ABC):
@@ -66,7 +73,7 @@ def compute(
         lost: see :func:`asim_cvae.base.parallel.map_batches`.
 
     Raises:
-        WorkerDiedError: a batch has ended its worker, and there is no ``lost``.
+        InputError: a batch has ended its worker :data:`DEATHS` times, and there is no ``lost``.
         Exception: whatever ``work`` raises.
     """
     waiting = deque((batch, 0) for batch in batches)
@@ -78,24 +85,33 @@ def compute(
             future = team.submit(work, batch)
             running[future] = batch, deaths
             future.add_done_callback(done.put)
-        future = done.get()
+        future = _next(done, team)
         batch, deaths = running.pop(future)
         try:
             result = team.result(future)
         except WorkerDiedError as death:
-            if lost is None:
-                raise
-            left = _after_death(batch, deaths)
+            left = _after_death(batch, deaths, lost is None)
             waiting.extendleft(reversed(left))
             if left:
                 continue
+            if lost is None:
+                raise InputError(f"{death}, {DEATHS} times at the same work; is memory short?") from death
             result = lost(batch[0], death)
         yield result, len(batch)
 
 
-def _after_death(batch: Sequence[Item], deaths: int) -> list[tuple[Sequence[Item], int]]:
+def _next(done: "SimpleQueue[Future[Any]]", team: Team) -> "Future[Any]":
+    """Wait for the next batch that is done."""
+    while True:
+        try:
+            return done.get(timeout=_LONG_S)
+        except Empty:
+            team.tell_what_lacks()
+
+
+def _after_death(batch: Sequence[Item], deaths: int, is_trusted: bool) -> list[tuple[Sequence[Item], int]]:
     """Return what to compute of a batch that has ended its worker, with the deaths of each so far; [] to give it up."""
-    if len(batch) > 1:
+    if len(batch) > 1 and not is_trusted:
         middle = len(batch) // 2
         return [(batch[:middle], 0), (batch[middle:], 0)]
     return [(batch, deaths + 1)] if deaths + 1 < DEATHS else []

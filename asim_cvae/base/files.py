@@ -35,11 +35,11 @@ def atomic_write(path: Path, shared: bool = False) -> Iterator[Path]:
         partial.unlink(missing_ok=True)
 
 
-def remove_leftovers(folder: Path) -> None:
-    """Delete temporary files that killed programs left in ``folder``: those that nobody has written to for an hour."""
+def remove_leftovers(folder: Path, after_s: float = _LEFT_AFTER_S) -> None:
+    """Delete temporary files that killed programs left in ``folder``: those that nobody wrote to for ``after_s`` s."""
     for path in folder.glob(f"{_PARTIAL}*"):
         with suppress(OSError):
-            if time.time() - path.stat().st_mtime > _LEFT_AFTER_S:
+            if time.time() - path.stat().st_mtime >= after_s:
                 path.unlink()
 
 

@@ -3,13 +3,15 @@
 import errno
 import logging
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
 _NO_LOCKS = {errno.EIO, errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, 524}
 """What file systems without locks say, networks' and clusters' above all; 524 is Linux's own ENOTSUPP."""
+
+_LONG_S = 60.0  # to wait without a word
 
 log = logging.getLogger(__name__)
 
@@ -31,9 +33,9 @@ def held_lock(path: Path, wait: bool = True) -> Iterator[None]:
     Raises:
         HeldError: another program holds the lock, and is not waited for.
     """
-    lock = FileLock(path, timeout=-1 if wait else 0, fallback_to_soft=False)
+    lock = FileLock(path, fallback_to_soft=False)
     try:
-        lock.acquire()
+        _acquire(lock, wait)
     except Timeout as error:
         raise HeldError(str(path)) from error
     except OSError as error:
@@ -47,3 +49,12 @@ def held_lock(path: Path, wait: bool = True) -> Iterator[None]:
         yield
     finally:
         lock.release()  # does nothing where it is not held
+
+
+def _acquire(lock: FileLock, wait: bool) -> None:
+    if wait:
+        with suppress(Timeout):
+            lock.acquire(timeout=_LONG_S)
+            return
+        log.warning("%s: waiting for another program that holds it", lock.lock_file)
+    lock.acquire(timeout=-1 if wait else 0)

@@ -84,11 +84,12 @@ def map_batches(
         description: what is done, as "reading".
         lost: result of an item that has ended its worker :data:`asim_cvae.base.engine.DEATHS` times, computed here. A
             batch that ends its worker is halved, until such an item is alone. Without ``lost`` the items are trusted:
-            this process does the work itself with one worker or one batch, and a worker's death is an error.
+            this process does the work itself with one worker or one batch, and a batch whose worker has ended is tried
+            again as it is.
         engine: where the workers are.
 
     Raises:
-        WorkerDiedError: a worker has ended, and there is no ``lost``.
+        InputError: a batch has ended its worker as many times, and there is no ``lost``.
         Exception: whatever ``work`` raises. Batches that have begun are given up, no others begin.
     """
     sizes = [batch_size] * -(-len(items) // batch_size) if isinstance(batch_size, int) else batch_size

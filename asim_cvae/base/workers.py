@@ -63,7 +63,11 @@ class Worker:
             ChildProcessError: no process can be started, or :meth:`stop` was called.
             Exception: whatever ``work`` raises.
         """
-        request = pickle.dumps((work, argument))
+        result: Result = self.compute_pickled(pickle.dumps((work, argument)))
+        return result
+
+    def compute_pickled(self, request: bytes) -> Any:
+        """Compute as :meth:`compute` does what was pickled, and is not unpickled here."""
         process = self._process = self._process or _start(self._folder)
         if self._is_stopped:
             self.stop()
@@ -77,7 +81,7 @@ class Worker:
             raise ChildProcessError("the worker was stopped") if self._is_stopped else death from error
         if not is_result:
             raise answer
-        return answer  # type: ignore[no-any-return]
+        return answer
 
     def stop(self) -> None:
         """End the process for good. Another thread may do so while this one computes."""
@@ -124,7 +128,8 @@ def _serve() -> None:
     signal.signal(signal.SIGTERM, _leave)
     keep_large_blocks()
     with suppress(OSError):  # where memory runs out, Linux ends the worker rather than the program
-        Path("/proc/self/oom_score_adj").write_text("500")
+        score = Path("/proc/self/oom_score_adj")
+        score.write_text(str(max(int(score.read_text()), 500)))
     requests: queue.SimpleQueue[bytes] = queue.SimpleQueue()
     threading.Thread(target=_take_requests, args=(requests,), daemon=True).start()
     _send(answers, (True, None))

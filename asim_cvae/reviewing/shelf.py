@@ -130,12 +130,12 @@ def find_files(noted: Sequence[str], given: Sequence[Root] = ()) -> dict[str, Pl
         InputError: a folder that is given is not there.
     """
     paths: dict[str, Place] = {}
-    for root in noted:
+    for root in (one for one in noted if one not in map(str, given)):
         if "://" in root:
-            log.warning("%s: not looked into; give roots=[%s] if its files are to be fetched", root, root)
+            log.warning("%s: its light curves are left out; review roots=[%s] fetches them", root, root)
         elif Path(root).is_dir():
             paths.update(discover(Path(root))[0])
-        else:
+        elif not given:
             log.warning("%s: no such folder any more; give roots=[FOLDER] where its files are now", root)
     for place in given:
         paths.update(discover(place)[0])

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from asim_cvae.archive.layout import FileName
 from asim_cvae.base.engine import Engine
 from asim_cvae.base.errors import InputError, first_line
-from asim_cvae.base.files import atomic_write, write_json
+from asim_cvae.base.files import atomic_write, remove_leftovers, write_json
 from asim_cvae.base.locks import held_lock
 from asim_cvae.base.parallel import HERE, map_batches
 from asim_cvae.instrument.photometers import DEAD_TIME
@@ -159,6 +159,7 @@ def make_archive(root: Path, simulation: Simulation, workers: int | None = None,
         identity = {"benchmark": BENCHMARKS.get(digest), "sha256": digest}
         write_json(root / SETTINGS_NAME, {**settings, **identity, "complete": True})
         shutil.rmtree(root / _PARTS)
+        remove_leftovers(root, 0.0)
     return True
 
 
@@ -251,7 +252,7 @@ def _make_part(numbers: Sequence[int], root: Path, simulation: Simulation) -> Pa
     part = root / _PARTS / f"{numbers[0]:08d}.json"
     if not (part.exists() and all((root / entry["file"]).exists() for entry in _read_part(part))):
         entries = json.dumps([_make_file(number, root, simulation) for number in numbers])
-        with atomic_write(part) as partial_path:
+        with atomic_write(part, shared=True) as partial_path:
             partial_path.write_text(entries, encoding="utf-8")
     return part
 
@@ -272,8 +273,9 @@ def _make_file(number: int, root: Path, simulation: Simulation) -> dict[str, Any
     name, position = _name_and_position(observation.scene, number, days, simulation, rng)
     rows = observation_rows(observation, name)
     path = root / name.format(simulation.format)
-    WRITERS[simulation.format](path, spoil_rows(rows, fault), SIMULATOR)
-    spoil_file(path, fault)
+    with atomic_write(path, shared=True) as partial_path:  # a node that is taken for lost may write the same file
+        WRITERS[simulation.format](partial_path, spoil_rows(rows, fault), SIMULATOR)
+        spoil_file(partial_path, fault)
     remaining = remaining_frames(observation.whole_frames, fault)
     frames = frame_rows(path.name, observation.scene, observation.light, remaining, simulation.rule)
     return {

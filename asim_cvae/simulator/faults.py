@@ -8,7 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asim_cvae.archive.layout import COUNT_VARIABLES, FLUX_VARIABLES, PRESENCE_VARIABLES
-from asim_cvae.base.files import atomic_write
 from asim_cvae.frames.slicing import FRAME_SAMPLES
 from asim_cvae.instrument.photometers import READOUT_SAMPLES
 from asim_cvae.simulator.writer import Rows
@@ -36,8 +35,7 @@ def spoil_file(path: Path, fault: str) -> None:
     """Cut a written file to half its size or to nothing; other faults leave it unchanged."""
     if fault in ("truncated", "empty"):
         content = path.read_bytes()
-        with atomic_write(path) as partial:
-            partial.write_bytes(content[: len(content) // 2] if fault == "truncated" else b"")
+        path.write_bytes(content[: len(content) // 2] if fault == "truncated" else b"")
 
 
 def remaining_frames(frames: Sequence[int], fault: str) -> list[int]:

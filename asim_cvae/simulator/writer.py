@@ -18,7 +18,6 @@ from asim_cvae.archive.layout import (
     TRIGGER_VARIABLES,
     FileName,
 )
-from asim_cvae.base.files import atomic_write
 from asim_cvae.instrument.photometers import PHOTOMETERS, READOUT_SAMPLES, SAMPLE_PERIOD_US, counts_to_flux
 from asim_cvae.simulator.observation import SimulatedObservation
 from asim_cvae.simulator.orbit import ground_track
@@ -109,7 +108,7 @@ def write_fits(path: Path, rows: Rows, simulator: str) -> None:
     for name, values in rows.items():
         table[name] = np.where(values, b"T", b"F") if values.dtype.kind == "b" else values
     layout = tuple((name, _FITS_FORMATS[v.dtype.kind], v.shape[1:]) for name, v in rows.items())
-    with atomic_write(path) as partial, partial.open("wb") as stream:
+    with path.open("wb") as stream:
         stream.write(_fits_headers(layout, table.size, simulator))
         stream.write(table.data)
         stream.write(bytes(-table.nbytes % _FITS_BLOCK))
@@ -137,24 +136,22 @@ _CDF_TYPES = {"i": CDF.CDF_INT4, "f": CDF.CDF_REAL4, "b": CDF.CDF_UINT1, "U": CD
 
 def write_cdf(path: Path, rows: Rows, simulator: str) -> None:
     """Write ``rows`` as the variables of a CDF file; a global attribute names the ``simulator``."""
-    with atomic_write(path) as partial:
-        partial_cdf = partial.with_suffix(".cdf")  # cdflib would add a missing suffix itself
-        with CDF(partial_cdf, cdf_spec={"Majority": "row_major"}, delete=True) as file:
-            file.write_globalattrs({SIMULATOR_KEYWORD: {0: simulator}})
-            for name, values in rows.items():
-                text = values.dtype.kind == "U"
-                file.write_var(
-                    {
-                        "Variable": name,
-                        "Data_Type": _CDF_TYPES[values.dtype.kind],
-                        "Num_Elements": _TIME_LENGTH if text else 1,
-                        "Rec_Vary": True,
-                        "Compress": 0,  # gzip would store the time of writing, so that no two files were the same
-                        "Dim_Sizes": list(values.shape[1:]),
-                    },
-                    var_attrs={"FILLVAL": [int(_COUNT_FILL), "CDF_INT4"]} if name in COUNT_VARIABLES else {},
-                    var_data=values.astype(np.uint8) if values.dtype.kind == "b" else values,
-                )
+    with CDF(path, cdf_spec={"Majority": "row_major"}, delete=True) as file:
+        file.write_globalattrs({SIMULATOR_KEYWORD: {0: simulator}})
+        for name, values in rows.items():
+            text = values.dtype.kind == "U"
+            file.write_var(
+                {
+                    "Variable": name,
+                    "Data_Type": _CDF_TYPES[values.dtype.kind],
+                    "Num_Elements": _TIME_LENGTH if text else 1,
+                    "Rec_Vary": True,
+                    "Compress": 0,  # gzip would store the time of writing, so that no two files were the same
+                    "Dim_Sizes": list(values.shape[1:]),
+                },
+                var_attrs={"FILLVAL": [int(_COUNT_FILL), "CDF_INT4"]} if name in COUNT_VARIABLES else {},
+                var_data=values.astype(np.uint8) if values.dtype.kind == "b" else values,
+            )
 
 
 WRITERS = {"fits": write_fits, "cdf": write_cdf}

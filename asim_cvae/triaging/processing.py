@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from asim_cvae.archive.layout import observation_key
@@ -35,6 +36,10 @@ from asim_cvae.triaging.origin import Judge
 Row = dict[str, Any]
 _MS = 1000 / SAMPLING_RATE
 _GAP = "touches a gap"
+
+GPU_ERRORS = (torch.OutOfMemoryError, torch.AcceleratorError)
+"""Errors after which a process can no longer use its GPU, or finds no room there."""
+
 _LIKELY = 0.5  # probability from which a kind of event is listed
 
 
@@ -99,10 +104,13 @@ def _judged(observation: Observation, file: File, judge: Judge) -> Rows:
 
     Raises:
         RejectedFileError: whatever it is that goes wrong, so that other files are judged.
+        RuntimeError: one of ``GPU_ERRORS``, which are no fault of the file.
     """
     try:
         pulses = find_pulses(observation)
         frames = _frames(observation, pulses, judge)
+    except GPU_ERRORS:
+        raise
     except Exception as error:
         reason = f"cannot be judged ({first_line(error)})"
         raise RejectedFileError(file.path.name, reason, is_machines_fault(error)) from error

@@ -1,6 +1,7 @@
 """Triage a folder: judge its new files batch by batch in several processes, then write the tables."""
 
 import logging
+import signal
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -11,6 +12,7 @@ import torch
 
 from asim_cvae.archive.remote import Root
 from asim_cvae.base.engine import Engine
+from asim_cvae.base.errors import first_line
 from asim_cvae.base.files import write_json
 from asim_cvae.base.locks import held_lock
 from asim_cvae.base.parallel import HERE, map_batches
@@ -19,7 +21,7 @@ from asim_cvae.frames.reading import deadly
 from asim_cvae.triaging.gathering import Filter, Gathered, gather
 from asim_cvae.triaging.ledger import PROVENANCE, Folder, Ledger
 from asim_cvae.triaging.origin import Origin, make_judge
-from asim_cvae.triaging.processing import File, Rows, judge_observation, rejected
+from asim_cvae.triaging.processing import GPU_ERRORS, File, Rows, judge_observation, rejected
 
 _LARGEST, _SMALLEST = 50, 5  # observations of a batch
 _SHARE = 8  # a batch is no larger than this part of what comes after it
@@ -110,11 +112,16 @@ def batch_sizes(observations: int) -> list[int]:
 def _judge_batch(observations: Sequence[Observation], job: Job, wait: bool = False) -> Sequence[Observation]:
     """Judge a batch, unless it is there; returns what another program judges just now, if that is not waited for."""
     torch.set_num_threads(1)  # a process a core
-    torch.backends.cudnn.allow_tf32 = False  # so that probabilities are those of a CPU
+    torch.backends.cudnn.allow_tf32 = False  # so that probabilities are close to those of a CPU
 
     def rows() -> Rows:
-        judge = make_judge(job.origin, job.device)
-        return Rows.joined(judge_observation(files, judge) for files in observations)
+        try:
+            judge = make_judge(job.origin, job.device)
+            return Rows.joined(judge_observation(files, judge) for files in observations)
+        except GPU_ERRORS as error:
+            log.error("%s; another process tries again", first_line(error))
+            signal.raise_signal(signal.SIGKILL)  # nothing that this process computes on the GPU can be trusted now
+            raise
 
     files = [file for files in observations for file in files]
     return [] if job.ledger.write(files, rows, wait) else observations
@@ -124,7 +131,7 @@ def _give_up(observation: Observation, death: WorkerDiedError, job: Job) -> Sequ
     """Reject the files of an observation that ends each process that reads it."""
     errors = [deadly(file.path, death) for file in observation]
     rows = [rejected(file, error.reason, error.transient) for file, error in zip(observation, errors, strict=True)]
-    job.ledger.write(observation, lambda: Rows([], [], rows))
+    job.ledger.write(observation, lambda: Rows([], [], rows), wait=True)
     return []
 
 

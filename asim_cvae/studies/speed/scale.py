@@ -74,7 +74,7 @@ class ScaleBenchmark(Suite):
 
     def memory(self) -> Report:
         """Measure memory over many short files."""
-        names = ("seconds", "again", "program", "worker_first", "worker_last", "worker_most", "of_ray")
+        names = ("seconds", "again", "megabytes", "program", "worker_first", "worker_last", "worker_most", "of_ray")
         common = {"out": str(self.folder / "crowd"), "engine": "ray", "workers": max(self.workers)}
         results = [
             measure([Subject(f"{n} files", "crowd", {"root": str(self._crowd(n)), **common})], 1, f"{n} files")[0]
