@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: help setup demo pretrained reproduction table1 table1-full dashboard realism triage-report bench faults test test-fast test-browser test-ray lint format settings lock clean
+.PHONY: help setup demo pretrained reproduction table1 table1-full dashboard realism triage-report bench faults test test-fast test-browser test-remote test-ray lint format settings lock clean
 
 help: ## Show this help
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -76,6 +76,10 @@ test-fast: $(READY) ## The tests that start no processes: a minute
 test-browser: $(READY) ## Install Chromium (Debian, Ubuntu) and test the page in it
 	command -v chromium || (apt-get update --quiet && apt-get install --yes --quiet chromium)
 	$(BIN)/pytest --numprocesses=0 tests/test_browser.py
+
+test-remote: $(READY) ## Install s3fs, and moto as a server of S3, and test files at addresses
+	$(BIN)/pip install --quiet --editable '.[remote]' 'moto[server]>=5'
+	$(BIN)/pytest --numprocesses=0 tests/test_remote.py
 
 test-ray: $(READY) ## Install Ray; archives, stores, triage and a sweep on a cluster of three nodes here, with kills: some 8 minutes
 	$(BIN)/pip install --quiet --editable '.[ray]'

@@ -6,7 +6,7 @@ import itertools
 import os
 import signal
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -64,3 +64,30 @@ def double(numbers: list[int]) -> list[int]:
 def visible_gpus(numbers: list[int]) -> tuple[str, int]:
     """Return the GPUs that CUDA would show to this process, and its number."""
     return os.environ.get("CUDA_VISIBLE_DEVICES", ""), os.getpid()
+
+
+def die_once(paths: list[str]) -> Path:
+    """End the process where a file is not there, which is then; return its path."""
+    (path,) = map(Path, paths)
+    if not path.exists():
+        path.touch()
+        os._exit(1)
+    return path
+
+
+def judge_on_a_full_gpu(observations: list) -> None:
+    """Judge a batch where the GPU has no memory left."""
+    import torch
+
+    from asim_cvae.triaging import running
+
+    class Ledger:
+        def write(self, files: list, rows: Callable[[], None], wait: bool) -> bool:
+            rows()
+            return True
+
+    def fail(origin: None, device: str) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    running.make_judge = fail  # type: ignore[assignment]
+    running._judge_batch(observations, running.Job(None, Ledger(), "cuda"))  # type: ignore[arg-type]

@@ -23,6 +23,7 @@ from asim_cvae.base.errors import InputError, SettingError, is_machines_fault
 from asim_cvae.base.parallel import map_batches
 from asim_cvae.base.workers import Worker, WorkerDiedError
 from asim_cvae.frames.build import build_store
+from asim_cvae.frames.reading import deadly
 from asim_cvae.frames.report import BuildReport
 from asim_cvae.frames.store import FrameStore
 from tests import hostile
@@ -432,6 +433,18 @@ def test_workers_lose_only_what_ends_them() -> None:
     assert lost == [(13, "exit status 1")]
     with pytest.raises(InputError, match=r"a worker process has ended \(exit status 1\), 3 times at the same work"):
         list(map_batches(hostile.double, list(range(20)), 8, 2, "doubling"))
+
+
+def test_work_that_is_trusted_is_tried_again(tmp_path: Path) -> None:
+    works = [str(tmp_path / name) for name in ("a", "b")]
+    found = list(map_batches(hostile.die_once, works, 1, 2, "dying"))
+    assert sorted(map(str, found)) == works
+
+
+def test_a_worker_whose_gpu_fails_ends_and_blames_no_file() -> None:
+    with pytest.raises(WorkerDiedError) as death:
+        Worker().compute(hostile.judge_on_a_full_gpu, [])
+    assert deadly(Path("a.fits"), death.value).transient
 
 
 def test_what_a_worker_raises_is_raised_here() -> None:

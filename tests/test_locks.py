@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from asim_cvae.base.locks import HeldError, held_lock
 
@@ -13,7 +14,7 @@ from asim_cvae.base.locks import HeldError, held_lock
 def test_without_locks_work_goes_on_and_says_so(
     number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def refuse(lock: object) -> None:
+    def refuse(lock: object, timeout: float) -> None:
         raise OSError(number, "No locks available")
 
     monkeypatch.setattr("asim_cvae.base.locks.FileLock.acquire", refuse)
@@ -30,6 +31,18 @@ def test_a_lock_that_is_held_is_waited_for_or_told(tmp_path: Path) -> None:
         pass
     with held_lock(path, wait=False):
         pass
+
+
+def test_long_waiting_is_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("asim_cvae.base.locks._LONG_S", 0.05)
+    path = tmp_path / ".lock"
+    holder = FileLock(path)
+    holder.acquire()
+    monkeypatch.setattr(caplog.handler, "emit", lambda record: holder.release())  # as it is told
+    with held_lock(path):
+        assert not holder.is_locked
 
 
 def test_a_lock_ends_with_its_program(tmp_path: Path) -> None:

@@ -558,6 +558,55 @@ def test_a_root_that_is_not_there_is_a_mistake_in_a_setting(tmp_path: Path) -> N
         assert str(caught.value).startswith(f"{name}{nowhere}: no such folder, or nothing is in it")
 
 
+class _AnswerOfS3Error(Exception):
+    def __init__(self, code: str) -> None:
+        self.response = {"Error": {"Code": code}}
+
+
+class _AnswerOfWebError(Exception):
+    def __init__(self, status: int) -> None:
+        self.status = status
+
+
+@pytest.mark.parametrize(
+    ("error", "cause", "is_refused"),
+    [
+        (PermissionError(), None, True),
+        (FileNotFoundError(), None, True),
+        (TimeoutError(), None, False),
+        (PermissionError(), _AnswerOfS3Error("AccessDenied"), True),
+        (PermissionError(), _AnswerOfS3Error("ExpiredToken"), False),
+        (_AnswerOfWebError(403), None, True),
+        (_AnswerOfWebError(503), None, False),
+    ],
+)
+def test_a_list_with_a_hole_is_no_list(
+    error: Exception, cause: Exception | None, is_refused: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    memory = MemoryFileSystem()
+    memory.pipe_file("/holes/a/x.fits", b"SIMPLE  =")
+    memory.pipe_file("/holes/y.fits", b"SIMPLE  =")
+    error.__cause__ = cause
+    listed = MemoryFileSystem.ls
+
+    def ls(system: MemoryFileSystem, path: str, detail: bool = True, **how: Any) -> list:
+        if path.endswith("/a"):
+            raise error
+        return listed(system, path, detail, **how)
+
+    monkeypatch.setattr(MemoryFileSystem, "ls", ls)
+    try:
+        if is_refused:
+            files, rejected = discover(as_root("memory://holes"))
+            assert list(files) == ["y.fits"]
+            assert "the folder cannot be read" in rejected[0].reason
+        else:
+            with pytest.raises(InputError, match="memory://holes: cannot be listed"):
+                discover(as_root("memory://holes"))
+    finally:
+        memory.rm("/holes", recursive=True)
+
+
 def test_s3_is_read_as_a_server_of_it_speaks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("s3fs")
     servers = pytest.importorskip("moto.server")
