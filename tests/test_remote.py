@@ -449,7 +449,7 @@ def test_no_address_is_looked_into_because_a_file_names_it(
     found = find_files(["teststore://bucket", str(tmp_path)])
     assert found == {FILE: tmp_path / FILE, "other.fits": tmp_path / "other.fits"}
     assert not store.requests
-    assert "give roots=[teststore://bucket] if its files are to be fetched" in caplog.text
+    assert "review roots=[teststore://bucket] fetches them" in caplog.text
     found = find_files([str(tmp_path)], [RemoteFolder("teststore://bucket")])
     assert found == {FILE: one, "other.fits": tmp_path / "other.fits"}
 
