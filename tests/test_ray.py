@@ -225,6 +225,20 @@ def test_a_wrong_address_is_told_at_once(address: str, monkeypatch: pytest.Monke
         list(map_batches(hostile.double, [1], 1, None, "doubling", None, RayCluster()))
 
 
+def test_the_suite_measures_engines(tmp_path: Path) -> None:
+    sizes = ("suite.rounds=1", "suite.files=12", "suite.workers=[2]", "suite.tasks=5", "suite.many=[60]")
+    told = _run("bench", "suite=scale", f"out={tmp_path}", *sizes)
+    assert "local, 2 workers" in told
+    measured = json.loads((tmp_path / "bench.json").read_text())["measurements"]
+    assert [result["name"] for result in measured["triage"]] == ["local, 2 workers", "ray, 2 workers"]
+    assert all(result["measurements"][0]["files"] == 12 for result in measured["triage"])
+    assert all(0 < result["measurements"][0]["seconds"] < 1 for result in measured["tasks"])
+    (memory,) = measured["memory"][0]["measurements"]
+    assert memory["files"] == 60
+    assert 100 < memory["worker_first"] <= memory["worker_most"] < 5000
+    assert 10 < memory["of_ray"] < memory["worker_most"]  # torch is in one of the two processes alone
+
+
 def test_a_sweep_runs_on_several_nodes(archive: Path, tmp_path: Path) -> None:
     _run("train", "-m", "hydra/launcher=ray_cluster", "seed=0,1", f"hydra.sweep.dir={tmp_path}",
          f"data.root={archive}", "data.simulation=null", f"data.store={tmp_path / 'frames'}", "data.batch_size=10",

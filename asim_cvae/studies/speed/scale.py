@@ -54,7 +54,11 @@ class ScaleBenchmark(Suite):
         """Compare triage by engines and numbers of workers."""
         common = {"root": str(self._archive()), "out": str(self.folder / "triage")}
         subjects = [
-            Subject(f"{engine}, {count} workers", "engine_triaging", {"engine": engine, "workers": count, **common})
+            Subject(
+                f"{engine}, {count} worker{'s' if count > 1 else ''}",
+                "engine_triaging",
+                {"engine": engine, "workers": count, **common},
+            )
             for engine in _ENGINES
             for count in self.workers
         ]
