@@ -88,13 +88,15 @@ class ScaleBenchmark(Suite):
         columns = (
             "files",
             "s",
+            "s, nothing new",
+            "MB written",
             "program",
             "worker, first tenth",
             "worker, last tenth",
             "most",
             "Ray's process beside it",
         )
-        note = "Files of one readout row, each a link to one of ten; MB of memory."
+        note = "Files of one readout row, each a link to one of ten; memory in MB."
         return [growth_table("Memory over many files", note, columns, rows)], results
 
     def _archive(self) -> Path:
