@@ -19,6 +19,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import torch
 from filelock import FileLock
 from scipy.stats import expon, poisson
 
@@ -115,6 +116,19 @@ def test_chances_of_parts_add_up() -> None:
     both = np.concatenate([low[:, :2500], high[:, 2500:]], axis=1)
     assert -np.log1p(-chance.p_value(evidence, both)[0]) == pytest.approx(np.mean(expected))
     assert chance.p_value(np.array([60.0]), low)[0] < 1e-20
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
+def test_a_gpu_tells_the_same_within_a_thousandth(archive: Path) -> None:
+    frames = [slice_frames(read_observation(path).flux) for path in sorted(archive.glob("*.fits"))]
+    flux = np.concatenate([part[~np.isnan(part.max(axis=(1, 2)))] for part in frames])
+    torch.backends.cudnn.allow_tf32 = False
+    origin = Origin(PRETRAINED / "model.safetensors", None, (), 0.5, RARE)
+    judges = [make_judge(origin, device) for device in ("cpu", "cuda")]
+    here, there = (measure_frames(judge.model, judge.heads, flux).told for judge in judges)
+    np.testing.assert_allclose(there.classes, here.classes, atol=1e-3)
+    np.testing.assert_allclose(there.kinds, here.kinds, atol=1e-3)
+    assert (there.classes.argmax(1) == here.classes.argmax(1)).mean() >= 0.999
 
 
 def test_misfit_of_a_frame_is_that_of_the_worst_of_three_photometers() -> None:
