@@ -63,6 +63,15 @@ def test_the_gpu_suite_times_steps_and_knows_the_least_traffic() -> None:
     assert sum(m["share"] for m in profiled) == pytest.approx(1, abs=0.1)
 
 
+def test_the_gpu_suite_compares_what_the_weights_that_ship_tell() -> None:
+    same, timed = run_case("judging", {"batches": [4], "seconds": 0.01})
+    assert same["frames"] == 400
+    assert same["same_class"] >= 0.999
+    assert max(same["class_probability"], same["kind_probability"]) <= 1e-3
+    assert timed["batch"] == 4
+    assert min(timed["network_s"], timed["heads_s"]) > 0
+
+
 def test_the_gpu_suite_compares_gradients() -> None:
     double, single = run_case("gradients", {"networks": ["shipped"], "batch": 2})
     assert (double["precision"], single["precision"]) == ("float64", "float32")

@@ -235,7 +235,8 @@ def test_the_suite_measures_engines(tmp_path: Path) -> None:
     assert all(0 < result["measurements"][0]["seconds"] < 1 for result in measured["tasks"])
     (memory,) = measured["memory"][0]["measurements"]
     assert memory["files"] == 60
-    assert 100 < memory["worker_first"] <= memory["worker_most"] < 5000
+    assert 10 < memory["worker_first"] <= memory["worker_most"]
+    assert 100 < memory["worker_most"] < 5000
     assert 10 < memory["of_ray"] < memory["worker_most"]  # torch is in one of the two processes alone
 
 

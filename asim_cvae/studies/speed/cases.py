@@ -24,7 +24,7 @@ CASES = {
     **dict.fromkeys(("triaging", "stages"), _TRIAGING),
     **dict.fromkeys(("engine_triaging", "tasks", "crowd"), _SCALE),
     "browsing": _BROWSING,
-    **dict.fromkeys(("parity", "gradients", "bandwidth", "steps", "kernels", "encodings"), _GPU),
+    **dict.fromkeys(("parity", "gradients", "bandwidth", "steps", "kernels", "encodings", "judging"), _GPU),
 }
 """Module of each case. A module is imported only when needed, so that the worker processes of others start fast."""
 

@@ -24,6 +24,8 @@ from asim_cvae.studies.speed.suite import Suite
 _RESERVE = 15.0  # seconds, for reports and for a training to save itself
 _SMALL_EPOCHS = 3
 _PROFILED = 1600  # frames, at most
+_THESIS, _EVENTS = "relu_lr2e-4", "events"
+_EVENTS_BATCH = 32  # frames, as it is trained
 
 
 @dataclass
@@ -62,7 +64,7 @@ class GPUBenchmark(Suite):
     @property
     def parts(self) -> Mapping[str, Callable[[], Report]]:
         """Parts by name, the most important first."""
-        parts = (self.checks, self.steps, self.kernels, self.encoding, self.epochs)
+        parts = (self.checks, self.steps, self.judging, self.kernels, self.encoding, self.epochs)
         return {part.__name__: partial(self._guarded, part) for part in parts}
 
     def _guarded(self, part: Callable[[], Report]) -> Report:
@@ -146,6 +148,24 @@ class GPUBenchmark(Suite):
         )
         return [self._steps_table("Training steps", note, made, missing)], [self._bandwidth, *made]
 
+    def judging(self) -> Report:
+        """Compare what the weights that ship tell with what they tell on the CPU, and measure how fast."""
+        arguments = {"batches": list(self.encoding_batches), "seconds": self.measured_seconds}
+        made, missing = self._collect("judging", arguments, 60)
+        if not made:
+            raise RuntimeError(f"nothing is told, {missing}")
+        same, *timed = made
+        note = (
+            f"Of {same['frames']} simulated frames {100 * same['same_class']:.2f} % have the class that they have on "
+            f"the CPU; probabilities of classes differ by {same['class_probability']:.1e} at most, of kinds by "
+            f"{same['kind_probability']:.1e}, log p(x|z) by {same['log_px']:.1e} of itself. Float32."
+        )
+        rows = [
+            (str(m["batch"]), *(f"{m['batch'] / m[part]:,.0f}" for part in ("network_s", "heads_s"))) for m in timed
+        ]
+        columns = ("batch", "network, frames/s", "heads, frames/s")
+        return [_table("The weights that ship", note, columns, rows, missing)], made
+
     def kernels(self) -> Report:
         """List the kernels in which a step's time is spent."""
         batch = min(_PROFILED, max(self.batches))
@@ -163,27 +183,28 @@ class GPUBenchmark(Suite):
         return [_table("Encoding", note, ("network", "batch", "frames/s"), rows, missing)], made
 
     def epochs(self) -> Report:
-        """Whole trainings of ``relu_lr2e-4``, each until its time is over."""
+        """Whole trainings of ``relu_lr2e-4`` and ``events``, each until its time is over."""
         self._wait_for_archive()
         made, rows = [], []
-        for i, batch in enumerate(self.epoch_batches):
-            seconds = (self._end - time.monotonic()) / (len(self.epoch_batches) - i)
-            measured = self._train_for(seconds, batch)
+        trainings = [(_EVENTS, _EVENTS_BATCH), *((_THESIS, batch) for batch in self.epoch_batches)]
+        for i, (experiment, batch) in enumerate(trainings):
+            seconds = (self._end - time.monotonic()) / (len(trainings) - i)
+            measured = self._train_for(seconds, experiment, batch)
             made.append(measured)
             rate = f"{measured['frames_a_second']:,.0f}" if measured["frames_a_second"] else "fewer than two epochs"
             elbo = measured["val_elbo"]
-            rows.append((str(batch), str(measured["epochs"]), rate, f"{elbo:,.0f}" if elbo else ""))
+            rows.append((experiment, str(batch), str(measured["epochs"]), rate, f"{elbo:,.0f}" if elbo else ""))
         note = (
-            "`train +experiment=relu_lr2e-4` on the simulated archive, frames held on the device: all that a training "
+            "`train +experiment=...` on the simulated archive, frames held on the device: all that a training "
             "does, validation and checkpoints included, from the end of its first epoch on."
         )
-        columns = ("batch", "epochs", "frames/s", "validation ELBO")
+        columns = ("experiment", "batch", "epochs", "frames/s", "validation ELBO")
         return [_table("Whole trainings", note, columns, rows)], made
 
-    def _train_for(self, seconds: float, batch: int) -> Measurement:
-        folder = self.folder / f"train-{batch}"
+    def _train_for(self, seconds: float, experiment: str, batch: int) -> Measurement:
+        folder = self.folder / f"train-{experiment}-{batch}"
         arguments = (
-            *self._training(self.folder / "archive", self.folder / "archive-store"),
+            *self._training(self.folder / "archive", self.folder / "archive-store", experiment),
             f"data.batch_size={batch}",
         )
         begin, seen = time.monotonic(), [(0.0, 0)]
@@ -199,6 +220,7 @@ class GPUBenchmark(Suite):
         (first_time, first), (last_time, last) = seen[min(1, len(seen) - 1)], seen[-1]
         frames = _frames_an_epoch(folder)
         return {
+            "experiment": experiment,
             "batch": batch,
             "epochs": len(rows),
             "frames_an_epoch": frames,
@@ -228,9 +250,9 @@ class GPUBenchmark(Suite):
         if self._making.wait():
             raise RuntimeError("the archive of the whole trainings could not be made")
 
-    def _training(self, root: Path, store: Path) -> tuple[str, ...]:
+    def _training(self, root: Path, store: Path, experiment: str = _THESIS) -> tuple[str, ...]:
         return (
-            *("+experiment=relu_lr2e-4", "data=mmia", f"data.root={root}", f"data.store={store}"),
+            *(f"+experiment={experiment}", "data=mmia", f"data.root={root}", f"data.store={store}"),
             *("figures=null", "trainer.enable_progress_bar=false"),
         )
 

@@ -10,16 +10,21 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from asim_cvae.base.allocator import keep_large_blocks
 from asim_cvae.model.module import CVAEModule
 from asim_cvae.model.objective import frame_log_likelihood
 from asim_cvae.nn.thesis import ThesisNetwork
+from asim_cvae.recognition.heads import TrainedHeads
 from asim_cvae.runs.thesis import load_thesis_weights
 from asim_cvae.studies.speed.cases import Measurement
-from asim_cvae.studies.speed.networks import simulated_frames
+from asim_cvae.studies.speed.networks import simulated_flux, simulated_frames
 from asim_cvae.studies.speed.plain import MODELS, PlainLikelihood
+from asim_cvae.studies.speed.triaging import shipped_origin
+from asim_cvae.triaging.measures import measure_frames
+from asim_cvae.triaging.origin import make_judge
 
 _DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 _ON_GPU = _DEVICE.type == "cuda"
@@ -122,6 +127,32 @@ def encodings(networks: Sequence[str], batches: Sequence[int], seconds: float) -
             yield {"network": name, "batch": batch, "seconds": taken}
 
 
+def judging(batches: Sequence[int], seconds: float) -> Iterator[Measurement]:
+    """What the weights that ship tell of simulated frames beside what they tell on the CPU, and how fast."""
+    _use_tf32(False)
+    flux = simulated_flux(_DIFFERENT)
+    judges = [make_judge(shipped_origin(), device) for device in ("cpu", _DEVICE.type)]
+    here, there = (measure_frames(judge.model, judge.heads, flux) for judge in judges)
+    assert here.told is not None
+    assert there.told is not None
+    yield {
+        "frames": len(flux),
+        "same_class": float((here.told.classes.argmax(1) == there.told.classes.argmax(1)).mean()),
+        "class_probability": float(np.abs(here.told.classes - there.told.classes).max()),
+        "kind_probability": float(np.abs(here.told.kinds - there.told.kinds).max()),
+        "log_px": float(np.abs(there.log_px / here.log_px - 1).max()),
+    }
+    model, heads = judges[1].model, judges[1].heads
+    assert heads is not None
+    for batch in batches:
+        frames = np.resize(flux, (batch, *flux.shape[1:]))
+        x = torch.from_numpy(model.representation.apply(frames)).to(_DEVICE)
+        with torch.inference_mode():
+            network = _median_time(partial(_infer, model.module, x), seconds)
+            taken = _median_time(partial(_recognize, heads, frames), seconds)
+        yield {"batch": batch, "network_s": network, "heads_s": taken}
+
+
 def least_bytes(network: ThesisNetwork) -> float:
     """Bytes of a frame that a training step has to move where everything that can be merged is.
 
@@ -145,6 +176,14 @@ def least_bytes(network: ThesisNetwork) -> float:
 
 def _encode(module: CVAEModule, frames: Tensor, turn: int) -> None:
     module.encode(frames)
+
+
+def _infer(module: CVAEModule, frames: Tensor, turn: int) -> None:
+    module.infer(frames)
+
+
+def _recognize(heads: TrainedHeads, flux: NDArray[np.float32], turn: int) -> None:
+    heads.recognize(flux)
 
 
 def _module(name: str, cuda_graph: bool = False) -> CVAEModule:

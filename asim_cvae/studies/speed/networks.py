@@ -113,7 +113,12 @@ def _step(module: CVAEModule) -> Callable[[Tensor], None]:
 
 
 def simulated_frames(count: int) -> Tensor:
-    """Simulate ``count`` frames, and return them represented, (count, 3, 5000)."""
+    """Simulate ``count`` frames, and return them represented as the thesis does, (count, 3, 5000)."""
+    return torch.from_numpy(THESIS_REPRESENTATION.apply(simulated_flux(count)))
+
+
+def simulated_flux(count: int) -> NDArray[np.float32]:
+    """Simulate the flux in uW/m^2 of ``count`` frames, (count, 3, 5000)."""
     frames: list[NDArray[np.float32]] = []
     number = 0
     while sum(map(len, frames)) < count:
@@ -121,7 +126,7 @@ def simulated_frames(count: int) -> Tensor:
         flux = counts_to_flux(observation.counts, observation.flux_per_count)
         frames.append(slice_frames(flux.astype(np.float32)))
         number += 1
-    return torch.from_numpy(THESIS_REPRESENTATION.apply(np.concatenate(frames)[:count]))
+    return np.concatenate(frames)[:count]
 
 
 def _median_time(work: Callable[[], Any], repeats: int) -> float:

@@ -38,7 +38,7 @@ def triaging(root: str, out: str, workers: int | None = None, engine: Engine = H
     """
     if anew:
         shutil.rmtree(out, ignore_errors=True)
-    origin = _origin()
+    origin = shipped_origin()
     job = Job(origin, Ledger(Path(out), origin.identity()))
     begin = time.perf_counter()
     provenance = {"weights": str(origin.weights), "roots": [root]}
@@ -50,7 +50,7 @@ def stages(root: str, files: int) -> Measurement:
     """Measure the stages of a triage in one process, one after the other, in seconds a file."""
     keep_large_blocks()
     torch.set_num_threads(1)
-    judge = make_judge(_origin())
+    judge = make_judge(shipped_origin())
     observations = Folder.look(Path(root)).observations[:files]
     judge_observation(observations[0], judge)  # warms up
     spent: dict[str, float] = {}
@@ -87,6 +87,7 @@ def _timed(spent: dict[str, float], name: str, work: Callable[[], Result]) -> Re
     return result
 
 
-def _origin() -> Origin:
+def shipped_origin() -> Origin:
+    """Return the origin of a triage by the weights that ship."""
     weights = weights_file(Path("pretrained"))
     return Origin(weights, None, (), choose_threshold(weights, (), None, 0.95)[0], _RARE)
