@@ -62,11 +62,13 @@ def _check_device(config: DictConfig) -> None:
     """Make sure that the workers have the device that runs the networks."""
     import torch  # takes seconds to import
 
-    is_cluster = not instantiate(config.engine).is_here
-    if config.accelerator == "cuda" and is_cluster and not config.engine.get("gpus"):
-        raise SettingError("accelerator=cuda: workers on a cluster take no GPU unless engine.gpus is above 0")
-    if config.accelerator == "cuda" and not is_cluster and not torch.cuda.is_available():
+    engine = instantiate(config.engine)
+    if config.accelerator == "cpu":
+        return
+    if engine.is_here and not torch.cuda.is_available():
         raise SettingError("accelerator=cuda: there is no GPU here")
+    if not engine.is_here and not config.engine.get("gpus"):
+        raise SettingError("accelerator=cuda: workers on a cluster take no GPU unless engine.gpus is above 0")
 
 
 def _job(config: DictConfig) -> "tuple[Job, str]":

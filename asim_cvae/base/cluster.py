@@ -95,12 +95,9 @@ def _connect(address: str | None, workers: int | None) -> None:
     if address is not None:
         _check_address(address)
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # Ray would report its use over the network
-    quiet = {"logging_level": logging.ERROR, "include_dashboard": False if address is None else None}
-    here = {"num_cpus": workers, "object_store_memory": _STORE_BYTES} if address is None else {}
+    of_own = {"num_cpus": workers, "object_store_memory": _STORE_BYTES, "include_dashboard": False}
     try:
-        ray.init(
-            address=address or "local", **{name: value for name, value in quiet.items() if value is not None}, **here
-        )
+        ray.init(address=address or "local", logging_level=logging.ERROR, **({} if address else of_own))
     except Exception as error:  # of whatever type: Ray's, gRPC's, the system's
         raise InputError(
             f"RAY_ADDRESS={address}: no Ray cluster can be used there ({first_line(error)}); start one with "
@@ -127,11 +124,11 @@ def _check_address(address: str) -> None:
 
 
 class _Outcome(NamedTuple):
-    """What became of a batch: exactly one is not None, or all are where the result is None."""
+    """What became of a batch: its result, unless there is an error or the status of a worker process that ended."""
 
     result: Any = None
     error: Exception | None = None
-    status: int | None = None  # of the worker process, where it has ended
+    status: int | None = None
 
 
 class _RayTeam(Team):
