@@ -16,7 +16,7 @@ log = logging.getLogger(__name__)
 
 
 def _check(config: DictConfig) -> None:
-    from asim_cvae.recognition.heads import has_heads
+    from asim_cvae.recognition.heads import has_heads, read_heads
 
     check_data(config.data)
     try:
@@ -25,8 +25,13 @@ def _check(config: DictConfig) -> None:
         raise SettingError(f"weights={error}") from error
     if not has_heads(weights):
         raise SettingError(f"weights={weights}: holds no heads; python -m asim_cvae.heads out={weights} trains them")
-    if has_heads(out):
-        raise SettingError(f"out={out}: holds heads already; choose another folder")
+    if out.is_dir() and any(out.iterdir()):
+        raise SettingError(f"out={out}: holds files already; choose another folder")
+    if config.refit and read_heads(weights, config.trust).calibrated_on is not None:
+        raise SettingError(
+            f"weights={weights}: heads that were fitted to labels already, by which they would be measured; "
+            "give the model that they came from, and all labels"
+        )
 
 
 @command("calibrate", _check)

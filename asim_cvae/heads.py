@@ -39,7 +39,7 @@ def main(config: DictConfig) -> None:
     out = Path(config.out)
     if has_heads(out):
         log.info("%s: trained already, learns what is usual", out)
-        heads = read_heads(out)
+        heads = read_heads(out, config.trust)
     else:
         heads = learn_heads(instantiate(config.simulation), instantiate(config.representation), module, plan, out)
     of_heads = learn_of_heads(heads, instantiate(config.natural))

@@ -12,6 +12,7 @@ from torch import Tensor
 from asim_cvae.base.errors import InputError
 from asim_cvae.frames.slicing import FRAME_SAMPLES
 from asim_cvae.instrument.photometers import PHOTOMETERS
+from asim_cvae.nn.precision import use_tf32
 from asim_cvae.recognition.heads import Recognition, TrainedHeads, has_heads, read_heads
 from asim_cvae.runs.export import TrainedModel, load_model
 from asim_cvae.runs.pretrained import located
@@ -55,8 +56,13 @@ class Model:
         return self.trained.run_info
 
     def to(self, device: str | torch.device) -> "Model":
-        """Move the model to a device, such as 'cuda'; the model itself is returned."""
-        self.trained.module.to(device)
+        """Move model and heads to a device, such as 'cuda'; the model itself is returned.
+
+        TF32 is switched off in this process, so that a GPU computes what a CPU does.
+        """
+        use_tf32(False)
+        for network in (self.trained.module, *([self.heads.network] if self.heads else [])):
+            network.to(device)
         return self
 
     def encode(self, flux: ArrayLike) -> Encoding:

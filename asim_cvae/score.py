@@ -62,7 +62,10 @@ def main(config: DictConfig) -> None:
     if not len(evaluation.latents):
         raise InputError("no frames to score; see above which files were rejected and which frames excluded")
     _refuse_other_scores(out, {**origin, "data": dict(evaluation.frames.data)})
-    source = {"weights": {"path": str(weights), "sha256": origin["weights"]}, "store": str(data.store_path)}
+    source = {
+        "weights": {"path": str(weights), "sha256": origin["weights"], "heads": origin["heads"]},
+        "store": str(data.store_path),
+    }
     scores = write_results(out, evaluation, {**model.run_info, **source})
     if config.figures is not None:
         pictures = Pictures(evaluation, model.module, model.representation, str(model.run_info["experiment"]))
@@ -72,7 +75,11 @@ def main(config: DictConfig) -> None:
 
 def _origin(weights: Path, protocol: Any) -> dict[str, Any]:
     """Return what scores come from, as far as it is known before any frame is read."""
-    return {"weights": file_digest(weights), "protocol": asdict(protocol)}
+    from asim_cvae.recognition.heads import DESCRIPTION
+
+    heads = weights.parent / DESCRIPTION
+    digest = file_digest(heads) if heads.is_file() else None
+    return {"weights": file_digest(weights), "heads": digest, "protocol": asdict(protocol)}
 
 
 def _refuse_other_scores(out: Path, origin: Mapping[str, Any]) -> None:
@@ -80,7 +87,7 @@ def _refuse_other_scores(out: Path, origin: Mapping[str, Any]) -> None:
 
     Args:
         out: folder that may hold scores.
-        origin: digest of the weights, protocol and data of the new scores, as far as they are known.
+        origin: digests of weights and heads, protocol and data of the new scores, as far as they are known.
 
     Raises:
         SettingError: the folder holds scores of another origin, or scores that cannot be read.
@@ -94,7 +101,7 @@ def _refuse_other_scores(out: Path, origin: Mapping[str, Any]) -> None:
         raise SettingError(f"{error}; choose another folder") from error
     if not scores.get("weights"):
         raise SettingError(f"{path}: not written by score; choose another folder")
-    present = {**scores, "weights": scores["weights"]["sha256"]}
+    present = {**scores, "weights": scores["weights"]["sha256"], "heads": scores["weights"].get("heads")}
     differing = [name for name, value in origin.items() if present.get(name) != value]
     if differing:
         raise SettingError(f"out={out}: holds scores of other {' and '.join(differing)}; choose another folder")

@@ -31,6 +31,7 @@ from asim_cvae.callbacks.health import FailedTrainingError
 from asim_cvae.callbacks.run import Run, RunCallback
 from asim_cvae.callbacks.signals import StoppedError, StopSignal
 from asim_cvae.data.datamodule import MMIADataModule
+from asim_cvae.nn.precision import use_tf32
 from asim_cvae.runs.config import write_config
 from asim_cvae.runs.contract import check_model
 from asim_cvae.runs.folder import CHECKPOINTS
@@ -125,24 +126,36 @@ def _train(config: DictConfig, folder: Path) -> None:
         log.info("%s: this run is finished", folder)
         return
     checkpoint, restart = resume_point(folder, config)
-    if _is_first():  # the other processes start later, and find all files in place
-        write_config(folder, config)
-        provide_archive(config.data)
-        data.prepare_data()
-    else:
-        logging.getLogger().setLevel(logging.ERROR)  # only the first process logs
-    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = bool(config.get("tf32"))
-    with StopSignal() as stop:
-        while restart <= config.max_restarts:
-            try:
-                _fit(config, data, folder, restart, checkpoint, stop)
-                return
-            except StoppedError as stopped:
-                _end(stopped, folder, config.requeue)
-            except FailedTrainingError as error:
-                log.warning("training failed: %s (restarts so far: %d)", error, restart)
-                restart, checkpoint = restart + 1, None
-                _forget(folder)
+    use_tf32(bool(config.get("tf32")))
+    try:
+        with StopSignal() as stop:
+            if _is_first():  # the other processes start later, and find all files in place
+                write_config(folder, config)
+                provide_archive(config.data)
+                data.prepare_data()
+            else:
+                logging.getLogger().setLevel(logging.ERROR)  # only the first process logs
+            _fit_until_it_succeeds(config, data, folder, restart, checkpoint, stop)
+    except StoppedError as stopped:
+        _end(stopped, folder, config.requeue)
+
+
+def _fit_until_it_succeeds(
+    config: DictConfig, data: MMIADataModule, folder: Path, restart: int, checkpoint: Path | None, stop: StopSignal
+) -> None:
+    """Train from a checkpoint or from initial weights, and from others wherever training fails.
+
+    Raises:
+        InputError: training failed with all initial weights.
+    """
+    while restart <= config.max_restarts:
+        try:
+            _fit(config, data, folder, restart, checkpoint, stop)
+            return
+        except FailedTrainingError as error:
+            log.warning("training failed: %s (restarts so far: %d)", error, restart)
+            restart, checkpoint = restart + 1, None
+            _forget(folder)
     raise InputError(f"training failed with all initial weights, max_restarts={config.max_restarts}; try another seed")
 
 
@@ -153,7 +166,7 @@ def _end(stopped: StoppedError, folder: Path, requeue: bool) -> NoReturn:
     log.warning("%s; go on with: %s", stopped, pasteable("train", {"resume": str(folder)}))
     if requeue and stopped.number == signal.SIGUSR1:
         requeue_job()
-    sys.exit(stopped.exit_status)
+    sys.exit(stopped.code)
 
 
 def _check_space(folder: Path) -> None:
@@ -183,7 +196,7 @@ def _fit(
 
     Raises:
         FailedTrainingError: the network cannot be trained from these weights.
-        StoppedError: a signal ended the training.
+        StoppedError: a signal ended the run.
         InputError: the checkpoint holds what the run cannot go on with.
     """
     stop.raise_if_stopped()
@@ -203,7 +216,7 @@ def _fit(
     try:
         with logging_redirect_tqdm():  # log lines appear above the progress bar
             trainer.fit(module, data, ckpt_path=checkpoint, weights_only=True)
-    except (StoppedError, FailedTrainingError, InputError):
+    except (FailedTrainingError, InputError):
         raise
     except Exception as error:  # Lightning and optimisers look at what they restore only as they come to it
         if checkpoint is None or begun.is_past_a_step or is_machines_fault(error):

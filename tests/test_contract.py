@@ -235,6 +235,11 @@ class _NoVectors(_Encoder):
         return x.mean((1, 2))
 
 
+class _InfersLess(_Encoder):
+    def infer(self, x: Tensor, likelihood: Likelihood) -> tuple[Posterior, Tensor]:  # type: ignore[override]
+        return self.encode(x), x
+
+
 class _HiddenSetting(_Encoder):
     def __init__(self, width: int = 4, depth: int = 1) -> None:
         super().__init__(width)
@@ -268,6 +273,7 @@ class _NoMean(_Unit):
         ),
         (_TwoParameters(), BetaLikelihood(), "decode fails on two frames"),
         (_NoVectors(), _Unit(), "_NoVectors.describe: has to return"),
+        (_InfersLess(), _Unit(), "_InfersLess: infer fails on two frames"),
         (_HiddenSetting(depth=2), _Unit(), "made again from its settings it has other weights"),
         (_NoPlainSetting(), _Unit(), "plain values"),
         (_Encoder(), _NoMean(), "_NoMean: mean fails"),

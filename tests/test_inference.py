@@ -42,6 +42,17 @@ def test_numpy_in_and_out(model: Model, flux: np.ndarray) -> None:
     np.testing.assert_array_equal(model.reconstruct(flux[:2]), model.decode(encoding.mu[:2]))
 
 
+def test_model_and_heads_move_together() -> None:
+    model = load("pretrained")
+    torch.backends.cudnn.allow_tf32 = True
+    model.to("meta")
+    devices = {
+        weight.device.type for part in (model.trained.module, model.heads.network) for weight in part.parameters()
+    }
+    assert devices == {"meta"}
+    assert not torch.backends.cudnn.allow_tf32
+
+
 @pytest.mark.parametrize("dtype", ["<f4", ">f4", "<f8", ">f8", "<f2"])
 def test_any_float_type(model: Model, flux: np.ndarray, dtype: str) -> None:
     ours = model.encode(flux[:2].astype(dtype)).mu

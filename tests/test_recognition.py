@@ -311,7 +311,14 @@ def test_heads_are_trained_and_a_killed_training_ends_in_the_same_ones(run, tmp_
         time.sleep(0.01)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    assert (tmp_path / "two" / "heads.ckpt").exists()
+    kept = (tmp_path / "two" / "heads.ckpt").read_bytes()
+    other = run("heads", f"out={tmp_path / 'two'}", *SMALL, "seed=1", check=False)
+    assert other.returncode == 1
+    assert "heads.ckpt: of a training with other settings or frames; delete it, or choose another out" in other.stderr
+    (tmp_path / "three").mkdir()
+    (tmp_path / "three" / "heads.ckpt").write_bytes(kept[:5000] + bytes(100) + kept[5100:])
+    assert "heads.ckpt is damaged" in run("heads", f"out={tmp_path / 'three'}", *SMALL).stdout
+    assert (tmp_path / "one" / "heads.json").read_bytes() == (tmp_path / "three" / "heads.json").read_bytes()
     run("heads", f"out={tmp_path / 'two'}", *SMALL, fresh=True)
     for name in ("heads.json", "heads.safetensors"):
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
@@ -349,6 +356,17 @@ def test_heads_are_scored_and_calibrated_beside_a_model(run, arguments: list[str
     assert after["heads"]["calibrated_on"] == "simulated"
     assert after["heads"]["macro_f1"] > before["heads"]["macro_f1"]
     assert after["ari"] == before["ari"]
+    others = run("score", f"weights={tmp_path / 'new'}", *given, f"out={tmp_path / 'before'}", check=False)
+    assert others.returncode == 2
+    assert "holds scores of other heads; choose another folder" in others.stderr
+    for more, said in (
+        ([f"out={tmp_path / 'again'}"], "heads that were fitted to labels already"),
+        ([f"out={tmp_path / 'again'}", "refit=false"], "these heads were fitted to labels of"),
+        ([f"out={tmp_path / 'run'}"], "holds files already; choose another folder"),
+    ):
+        refused = run("calibrate", f"weights={tmp_path / 'new'}", *given, *more, check=False)
+        assert said in refused.stderr
+        assert not (tmp_path / "again").exists()
     model = load(tmp_path / "new")
     assert model.recognize(_flux(2)).classes.shape == (2, 5)
     with pytest.raises(InputError, match="there are no heads beside this model"):

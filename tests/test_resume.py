@@ -1,6 +1,7 @@
 """Tests of resuming runs that were killed, stopped or damaged, by the commands that a user gives."""
 
 import csv
+import errno
 import json
 import os
 import shlex
@@ -8,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +18,14 @@ import torch
 from omegaconf import OmegaConf
 
 from asim_cvae.archive.labels import read_labels
+from asim_cvae.base.errors import InputError
 from asim_cvae.base.locks import held_lock
 from asim_cvae.runs.checkpoints import latest_checkpoint
+from asim_cvae.runs.config import read_config
 from asim_cvae.runs.description import RunInfo
+from asim_cvae.runs.resume import resumed_config
+from asim_cvae.settings.composing import composed
+from asim_cvae.settings.schema import CONF, declared_settings
 from tests.conftest import EPOCHS, PROJECT, interrupt
 
 
@@ -89,6 +96,30 @@ def _as_job_of_slurm(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name, value in {"JOB_ID": "17", "JOB_NAME": "train", "NTASKS": "1", "PROCID": "0", "LOCALID": "0"}.items():
         monkeypatch.setenv(f"SLURM_{name}", value)
     return folder / "told"
+
+
+@pytest.mark.parametrize("said", ["simulating: 400 files", "encoding and scoring"], ids=["preparing", "scoring"])
+def test_a_job_of_slurm_starts_again_wherever_its_time_is_up(
+    arguments, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: str
+) -> None:
+    told_slurm = _as_job_of_slurm(tmp_path, monkeypatch)
+    folder = tmp_path / "run"
+    data = [*arguments, "data.num_workers=0"]
+    if said.startswith("simulating"):
+        data = ["data.root=outputs/archives/new", "data.simulation.observations=400", "data.simulation.labelled=0"]
+    command = [*(sys.executable, "-u", "-m", "asim_cvae.train"), *data, "requeue=true", f"hydra.run.dir={folder}"]
+    process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    lines = []
+    for line in process.stdout:
+        lines.append(line)
+        if said in line:
+            process.send_signal(signal.SIGUSR1)
+    told = "".join(lines)
+    assert process.wait() == 128 + signal.SIGUSR1, told
+    assert f"stopped by SIGUSR1; go on with: python -m asim_cvae.train resume={folder}" in told
+    assert "Traceback" not in told
+    assert told_slurm.read_text() == "requeue 17\n"
+    assert not (folder / "scores.json").exists()
 
 
 def test_slurm_starts_no_job_again_unasked(
@@ -209,6 +240,34 @@ def test_a_run_that_nothing_scores_says_so(run, whole: Path, tmp_path: Path) -> 
     done = run("train", f"resume={folder}", f"trainer.max_epochs={EPOCHS + 1}")
     assert "no callback scores this run: it ends without scores, and without weights for score" in done.stdout
     assert (folder / "scores.json").read_bytes() == (whole / "scores.json").read_bytes()
+
+
+def test_a_group_given_again_changes_no_number_of_epochs(whole: Path) -> None:
+    usual = OmegaConf.masked_copy(composed("train", CONF, []), list(declared_settings()["train"].entries))
+    again = usual.copy()
+    again.trainer = {**read_config(whole).trainer, "max_epochs": usual.trainer.max_epochs}  # by a group of the user's
+    assert usual.trainer.max_epochs != EPOCHS
+    assert resumed_config(whole, again, usual, ["trainer=mine"]).trainer.max_epochs == EPOCHS
+    by_hand = ["trainer=mine", "trainer.max_epochs=20"]
+    assert resumed_config(whole, again, usual, by_hand).trainer.max_epochs == usual.trainer.max_epochs
+
+
+@pytest.mark.parametrize(
+    "error", [OSError(errno.EIO, "Input/output error"), MemoryError()], ids=lambda e: type(e).__name__
+)
+def test_a_checkpoint_that_the_machine_cannot_read_is_not_called_damaged(
+    whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException
+) -> None:
+    folder = tmp_path / "checkpoints"
+    shutil.copytree(whole / "checkpoints", folder)
+
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(zipfile.ZipFile, "testzip", fail)
+    with pytest.raises(InputError, match=r"last\.ckpt: cannot be read at present"):
+        latest_checkpoint(folder)
+    assert {path.name for path in folder.iterdir()} == {path.name for path in (whole / "checkpoints").iterdir()}
 
 
 def test_the_settings_of_a_run_may_be_given_again(run, arguments: list[str], whole: Path) -> None:

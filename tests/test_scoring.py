@@ -4,7 +4,7 @@ import csv
 import io
 import json
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
 from types import SimpleNamespace
@@ -192,10 +192,10 @@ def test_saved_clusters_where_labels_or_noise_are_missing() -> None:
 
 def test_saved_clusters_are_read_as_they_were_written() -> None:
     centres = np.random.default_rng(0).normal(size=(3, 7)) / 3
-    written = json.loads(json.dumps(SavedClusters(centres, ("N", None, "HCLA/LCHA"), "mean").as_dict()))
+    written = json.loads(json.dumps(SavedClusters(centres, ("N", None, "HCLA/LCHA")).as_dict()))
     read = SavedClusters.from_dict(written, 7)
     np.testing.assert_array_equal(read.centres, centres)
-    assert (read.labels, read.latent) == (("N", None, "HCLA/LCHA"), "mean")
+    assert read.labels == ("N", None, "HCLA/LCHA")
 
 
 @pytest.mark.parametrize(
@@ -213,11 +213,10 @@ def test_saved_clusters_are_read_as_they_were_written() -> None:
         ({"labels": ["N"]}, "a label each"),
         ({"labels": ["N", "sprite"]}, "a label each"),
         ({"labels": [1, 2]}, "not clusters saved by this program"),
-        ({"latent": "median"}, "latent must be mean or sample"),
     ],
 )
 def test_clusters_that_are_none_are_refused(changes: dict, told: str) -> None:
-    good = {"centres": [[1.0, 2.0], [3.0, 4.0]], "labels": ["N", "HCHA"], "latent": "mean"}
+    good = {"centres": [[1.0, 2.0], [3.0, 4.0]], "labels": ["N", "HCHA"]}
     assert SavedClusters.from_dict(good, 2).labels == ("N", "HCHA")
     with pytest.raises(InputError, match=told) as refused:
         SavedClusters.from_dict({**good, **changes}, 2)
@@ -252,13 +251,30 @@ def test_frames_go_to_the_saved_centre_nearest_to_their_mean() -> None:
     labels = rng.choice(["N", "HCHA"], 40)
     centres = rng.normal(size=(3, 2))
     evaluation = _evaluation(mu, sampled, labels, Scores(ari=0.5))
-    found = score_saved(evaluation, SavedClusters(centres, ("N", "HCHA", "N"), "sample"))
+    found = score_saved(evaluation, SavedClusters(centres, ("N", "HCHA", "N")))
     distances = ((mu[:, None].astype(np.float64) - centres) ** 2).sum(axis=2)
     np.testing.assert_array_equal(found.saved_assignment, distances.argmin(axis=1))
     assert sum(cluster.size for cluster in found.scores.saved.clusters) == 40
     np.testing.assert_array_equal(found.assignment, evaluation.assignment)
     assert found.scores.ari == 0.5
     assert score_saved(evaluation, None).scores.saved is None
+
+
+def test_clusters_of_samples_are_saved_at_the_mean_descriptions_of_their_frames() -> None:
+    rng = np.random.default_rng(1)
+    label = np.repeat(["N", "HCHA"], 20)
+    described = (rng.normal(size=(40, 2)) + np.where(label == "N", 9.0, 0.0)[:, None]).astype(np.float32)
+    sampled = np.repeat(described, 3, axis=1)  # of another size
+    clustering = ClusteringProtocol(clusters=2).cluster(sampled)
+    scores = Scores(**vars(score_clusters(sampled, clustering, label)))
+    protocol = ClusteringProtocol(clusters=2, latent="sample")
+    evaluation = replace(
+        _evaluation(described, sampled, label, scores), clustering=clustering, scores=scores, protocol=protocol
+    )
+    saved = evaluation.clusters_to_save()
+    for centre, name in zip(saved.centres, saved.labels, strict=True):
+        np.testing.assert_allclose(centre, described[label == name].mean(0), rtol=1e-6)
+    np.testing.assert_array_equal(np.array(saved.labels)[score_saved(evaluation, saved).saved_assignment], label)
 
 
 @dataclass(frozen=True)

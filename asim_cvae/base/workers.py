@@ -124,7 +124,8 @@ def _serve() -> None:
     """Be a worker: compute what comes in on standard input, until that ends."""
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # whatever is printed
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's, which ends its workers
+    for number in (signal.SIGINT, signal.SIGUSR1):  # the parent's, which ends its workers; clusters signal them all
+        signal.signal(number, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, _leave)
     keep_large_blocks()
     with suppress(OSError):  # where memory runs out, Linux ends the worker rather than the program

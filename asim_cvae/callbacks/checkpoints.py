@@ -47,7 +47,8 @@ class RunCheckpoints(RunCallback, Checkpoint):
         self.best = float(state_dict["best"])
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Skip the frames that an interrupted epoch has used."""
+        """Defer signals until a step is done, and skip the frames that an interrupted epoch has used."""
+        self.run.stop.is_deferred = True
         self.run.stop.listen()  # under Lightning's own handler, several processes would wait for each other in mid-step
         loader = trainer.train_dataloader
         done = trainer.fit_loop.epoch_loop.batch_progress.state_dict()["current"]["processed"]
@@ -76,6 +77,11 @@ class RunCheckpoints(RunCallback, Checkpoint):
         self._save(trainer, is_best)
         if self._is_stopped(trainer):
             self.run.stop.raise_if_stopped()
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Stop at once from here on: all that follows is made again from the last checkpoint."""
+        self.run.stop.is_deferred = False
+        self.run.stop.raise_if_stopped()
 
     def _monitored(self, trainer: pl.Trainer) -> float:
         """Return the value by which the best epoch is chosen; NaN in an epoch without validation.

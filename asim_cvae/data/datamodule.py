@@ -19,7 +19,7 @@ from asim_cvae.archive.remote import Root, as_root
 from asim_cvae.base.engine import Engine
 from asim_cvae.base.errors import InputError
 from asim_cvae.base.parallel import HERE
-from asim_cvae.data.dataset import FrameDataset
+from asim_cvae.data.dataset import FrameDataset, as_it_is
 from asim_cvae.data.sampler import EpochShuffle
 from asim_cvae.frames.build import build_store, check_store
 from asim_cvae.frames.representation import Representation
@@ -221,7 +221,7 @@ class MMIADataModule(pl.LightningDataModule):
         # Spawned, not forked: torch's threads do not survive a fork.
         context = "spawn" if num_workers else None
         return DataLoader(
-            dataset, batch, num_workers=num_workers, multiprocessing_context=context, collate_fn=_as_it_is,
+            dataset, batch, num_workers=num_workers, multiprocessing_context=context, collate_fn=as_it_is,
             persistent_workers=num_workers > 0, pin_memory=num_workers > 0 and torch.cuda.is_available(), **how,
         )  # fmt: skip
 
@@ -297,7 +297,3 @@ def _root(value: str | Path | None) -> Root | None:
 
 def _path(value: str | Path | None) -> Path | None:
     return None if value is None else Path(value).expanduser()
-
-
-def _as_it_is(batch: Any) -> Any:
-    return batch  # FrameDataset gives whole batches

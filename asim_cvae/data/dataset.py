@@ -1,5 +1,7 @@
 """Frames of a store as the network sees them, as a torch dataset."""
 
+from typing import Any
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -63,3 +65,8 @@ class FrameDataset(Dataset[Tensor]):
             part = slice(first, first + _SLAB)
             values[part] = torch.from_numpy(self.representation.apply(self.store.frames(rows[part])))
         return values
+
+
+def as_it_is(batch: Any) -> Any:
+    """Hand on what a dataset gives for many indices at once, where a data loader would collate single items."""
+    return batch

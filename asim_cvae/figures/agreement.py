@@ -17,7 +17,8 @@ _LETTERS = 30  # of a name
 
 def confusion_figure(pairs: Sequence[Pair]) -> Figure:
     """Draw the confusion of each two reviewers, a panel a pair, at most twelve: those with most frames in common."""
-    drawn = sorted((pair for pair in pairs if pair.frames), key=lambda pair: -pair.frames)[:_MOST]
+    common = sorted((pair for pair in pairs if pair.frames), key=lambda pair: -pair.frames)
+    drawn = common[:_MOST]
     columns = min(len(drawn), _COLUMNS)
     rows = math.ceil(len(drawn) / columns)
     figure = Figure(figsize=(_PANEL * columns + 0.8, _PANEL * rows + 0.8), layout="constrained")
@@ -26,7 +27,7 @@ def confusion_figure(pairs: Sequence[Pair]) -> Figure:
         _draw(axis, pair)
     for axis in axes[len(drawn) :]:
         axis.set_axis_off()
-    some = f", the {_MOST} pairs with most frames" if len(drawn) < len(pairs) else ""
+    some = f", the {_MOST} pairs with most frames" if len(drawn) < len(common) else ""
     figure.suptitle(f"Frames by the classes that two reviewers gave{some}", fontsize=11)
     return figure
 

@@ -13,7 +13,7 @@ from asim_cvae.model.augmentations import Augmentation
 from asim_cvae.model.means import EpochMeans
 from asim_cvae.model.objective import ElboTerms, active_units, frame_log_likelihood
 from asim_cvae.model.recording import Recorded, can_be_recorded, record
-from asim_cvae.model.schedules import EpochWarmup, Progress, Schedule
+from asim_cvae.model.schedules import EpochWarmup, Progress, Schedule, set_learning_rate
 from asim_cvae.nn.contract import Inferred, Likelihood, Network, Posterior
 
 
@@ -111,7 +111,9 @@ class CVAEModule(pl.LightningModule):
         self._schedule_learning_rate(progress)
         for augmentation in self.augmentations:
             batch = augmentation(batch)
-        terms = self.training_elbo(batch, beta)
+        # A recorded step writes each gradient over the last one, before these could be added up.
+        accumulates = self.trainer.accumulate_grad_batches > 1
+        terms = self.elbo(batch, beta) if accumulates else self.training_elbo(batch, beta)
         self.likelihood.progress = 1.0
         loss = terms.loss
         self.training_means.add({"train/beta": beta, "train/loss": loss, **_values("train", terms)}, len(batch))
@@ -128,8 +130,7 @@ class CVAEModule(pl.LightningModule):
             return
         optimizer = self.optimizers(use_pl_optimizer=False)
         assert isinstance(optimizer, Optimizer)
-        for group in optimizer.param_groups:
-            group["lr"] = optimizer.defaults["lr"] * self.learning_rate(progress)
+        set_learning_rate(optimizer, self.learning_rate(progress))
 
     def validation_step(self, batch: Tensor, batch_idx: int) -> None:
         # At beta = 1 in every epoch: a loss at the epoch's beta would favour checkpoints from before the warm-up's end.

@@ -7,6 +7,8 @@ import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
+from torch.optim import Optimizer
+
 from asim_cvae.base.errors import InputError
 
 
@@ -79,6 +81,12 @@ class OneCycle(Schedule):
         if progress.done < self.rise:
             return _half_cosine(self.start, 1.0, progress.done / self.rise)
         return _half_cosine(1.0, self.end, (progress.done - self.rise) / (1 - self.rise)) if self.rise < 1 else 1.0
+
+
+def set_learning_rate(optimizer: Optimizer, factor: float) -> None:
+    """Set the learning rate to ``factor`` times that which the optimiser was made with."""
+    for group in optimizer.param_groups:
+        group["lr"] = optimizer.defaults["lr"] * factor
 
 
 def _half_cosine(start: float, end: float, done: float) -> float:

@@ -31,9 +31,15 @@ def fit_to_labels(heads: TrainedHeads, frames: ScoredFrames, is_refitted: bool) 
         is_refitted: whether class head, temperature and threshold are fitted; else they stay as they are.
 
     Raises:
-        InputError: the frames are too few or of one class, or nothing is to be fitted and no observation tells of a
-            promise.
+        InputError: the frames are too few or of one class; or nothing is to be fitted, and no observation tells of a
+            promise, or the heads were fitted to frames of this name.
     """
+    seen = heads.calibrated_on
+    if not is_refitted and seen is not None and seen.name == source_of(frames).name:
+        raise InputError(
+            f"these heads were fitted to labels of {seen.name}, which cannot promise anything of them; "
+            "give data of another name, with other observations"
+        )
     values, label, observation = labelled_values(heads, frames)
     is_random = are_random(frames)
     probability = heads.recognize_values(values).classes

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from asim_cvae.base.errors import InputError
 from asim_cvae.frames.representation import Representation
+from asim_cvae.nn.precision import use_tf32
 from asim_cvae.recognition.calibration import (
     Calibration,
     calibrate,
@@ -79,6 +80,7 @@ def learn_heads(
     heads = module()
     out.mkdir(parents=True, exist_ok=True)
     how = {"max_epochs": plan.epochs, "accelerator": plan.accelerator, "devices": 1}
+    use_tf32(False)
     network = fit_heads(heads, train, validation, representation, out, plan.seed, plan.batch_size, **how)
     _, classes, kinds = logits(network, validation.values)
     weight = validation.prevalence_weights(frames.natural_shares())

@@ -1,5 +1,6 @@
 """Train heads on frames whose truth is known."""
 
+import hashlib
 import logging
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -14,23 +15,25 @@ from torch import Tensor
 from torch.optim import Optimizer
 from torch.utils.data import DataLoader, Dataset
 
-from asim_cvae.base.errors import InputError, first_line
+from asim_cvae.base.errors import InputError, first_line, is_machines_fault
 from asim_cvae.base.files import atomic_write
 from asim_cvae.base.progress import on_terminal
 from asim_cvae.base.seeds import derived_seed
+from asim_cvae.data.dataset import as_it_is
 from asim_cvae.data.sampler import EpochShuffle
 from asim_cvae.frames.representation import Representation
 from asim_cvae.frames.split import validation_observations
-from asim_cvae.model.means import EpochMeans
-from asim_cvae.model.schedules import OneCycle, Progress
+from asim_cvae.model.schedules import OneCycle, Progress, set_learning_rate
 from asim_cvae.nn.heads import HeadsNetwork
 from asim_cvae.recognition.frames import TrueFrames
+from asim_cvae.runs.checkpoints import load_plain
 
 log = logging.getLogger(__name__)
 for _library in ("pytorch_lightning", "lightning_fabric"):
     logging.getLogger(_library).setLevel(logging.WARNING)  # importing them sets it to INFO
 
 _LAST = "heads.ckpt"
+_IDENTITY = "asim_cvae heads"  # key of a checkpoint, beside Lightning's own
 _KINDS_WEIGHT = 2.0  # of the kinds in the loss
 _LARGEST_GRADIENT = 5.0
 
@@ -83,7 +86,6 @@ class HeadsModule(pl.LightningModule):
         self.network = network
         self.make_optimizer = optimizer
         self._schedule = OneCycle(rise=0.2)
-        self._validation = EpochMeans()
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         self._schedule_learning_rate(batch_idx)
@@ -106,24 +108,60 @@ class HeadsModule(pl.LightningModule):
         progress = Progress(self.current_epoch, epochs, (self.current_epoch + batch_idx / steps) / epochs)
         optimizer = self.optimizers(use_pl_optimizer=False)
         assert isinstance(optimizer, Optimizer)
-        for group in optimizer.param_groups:
-            group["lr"] = optimizer.defaults["lr"] * self._schedule(progress)
+        set_learning_rate(optimizer, self._schedule(progress))
 
     def configure_optimizers(self) -> Optimizer:
         return self.make_optimizer(self.parameters())
 
 
 class _Resumable(pl.Callback):
-    """Saves the training after each epoch; what a step draws depends on seed, epoch and step alone."""
+    """Saves the training after each epoch; what a step draws depends on seed, epoch and step alone.
 
-    def __init__(self, path: Path, seed: int) -> None:
+    Args:
+        path: file of the checkpoint.
+        seed: seed of the training.
+        identity: tells this training from others.
+    """
+
+    def __init__(self, path: Path, seed: int, identity: str) -> None:
         self.path = path
         self.seed = seed
+        self.identity = identity
+        self.is_past_a_step = False
+
+    def find_checkpoint(self) -> Path | None:
+        """Return the checkpoint to go on from; None where there is none, or a damaged one.
+
+        Raises:
+            InputError: it is that of another training, or the machine is to blame for its not being read.
+        """
+        if not self.path.exists():
+            return None
+        try:
+            content = load_plain(self.path)
+        except Exception as error:  # torch and zipfile raise errors of many types on damaged files
+            if is_machines_fault(error):
+                raise InputError(f"{self.path}: cannot be read at present ({first_line(error)}); try again") from error
+            log.warning("%s is damaged (%s); training starts over", self.path, first_line(error))
+            return None
+        if not isinstance(content, dict) or content.get(_IDENTITY) != self.identity:
+            raise InputError(
+                f"{self.path}: of a training with other settings or frames; delete it, or choose another out"
+            )
+        return self.path
+
+    def on_save_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        checkpoint[_IDENTITY] = self.identity
 
     def on_train_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
     ) -> None:
         torch.manual_seed(derived_seed(self.seed, trainer.current_epoch, batch_idx))
+
+    def on_train_batch_end(self, *_: Any) -> None:
+        self.is_past_a_step = True
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         values = {name.partition("/")[0]: float(value) for name, value in trainer.callback_metrics.items()}
@@ -161,20 +199,21 @@ def fit_heads(
         folder: folder of the checkpoint, which is there as long as the training is not done.
         seed: seed of the order of the frames.
         batch_size: frames a step.
-        how: arguments of the trainer.
+        how: arguments of the trainer, the number of epochs (``max_epochs``) among them.
 
     Raises:
         InputError: there are too few frames, or the checkpoint in ``folder`` is of another training.
     """
     if len(train) < batch_size:
         raise InputError(f"{len(train)} frames to train on: fewer than batch_size={batch_size}")
-    checkpoint = folder / _LAST
+    identity = _identity(module, train, seed, batch_size, how["max_epochs"])
+    saving = _Resumable(folder / _LAST, seed, identity)
     order = EpochShuffle(len(train), seed)
     rows = _RowsDrawnAgain(train, representation, order)
-    loader = DataLoader(rows, batch_size, sampler=order, drop_last=True, collate_fn=_as_it_is)
-    validating = DataLoader(_Rows(validation), 200, collate_fn=_as_it_is)
+    loader = DataLoader(rows, batch_size, sampler=order, drop_last=True, collate_fn=as_it_is)
+    validating = DataLoader(_Rows(validation), 200, collate_fn=as_it_is)
     trainer = pl.Trainer(
-        callbacks=[_Resumable(checkpoint, seed)],
+        callbacks=[saving],
         logger=False,
         enable_checkpointing=False,
         enable_progress_bar=on_terminal(),
@@ -184,14 +223,24 @@ def fit_heads(
         default_root_dir=folder,
         **how,
     )
-    begun = checkpoint if checkpoint.exists() else None
+    begun = saving.find_checkpoint()
     try:
         trainer.fit(module, loader, validating, ckpt_path=begun, weights_only=True)
-    except Exception as error:
-        if begun is None:
+    except Exception as error:  # Lightning looks at what it restores only as it comes to it
+        if begun is None or saving.is_past_a_step or is_machines_fault(error):
             raise
         raise InputError(f"{begun}: cannot be gone on with ({first_line(error)}); delete it") from error
     return module.network.eval()
+
+
+def _identity(module: HeadsModule, train: TrueFrames, seed: int, batch_size: int, epochs: int) -> str:
+    """Tell trainings apart: digest of the settings and frames that decide in which weights one ends."""
+    optimizer = module.configure_optimizers()
+    settings = (module.network.settings, type(optimizer).__name__, optimizer.defaults, seed, batch_size, epochs)
+    digest = hashlib.sha256(repr(settings).encode())
+    for values in (train.values, train.label, train.kinds):
+        digest.update(values.tobytes())
+    return digest.hexdigest()
 
 
 def forget_training(folder: Path) -> None:
@@ -205,12 +254,9 @@ def logits(
 ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
     """Return features (N, F) and logits of classes (N, 5) and kinds (N, 5) of represented frames (N, C, T)."""
     device = next(network.parameters()).device
-    batches = (torch.from_numpy(values[at : at + 200].astype(np.float32)) for at in range(0, len(values), 200))
-    told = [network(batch.to(device)) for batch in batches] or [network(torch.zeros(1, *values.shape[1:]))]
+    filled = values if len(values) else np.zeros((1, *values.shape[1:]))  # no frames: for the shape of what comes out
+    batches = (torch.from_numpy(filled[at : at + 200].astype(np.float32)) for at in range(0, len(filled), 200))
+    told = [network(batch.to(device)) for batch in batches]
     features, classes, kinds = (torch.cat(column).cpu().numpy() for column in zip(*told, strict=True))
     rows = slice(len(values))
     return features[rows], classes[rows], kinds[rows]
-
-
-def _as_it_is(batch: Any) -> Any:
-    return batch

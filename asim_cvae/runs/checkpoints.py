@@ -12,7 +12,7 @@ import torch
 from msgspec import Meta
 
 from asim_cvae.base.documents import Count, checked, parse_json
-from asim_cvae.base.errors import InputError, first_line
+from asim_cvae.base.errors import InputError, first_line, is_machines_fault
 from asim_cvae.runs.description import Description, read_description
 from asim_cvae.runs.weights import MOST_BYTES
 
@@ -63,15 +63,18 @@ def latest_checkpoint(folder: Path) -> tuple[Path, Checkpoint] | None:
     A damaged checkpoint is renamed: otherwise the next save would keep it in place of the good one before it.
 
     Raises:
-        InputError: a checkpoint is whole, but not one that this version of the program wrote.
+        InputError: a checkpoint is whole, but not one that this version of the program wrote; or the machine is to
+            blame for its not being read.
     """
     for path in (folder / LAST, folder / PREVIOUS):
         if path.exists():
             try:
-                return path, _checkpoint(_load(path))
+                return path, _checkpoint(load_plain(path))
             except InputError as error:
                 raise InputError(f"{path}: {error}") from error
             except Exception as error:  # torch and zipfile raise errors of many types on damaged files
+                if is_machines_fault(error):
+                    raise InputError(f"{path}: cannot be read at present ({first_line(error)}); try again") from error
                 log.warning("%s is damaged (%s); renamed to .damaged", path, first_line(error))
                 path.replace(path.with_suffix(".damaged"))
     return None
@@ -84,16 +87,18 @@ def read_checkpoint(path: Path) -> Checkpoint:
         InputError: it is damaged, or not one that this version of the program wrote. The path is not named.
     """
     try:
-        content = _load(path)
+        content = load_plain(path)
     except InputError:
         raise
     except Exception as error:  # torch and zipfile raise errors of many types on damaged files
+        if is_machines_fault(error):
+            raise
         raise InputError(f"is no checkpoint, or damaged ({first_line(error)}); copy it again") from error
     return _checkpoint(content)
 
 
-def _load(path: Path) -> Any:
-    """Load plain types, and raise an error of any type if the file is damaged."""
+def load_plain(path: Path) -> Any:
+    """Load a checkpoint of plain types, checksums verified; an error of any type is raised if it is damaged."""
     size = path.stat().st_size
     if size > MOST_CHECKPOINT_BYTES:
         raise InputError(f"{size:,} bytes are no checkpoint")

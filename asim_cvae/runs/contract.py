@@ -17,7 +17,7 @@ from asim_cvae.frames.representation import Representation
 from asim_cvae.frames.slicing import FRAME_SAMPLES
 from asim_cvae.instrument.photometers import PHOTOMETERS
 from asim_cvae.model.module import CVAEModule
-from asim_cvae.nn.contract import Likelihood, Network, Posterior
+from asim_cvae.nn.contract import Inferred, Likelihood, Network, Posterior
 from asim_cvae.runs.export import describe_model
 from asim_cvae.runs.weights import sketched
 
@@ -43,9 +43,11 @@ def check_model(module: CVAEModule, representation: Representation, trust: Colle
         _check_posterior(posterior, module.network)
         p_x = _tried("decode", module.network, lambda: trial.decode(posterior.sample()))
         _check_likelihood(p_x, x, module)
-        description = _tried("describe", module.network, lambda: trial.describe(x))
-        if not isinstance(description, Tensor) or description.ndim != 2 or len(description) != _FRAMES:
-            raise InputError(f"{_name(module.network)}.describe: has to return (B, D), not {_shape(description)}")
+        _check_description("describe", _tried("describe", module.network, lambda: trial.describe(x)), module.network)
+        inferred = _tried("infer", module.network, lambda: Inferred(*trial.infer(x)))
+        _check_posterior(inferred.posterior, module.network)
+        _check_likelihood(inferred.p_x, x, module)
+        _check_description("infer", inferred.description, module.network)
 
 
 def _check_export(module: CVAEModule, representation: Representation, trust: Collection[str]) -> None:
@@ -79,6 +81,11 @@ def _check_posterior(posterior: object, network: Network) -> None:
             f"{_name(network)}.encode: has to return mu and log_sigma (B, ...) and kl (B,) for frames (B, 3, T), "
             f"not {_shape(mu)}, {_shape(log_sigma)} and {_shape(kl)} for {_FRAMES} frames"
         )
+
+
+def _check_description(method: str, description: object, network: Network) -> None:
+    if not isinstance(description, Tensor) or description.ndim != 2 or len(description) != _FRAMES:
+        raise InputError(f"{_name(network)}.{method}: has to return (B, D), not {_shape(description)}")
 
 
 def _check_likelihood(p_x: object, x: Tensor, module: CVAEModule) -> None:

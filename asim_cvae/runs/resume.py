@@ -14,6 +14,7 @@ from asim_cvae.runs.config import CONFIG, read_config, resolved
 from asim_cvae.runs.folder import CHECKPOINTS, METRICS, SCORES, read_metrics, read_scores
 from asim_cvae.runs.settings import CHANGEABLE, flat_settings
 from asim_cvae.runs.weights import check_weights, sketched
+from asim_cvae.settings.schema import declared_settings
 
 log = logging.getLogger(__name__)
 
@@ -34,10 +35,13 @@ def resumed_config(folder: Path, config: DictConfig, default: DictConfig, overri
         raise SettingError(f"resume={folder}: no run to resume, there is no {CONFIG} in it")
     resumed = read_config(folder)
     named = {override.split("=", 1)[0].lstrip("+~") for override in overrides}
+    groups = set(declared_settings()["train"].groups)
     ours, usual, theirs = (flat_settings(_plain(part)) for part in (config, default, resumed))
     for name in ("name", *sorted(ours.keys() | theirs.keys() - {"name"})):
         value, present = ours.get(name), theirs.get(name)
-        is_given = value != usual.get(name) or any(f"{name}.".startswith(f"{key}.") for key in named)
+        # Of what may change, as the number of epochs, whoever names a group gives only what is its own.
+        naming = named - groups if name in CHANGEABLE else named
+        is_given = value != usual.get(name) or any(f"{name}.".startswith(f"{key}.") for key in naming)
         if value == present or not is_given or name in ("resume", "trust"):
             continue
         if name not in CHANGEABLE:

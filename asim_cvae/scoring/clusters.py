@@ -86,18 +86,31 @@ class SavedClusters:
     """Clusters stored in an exported model, so that a frame gets the same cluster whatever it is scored with.
 
     Attributes:
-        centres: (k, D) cluster centres, float64.
+        centres: (k, D) centres in the space of the descriptions of frames, float64.
         labels: label of each cluster; None if the clusters were fitted on frames without labels.
-        latent: 'mean' or 'sample': what of the posteriors was clustered.
     """
 
     centres: Latents
     labels: tuple[str | None, ...]
-    latent: str
+
+    @classmethod
+    def around_means(
+        cls, described: Latents, assignment: NDArray[np.integer], labels: Mapping[int, str | None]
+    ) -> "SavedClusters":
+        """Put the centre of each cluster at the mean description of its frames; clusters without frames are left out.
+
+        Args:
+            described: (N, D) descriptions of frames.
+            assignment: (N,) number of each frame's cluster, whatever they were clustered by.
+            labels: label of each cluster, by its number.
+        """
+        kept = [number for number in labels if (assignment == number).any()]
+        centres = [described[assignment == number].mean(0, dtype=np.float64) for number in kept]
+        return cls(np.array(centres), tuple(labels[number] for number in kept))
 
     def as_dict(self) -> dict[str, Any]:
         """Return the clusters as plain values, for JSON."""
-        return {"latent": self.latent, "centres": self.centres.tolist(), "labels": list(self.labels)}
+        return {"centres": self.centres.tolist(), "labels": list(self.labels)}
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any], size: int) -> "SavedClusters":
@@ -111,7 +124,7 @@ class SavedClusters:
             InputError: a key is missing, or a value has another type, another shape, or is not finite.
         """
         try:
-            rows, labels, latent = content["centres"], content["labels"], content["latent"]
+            rows, labels = content["centres"], content["labels"]
             are_numbers = all(type(value) in (int, float) for row in rows for value in row)
             centres = np.array(rows, dtype=np.float64)
             names = {name for label in labels if label is not None for name in label.split("/")}
@@ -123,9 +136,7 @@ class SavedClusters:
             raise InputError("centres that are not finite numbers")
         if len(labels) != len(centres) or not names <= set(CLASSES):
             raise InputError(f"{len(centres)} centres need a label each, of {', '.join(CLASSES)}, or null")
-        if latent not in LATENTS:
-            raise InputError(f"latent must be {' or '.join(LATENTS)}")
-        return cls(centres, tuple(labels), latent)
+        return cls(centres, tuple(labels))
 
 
 def assign_to_nearest(latents: Latents, centres: Latents) -> NDArray[np.int64]:

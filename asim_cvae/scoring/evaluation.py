@@ -92,8 +92,10 @@ class Evaluation:
         if self.clustering is None:
             return None
         labels = {cluster.cluster: cluster.label for cluster in self.scores.clusters}
+        if self.protocol.latent == "sample":  # of another size than the descriptions by which later frames are assigned
+            return SavedClusters.around_means(self.posterior.description, self.assignment, labels)
         centres = self.clustering.centres
-        return SavedClusters(centres, tuple(labels.get(number) for number in range(len(centres))), self.protocol.latent)
+        return SavedClusters(centres, tuple(labels.get(number) for number in range(len(centres))))
 
     def as_dict(self, run_info: Mapping[str, Any]) -> dict[str, Any]:
         """Return the content of ``scores.json``; ``run_info`` has experiment, seed, epochs, restarts."""

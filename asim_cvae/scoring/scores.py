@@ -167,10 +167,11 @@ class ScoredProtocol:
 
 @dataclass(frozen=True)
 class ScoredWeights:
-    """Weights that ``score`` was given: their path, and the beginning of their SHA-256."""
+    """Weights that ``score`` was given: their path, their SHA-256, and that of the description of heads beside them."""
 
     path: str
     sha256: Name
+    heads: Name | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

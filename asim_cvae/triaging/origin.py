@@ -139,12 +139,13 @@ def _clusters_of(folder: Path, weights: Path) -> SavedClusters:
     if (scores.get("weights") or {}).get("sha256") != file_digest(weights):
         raise InputError(f"clusters={folder}: scores of other weights than {weights}")
     with np.load(folder / LATENTS, allow_pickle=False) as latents:
-        described, assignment = latents["description"].astype(np.float64), latents["cluster"]
-    clusters = [cluster for cluster in scores["clusters"] if (assignment == cluster["cluster"]).any()]
-    if not clusters:
+        described, assignment = latents["description"], latents["cluster"]
+    found = SavedClusters.around_means(
+        described, assignment, {cluster["cluster"]: cluster["label"] for cluster in scores["clusters"]}
+    )
+    if not len(found.centres):
         raise InputError(f"clusters={folder}: its scores have no clusters")
-    centres = np.array([described[assignment == cluster["cluster"]].mean(0) for cluster in clusters])
-    return SavedClusters(centres, tuple(cluster["label"] for cluster in clusters), scores["protocol"]["latent"])
+    return found
 
 
 def as_metadata(identity: Mapping[str, Any]) -> dict[str, str]:

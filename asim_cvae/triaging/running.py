@@ -18,6 +18,7 @@ from asim_cvae.base.locks import held_lock
 from asim_cvae.base.parallel import HERE, map_batches
 from asim_cvae.base.workers import WorkerDiedError
 from asim_cvae.frames.reading import deadly
+from asim_cvae.nn.precision import use_tf32
 from asim_cvae.triaging.gathering import Filter, Gathered, gather
 from asim_cvae.triaging.ledger import PROVENANCE, Folder, Ledger
 from asim_cvae.triaging.origin import Origin, make_judge
@@ -112,7 +113,7 @@ def batch_sizes(observations: int) -> list[int]:
 def _judge_batch(observations: Sequence[Observation], job: Job, wait: bool = False) -> Sequence[Observation]:
     """Judge a batch, unless it is there; returns what another program judges just now, if that is not waited for."""
     torch.set_num_threads(1)  # a process a core
-    torch.backends.cudnn.allow_tf32 = False  # so that probabilities are close to those of a CPU
+    use_tf32(False)  # so that probabilities are close to those of a CPU
 
     def rows() -> Rows:
         try:

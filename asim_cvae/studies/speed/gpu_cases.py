@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from asim_cvae.base.allocator import keep_large_blocks
 from asim_cvae.model.module import CVAEModule
 from asim_cvae.model.objective import frame_log_likelihood
+from asim_cvae.nn.precision import use_tf32
 from asim_cvae.nn.thesis import ThesisNetwork
 from asim_cvae.recognition.heads import TrainedHeads
 from asim_cvae.runs.thesis import load_thesis_weights
@@ -40,7 +41,7 @@ _PRECISIONS = (("float64", False), ("float32", False), *([("TF32", True)] if _ON
 
 def parity(reference: str) -> Iterator[Measurement]:
     """Published networks beside what the thesis's program computed: largest errors, relative to the largest value."""
-    _use_tf32(False)
+    use_tf32(False)
     published = np.load(Path(reference) / "thesis_parity.npz")
     for path in sorted((Path(reference) / "thesis_weights").glob("*.pth")):
         for precision in (torch.float64, torch.float32):
@@ -66,7 +67,7 @@ def gradients(networks: Sequence[str], batch: int) -> Iterator[Measurement]:
     expected = _gradients("layers", x, noise)
     for name in networks:
         for precision, tf32 in _PRECISIONS:
-            _use_tf32(tf32)
+            use_tf32(tf32)
             dtype = torch.float64 if precision == "float64" else torch.float32
             found = _gradients(name, x.to(_DEVICE, dtype), noise.to(_DEVICE, dtype))
             errors = [
@@ -90,7 +91,7 @@ def steps(
 ) -> Iterator[Measurement]:
     """Training steps, forward, backward and Adam: as they are, by ``model.cuda_graph``, and as one CUDA graph."""
     for products in tf32:
-        _use_tf32(products)
+        use_tf32(products)
         for batch in batches:
             for name in networks:
                 for way in _WAYS:
@@ -100,7 +101,7 @@ def steps(
 
 def kernels(networks: Sequence[str], batch: int, count: int) -> Iterator[Measurement]:
     """The operations in which a step's time is spent, on a GPU its kernels, the longest first."""
-    _use_tf32(False)
+    use_tf32(False)
     activities = [torch.profiler.ProfilerActivity.CPU, *([torch.profiler.ProfilerActivity.CUDA] if _ON_GPU else [])]
     for name in networks:
         step = _step(_module(name).train())
@@ -119,7 +120,7 @@ def kernels(networks: Sequence[str], batch: int, count: int) -> Iterator[Measure
 
 def encodings(networks: Sequence[str], batches: Sequence[int], seconds: float) -> Iterator[Measurement]:
     """Latents in eval mode."""
-    _use_tf32(False)
+    use_tf32(False)
     for batch in batches:
         for name in networks:
             with torch.inference_mode():
@@ -129,7 +130,7 @@ def encodings(networks: Sequence[str], batches: Sequence[int], seconds: float) -
 
 def judging(batches: Sequence[int], seconds: float) -> Iterator[Measurement]:
     """What the weights that ship tell of simulated frames beside what they tell on the CPU, and how fast."""
-    _use_tf32(False)
+    use_tf32(False)
     flux = simulated_flux(_DIFFERENT)
     judges = [make_judge(shipped_origin(), device) for device in ("cpu", _DEVICE.type)]
     here, there = (measure_frames(judge.model, judge.heads, flux) for judge in judges)
@@ -273,10 +274,6 @@ def _median_time(work: Callable[[int], Any], seconds: float) -> float:
         _wait()
         times.append(time.perf_counter() - begin)
     return statistics.median(times)
-
-
-def _use_tf32(wanted: bool) -> None:
-    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = wanted
 
 
 def _wait() -> None:
