@@ -1,14 +1,10 @@
 """``python -m asim_cvae.prepare``: read an archive into the frame store."""
 
-import logging
-
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
 from asim_cvae.cli import command
 from asim_cvae.sources import check_data, make_data, provide_archive
-
-log = logging.getLogger(__name__)
 
 
 def _check(config: DictConfig) -> None:

@@ -1,14 +1,14 @@
 """``python -m asim_cvae.simulate``: write a simulated MMIA archive."""
 
 import logging
-from dataclasses import fields
 from pathlib import Path
 
 from hydra.utils import instantiate
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from asim_cvae.base.errors import InputError, SettingError
 from asim_cvae.cli import command
+from asim_cvae.sources import make_simulation
 
 log = logging.getLogger(__name__)
 
@@ -19,7 +19,7 @@ def _check(config: DictConfig) -> None:
 
     instantiate(config.engine)
     try:
-        refuse_other_archive(_root(config), instantiate(_simulation(config)))
+        refuse_other_archive(_root(config), make_simulation(config))
     except InputError as error:
         raise SettingError(f"root={error}") from error
 
@@ -30,19 +30,12 @@ def main(config: DictConfig) -> None:
     from asim_cvae.simulator.archive import make_archive  # scipy takes a second to import
 
     root = _root(config)
-    is_new = make_archive(root, instantiate(_simulation(config)), config.file_workers, instantiate(config.engine))
+    is_new = make_archive(root, make_simulation(config), config.file_workers, instantiate(config.engine))
     log.info("%s: simulated archive %s", root, "written" if is_new else "exists already with these settings")
 
 
 def _root(config: DictConfig) -> Path:
     return Path(config.root).expanduser()
-
-
-def _simulation(config: DictConfig) -> DictConfig:
-    """Return the settings of the archive's content."""
-    from asim_cvae.simulator.archive import Simulation
-
-    return OmegaConf.masked_copy(config, ["_target_", *(field.name for field in fields(Simulation))])
 
 
 if __name__ == "__main__":

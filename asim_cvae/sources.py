@@ -37,7 +37,7 @@ def check_data(data: DictConfig, is_training: bool = False) -> None:
     if is_simulated:
         _check_archive(data)
     elif data.root is None and data.ground_truth.root is None:
-        _check_store(data.store)
+        _check_store(data)
     elif data.root is None and is_training:
         raise SettingError("data.root has to be given: Folder of the files to train on")
     else:
@@ -59,11 +59,16 @@ def _check_root(name: str, folder: str) -> None:
         raise SettingError(f"{name}={error}") from error
 
 
-def _check_store(store: str | None) -> None:
-    if store is None:
+def _check_store(data: DictConfig) -> None:
+    if data.store is None:
         raise SettingError("no data: give data.root=FOLDER, or data.ground_truth.root=FOLDER to score alone")
-    if not _path(store).is_dir():
-        raise SettingError(f"data.store={store}: no such folder; give data.root=FOLDER to make it from files")
+    if not _path(data.store).is_dir():
+        raise SettingError(f"data.store={data.store}: no such folder; give data.root=FOLDER to make it from files")
+    if data.ground_truth.table is not None:
+        raise SettingError(
+            f"data.ground_truth.table={data.ground_truth.table}: a store that is given alone keeps its labels; "
+            "give data.root=FOLDER too, to have its frames labelled anew"
+        )
 
 
 def _refuse_other_content(store: str | None) -> None:

@@ -336,8 +336,8 @@ def test_folders_that_cannot_be_read_are_named(root: Path, monkeypatch: pytest.M
     assert _used(report) == [f"{_name(0)}.fits"]
     advice = "and no file in it is used; make it readable"
     assert _rejected(report) == {
-        str(root / "bad"): f"the folder cannot be read (Input/output error), {advice}",
-        str(root / "closed"): f"the folder cannot be read (Permission denied), {advice}",
+        "bad": f"the folder cannot be read (Input/output error), {advice}",
+        "closed": f"the folder cannot be read (Permission denied), {advice}",
     }
     _assert_next_start_writes_nothing(report, root)
     with pytest.raises(InputError, match=r"no MMIA file .* to use; .*closed: the folder cannot be read \(Permission"):
@@ -365,8 +365,8 @@ def test_what_is_no_file_is_named_and_never_waited_for(root: Path) -> None:
             "socket.fits": "not a regular file",
             "loop.fits": "cannot be read (Too many levels of symbolic links)",
             "broken.fits": "cannot be read (No such file or directory)",
-            str(root / "bad\\udcff.fits"): odd,
-            str(root / "two\\nlines.fits"): odd,
+            "bad\\udcff.fits": odd,
+            "two\\nlines.fits": odd,
         }
         _assert_next_start_writes_nothing(report, root)
 
@@ -379,7 +379,7 @@ def test_of_two_files_of_one_name_that_which_is_a_file_is_used(root: Path) -> No
     files, rejected = discover(root)
     assert files == {"x.fits": root / "b" / "x.fits"}
     assert [(error.file, error.reason) for error in rejected] == [
-        (str(root / "a" / "x.fits"), f"another file of this name is at {root / 'b' / 'x.fits'}; rename one")
+        ("a/x.fits", "another file of this name is at b/x.fits; rename one")
     ]
 
 
@@ -461,3 +461,8 @@ def test_a_cluster_without_its_library_is_told(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(SettingError, match=r"engine=ray: Ray is not installed; pip install 'asim_cvae\[ray\]'"):
         RayCluster()
+
+
+def test_there_are_as_many_workers_as_cores_that_the_process_may_use() -> None:
+    counted = "import os; os.sched_setaffinity(0, {0}); from asim_cvae.base.parallel import cores; print(cores())"
+    assert subprocess.run([sys.executable, "-c", counted], capture_output=True, check=True).stdout == b"1\n"

@@ -104,6 +104,31 @@ def test_rows_that_were_not_written_are_gaps(tmp_path: Path, sparse: str, writte
     np.testing.assert_array_equal(read_observation(path).flux, expected.reshape(3, -1))
 
 
+def test_a_value_a_row_that_was_not_written_repeats_the_one_before_where_the_file_says_so(tmp_path: Path) -> None:
+    flux = light(4, 400)
+    path = _path(tmp_path)
+    spec = {"Num_Elements": 1, "Rec_Vary": True, "Dim_Sizes": []}
+    with CDF(path) as stream:
+        for name, rows in zip(FLUX_NAMES, flux, strict=True):
+            dense = {"Variable": name, "Data_Type": CDF.CDF_REAL4, **spec, "Dim_Sizes": [400]}
+            stream.write_var(dense, var_data=rows)
+        for name, data_type, sparse, written, values in (
+            ("latitude", CDF.CDF_REAL4, "prev_sparse", [1, 3], [10.0, 12.0]),
+            ("longitude", CDF.CDF_REAL4, "pad_sparse", [1, 3], [20.0, 22.0]),
+            ("PHOT1Data_exists", CDF.CDF_INT4, "prev_sparse", [0, 1, 3], [1, 0, 1]),
+            ("observation_id", CDF.CDF_INT4, "pad_sparse", [1, 2, 3], [77, 77, 77]),
+        ):
+            sparsely = {"Variable": name, "Data_Type": data_type, "Sparse": sparse, **spec}
+            stream.write_var(sparsely, var_data=[written, np.array(values)])
+    seen = read_observation(path)
+    np.testing.assert_array_equal(seen.latitude, [np.nan, 10, 10, 12])
+    np.testing.assert_array_equal(seen.longitude, [np.nan, 20, np.nan, 22])
+    assert np.isnan(seen.flux[0].reshape(4, 400)).all(axis=1).tolist() == [False, True, True, False]
+    assert not np.isnan(seen.flux[1:]).any()
+    assert seen.observation_id == 77
+    assert not any("observation id" in note for note in seen.notes)
+
+
 def test_units_are_converted(tmp_path: Path) -> None:
     flux = light(1, 200) / 1000
     seen = read_observation(_write(_path(tmp_path), flux / 1000, attributes={"UNITS": "mW/m^2"}))

@@ -106,7 +106,7 @@ def test_the_last_line_about_a_frame_counts_and_an_empty_one_withdraws(tmp_path:
     assert read.problems == ()
     assert dict(read.entries) == {e.place: e for e in (again, only_kind, only_note)}
     assert path.read_text().count("\n") == 6
-    assert read.reviewers == {"anna": read.entries}
+    assert {e.place: e for e in read.reviewers["anna"].values() if not e.withdraws} == read.entries
     append(path, again)
     assert list(read_journal(path).entries)[-1] == again.place
 
@@ -284,6 +284,10 @@ def test_a_folder_of_journals_is_a_label_table(tmp_path: Path) -> None:
     later = replace(ENTRY, classification="N", time="2026-11-28T00:00:00Z")
     _journal(folder / "a laptop.jsonl", later, replace(later, frame=4, time="2026-11-26T00:00:00Z"))
     assert read_reviews(folder).reviewers["anna"].labels == {("x.fits", 3): "N", ("x.fits", 4): "HCHA"}
+    back = replace(ENTRY, classification=None, kinds=(), note="", frame=4, time="2026-11-29T00:00:00Z")
+    assert back.withdraws
+    _journal(folder / "z laptop.jsonl", back)  # what another journal of hers says
+    assert read_reviews(folder).reviewers["anna"].labels == {("x.fits", 3): "N"}
     with pytest.raises(LabelTableError, match=r"differ about the class of 1 frame\(s\), frame 3 of x.fits"):
         read_agreed(folder)
 

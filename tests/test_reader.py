@@ -390,6 +390,17 @@ def test_photometers_of_unequal_length_are_rejected(tmp_path: Path) -> None:
     assert reason_of(path) == "photometers of unequal length: PHOT1 8325, PHOT2 8000, PHOT3 8325 samples"
 
 
+def test_photometers_whose_rows_are_cut_differently_are_rejected(tmp_path: Path) -> None:
+    flux = light(2, 500)
+    moved = [[photometer[0], photometer[1]] for photometer in flux]
+    moved[1] = [
+        flux[1, 0, :450],
+        np.append(flux[1, 0, 450:], flux[1, 1]),
+    ]  # 50 samples a row later
+    path = write(tmp_path / f"{NAME}.fits", level1(moved))
+    assert reason_of(path) == "photometers of unequal length in row 0: PHOT1 500, PHOT2 450, PHOT3 500 samples"
+
+
 @pytest.mark.parametrize("suffix", FORMATS)
 def test_truncated_files_are_rejected_wherever_they_end(tmp_path: Path, suffix: str) -> None:
     whole = write(tmp_path / f"whole.{suffix}", level1(light(2))).read_bytes()
@@ -446,6 +457,8 @@ def test_file_names_of_both_patterns() -> None:
     assert FileName.parse(plain).format("fits") == plain
     assert FileName.parse(grouped).format("cdf") == grouped
     assert FileName.parse("somebody_elses.fits") is None
+    assert FileName.parse(plain.replace(".fits", " copy (1)" * 400 + "s")) is None  # and that within a moment
+    assert FileName.parse(plain.replace(".fits", " copy (1) copy 2 (3).fits")) == FileName.parse(plain)
     assert FileName.parse(plain.replace("01-03", "13-03")) is None
 
 
@@ -479,10 +492,7 @@ def test_discovery_names_files_of_one_name(tmp_path: Path) -> None:
     files, rejected = discover(tmp_path)
     assert files == {f"{NAME}.fits": tmp_path / "a" / f"{NAME}.fits"}
     assert [(error.file, error.reason) for error in rejected] == [
-        (
-            str(tmp_path / "b" / f"{NAME}.fits"),
-            f"another file of this name is at {tmp_path / 'a' / NAME}.fits; rename one",
-        )
+        (f"b/{NAME}.fits", f"another file of this name is at a/{NAME}.fits; rename one")
     ]
     with pytest.raises(InputError, match="no such folder"):
         discover(tmp_path / "nowhere")

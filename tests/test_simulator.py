@@ -615,10 +615,15 @@ def test_the_noise_free_light_is_the_mean_of_draws(tmp_path: Path) -> None:
     bright = expected > 1000
     assert (without[bright] > 1.01 * expected[bright]).all()  # dead time
     np.testing.assert_array_equal(noise_free_light(tmp_path, int(_number(file)))[1], recorded)
-    for wrong in ("no_name.fits", 4, -1):
+    other_year = file.replace("_time_2019", "_time_1999")
+    for wrong in ("no_name.fits", 4, -1, other_year):
         with pytest.raises(InputError, match=f"has no file {wrong}"):
             noise_free_light(tmp_path, wrong)
     settings = json.loads((tmp_path / "simulation.json").read_text())
+    for damaged in ("{", "[]", json.dumps({"simulator": settings["simulator"]})):
+        (tmp_path / "simulation.json").write_text(damaged)
+        with pytest.raises(InputError, match=r"simulation\.json: "):
+            noise_free_light(tmp_path, 0)
     (tmp_path / "simulation.json").write_text(json.dumps({**settings, "simulator": "asim_cvae 4"}))
     with pytest.raises(InputError, match="made by asim_cvae 4, this is asim_cvae 5; simulate the archive again"):
         noise_free_light(tmp_path, 0)
@@ -717,3 +722,12 @@ def test_benchmarks_are_what_they_were(group: str, benchmark: str, classes: dict
     make_archive(tmp_path, _configured(group))
     assert json.loads((tmp_path / "simulation.json").read_text())["benchmark"] == benchmark
     assert Counter(read_labels(tmp_path / TABLE_NAME).labels.values()) == classes
+
+
+@pytest.mark.parametrize("name", ["x.FIT", "sub/y.fits.gz", "z.cdf"])
+def test_no_archive_is_simulated_among_other_observations(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).touch()
+    with pytest.raises(InputError, match="holds observation files that are not simulated; choose another folder"):
+        make_archive(tmp_path, _simulation(observations=1, labelled=0), workers=1)
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == [tmp_path / name]

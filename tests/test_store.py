@@ -21,8 +21,9 @@ import pytest
 
 from asim_cvae.archive.journal import Entry, append
 from asim_cvae.archive.reader import read_observation
+from asim_cvae.archive.reviews import read_agreed
 from asim_cvae.base.errors import InputError
-from asim_cvae.frames.build import build_store, check_store
+from asim_cvae.frames.build import build_store, check_store, refuse_other_content
 from asim_cvae.frames.columns import FRAMES, TABLES
 from asim_cvae.frames.index import read_index, write_index
 from asim_cvae.frames.store import FrameStore
@@ -221,6 +222,58 @@ def test_the_store_knows_how_frames_were_chosen_to_be_labelled(
     table = FrameStore(store).table
     assert table.chosen[table.file == f"{_name(1)}.fits"].tolist() == ["random", "anomaly", ""]
     assert set(table.chosen[table.file != f"{_name(1)}.fits"].tolist()) == {""}
+
+
+def test_a_frame_counts_as_chosen_at_random_only_if_all_chose_it_so_under_whatever_name(tmp_path: Path) -> None:
+    rows = [
+        *((f"{_name(1)}.fits", 0, "N", "anna", "random"), (None, 1, "N", "anna", "random")),
+        *((_name(1), 0, "N", "ben", "hand"), (None, 1, "N", "ben", "random")),
+    ]
+    table = read_agreed(_table(tmp_path / "t.xlsx", rows, "Reviewer", "Chosen"))
+    expected = {
+        (name, frame): way for name in (f"{_name(1)}.fits", _name(1)) for frame, way in enumerate(("hand", "random"))
+    }
+    assert table.chosen == expected
+
+
+def test_a_table_beside_a_store_alone_is_refused(run, folder: Path, tmp_path: Path) -> None:
+    build_store(tmp_path / "store", folder)
+    table = _table(tmp_path / "t.xlsx", [(f"{_name(1)}.fits", 0, "N")])
+    done = run(
+        "prepare", "data=mmia", f"data.store={tmp_path / 'store'}", f"data.ground_truth.table={table}", check=False
+    )
+    assert done.returncode == 2
+    assert "a store that is given alone keeps its labels; give data.root=FOLDER too" in done.stderr
+
+
+def test_labels_that_are_ignored_are_told_each_time(folder: Path, tmp_path: Path) -> None:
+    good = (f"{_name(1)}.fits", 0, "N")
+    build_store(tmp_path / "store", folder, ground_truth_table=_table(tmp_path / "t.xlsx", [good]))
+    table = _table(tmp_path / "t.xlsx", [good, (None, 1, "NOISEE"), (None, 77, "N")])
+    report = build_store(tmp_path / "store", folder, ground_truth_table=table)
+    assert not report.is_new
+    ignored = [line for line in report.lines() if line.startswith("label ignored, ")]
+    assert len(ignored) == 2
+    assert "NOISEE" in ignored[0]
+    assert "77" in ignored[1]
+
+
+def test_a_store_is_the_same_wherever_its_files_lie(folder: Path, tmp_path: Path) -> None:
+    (folder / "sub").mkdir()
+    shutil.copyfile(folder / f"{_name(1)}.fits", folder / "sub" / f"{_name(1)}.fits")
+    moved = tmp_path / "elsewhere" / "files"
+    shutil.copytree(folder, moved, symlinks=True)
+    one, other = (build_store(tmp_path / name, root) for name, root in (("one", folder), ("other", moved)))
+    assert f"sub/{_name(1)}.fits" in {entry.file for entry in one.rejected}
+    assert one.rejected == other.rejected
+    assert FrameStore(one.store).digest == FrameStore(other.store).digest
+
+
+def test_a_store_without_its_shards_is_made_again(folder: Path, tmp_path: Path) -> None:
+    before = _content(build_store(tmp_path / "store", folder).store)
+    shutil.rmtree(tmp_path / "store" / "shards")
+    refuse_other_content(tmp_path / "store")
+    assert _content(build_store(tmp_path / "store", folder).store) == before
 
 
 def test_journals_label_frames(folder: Path, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ damaged it hands over zeros that nobody wrote, follows chains of records in circ
 
 import hashlib
 import io
+import math
 import struct
 import zlib
 from collections.abc import Callable, Iterator
@@ -250,7 +251,10 @@ class _CDF:
         return values, None if written.all() else ~written
 
     def _records(self, variable: _Variable, size: int) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
-        """Return the bytes of each record, (records, size), and which were written, (records,)."""
+        """Return the bytes of each record, (records, size), and which are known, (records,).
+
+        A record of one value that was not written repeats the one before where the variable says so.
+        """
         content = np.zeros((variable.records, size), np.uint8)
         written = np.zeros(variable.records, dtype=bool)
         kind = _compression(self._source, variable.compression) if variable.compression else 0
@@ -263,9 +267,9 @@ class _CDF:
             written[first : last + 1] = True
         if not variable.sparse and not written.all():
             raise UnusableError(f"damaged: only {written.sum()} of its {written.size} records are there")
-        if variable.sparse == _REPEATED and written.any():
+        if variable.sparse == _REPEATED and math.prod(variable.shape) == 1 and written.any():  # no light curve repeats
             before = np.maximum.accumulate(np.where(written, np.arange(written.size), 0))
-            content = content[before]
+            content, written = content[before], np.logical_or.accumulate(written)
         return content, written
 
     def _index(self, place: int, depth: int = 0) -> Iterator[tuple[int, int, int]]:

@@ -37,7 +37,7 @@ def discover(root: Root) -> tuple[dict[str, Place], list[RejectedFileError]]:
 
     Labels and results refer to files by base name. Of several files with the same name the first path is used and the
     others are rejected. So are names that cannot be printed, MMIA's names with another suffix, and folders that cannot
-    be read.
+    be read. Rejected ones are named by their paths within ``root``.
 
     Returns:
         The place of each file by base name, and the rejected files and folders.
@@ -50,17 +50,24 @@ def discover(root: Root) -> tuple[dict[str, Place], list[RejectedFileError]]:
     for place in sorted(_all_files(root, rejected), key=lambda place: place.parts):
         if not has_known_suffix(place.name):
             if looks_like_an_observation(place.name):
-                rejected.append(RejectedFileError(str(place), _suffix_problem(place.name)))
+                rejected.append(RejectedFileError(_within(root, place), _suffix_problem(place.name)))
             continue
         if not place.name.isprintable():
-            rejected.append(RejectedFileError(str(place), "the name has characters that cannot be printed; rename it"))
+            problem = "the name has characters that cannot be printed; rename it"
+            rejected.append(RejectedFileError(_within(root, place), problem))
             continue
         first = files.setdefault(place.name, place)
         if first != place:
             used, other = sorted((first, place), key=lambda place: not _is_file(place))
             files[place.name] = used
-            rejected.append(RejectedFileError(str(other), f"another file of this name is at {used}; rename one"))
+            problem = f"another file of this name is at {_within(root, used)}; rename one"
+            rejected.append(RejectedFileError(_within(root, other), problem))
     return _looked_up(files, rejected), rejected
+
+
+def _within(root: Root, place: Place) -> str:
+    """The path of a file within its folder: what is told of it is the same wherever the folder is."""
+    return str(place).removeprefix(f"{root}/")
 
 
 def _all_files(root: Root, unreadable: list[RejectedFileError]) -> Iterator[Place]:
@@ -96,7 +103,8 @@ def _visible_files(folder: Path, unreadable: list[RejectedFileError]) -> Iterato
     """
 
     def note(error: OSError) -> None:
-        unreadable.append(unreadable_folder(str(error.filename), str(error.strerror)))
+        inside = os.path.relpath(error.filename, folder)
+        unreadable.append(unreadable_folder(str(folder) if inside == "." else inside, str(error.strerror)))
 
     visited = set()
     for parent, folders, names in os.walk(folder, onerror=note, followlinks=True):

@@ -147,7 +147,8 @@ class Journal:
     Attributes:
         entries: what was said last of each frame, by file and number, the latest at the end, unless it was withdrawn.
         problems: a line for each line that is left out, with the reason; at most ten for each reason, then a count.
-        reviewers: the same as ``entries`` for each reviewer alone, where a journal holds lines of several.
+        reviewers: what each reviewer said last, where a journal holds lines of several; entries that take labels back
+            are among them, since another journal of the reviewer may hold what they take back.
     """
 
     entries: Mapping[Place, Entry]
@@ -202,10 +203,10 @@ def read_journal(path: Path) -> Journal:
             kind = "the line is torn, as by a kill" if is_last else "the line holds no entry"
             problems.add(kind, f"{printable(path.name, 160)}, line {number}: {kind}: {error}")
             continue
-        for state in (entries, reviewers.setdefault(entry.reviewer, {})):
-            state.pop(entry.place, None)
-            if not entry.withdraws:
-                state[entry.place] = entry
+        reviewers.setdefault(entry.reviewer, {})[entry.place] = entry
+        entries.pop(entry.place, None)
+        if not entry.withdraws:
+            entries[entry.place] = entry
     return Journal(entries, tuple(problems.lines()), reviewers)
 
 

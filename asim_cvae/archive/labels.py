@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PureWindowsPath
 
-from asim_cvae.archive.layout import observation_key
+from asim_cvae.archive.matching import observation_keys
 from asim_cvae.archive.sheets import NO_VALUE, Sheet, TableError, read_sheets
 from asim_cvae.base.errors import Problems, did_you_mean, printable
 from asim_cvae.instrument.classes import CLASS_NAMES, CLASSES, KINDS
@@ -130,21 +130,34 @@ def agreed(path: Path, reviews: Reviews) -> LabelTable:
         LabelTableError: reviewers differ about a frame, under whatever names they have its observation.
     """
     said = reviews.reviewers.values()
+    key = observation_keys(reviews.files)
     if len(said) > 1:
-        _refuse_disputes(path, said)
+        _refuse_disputes(path, said, key)
     labels = {place: label for review in said for place, label in review.labels.items()}
-    ways = {place: chosen_for_all(said, place) for place in labels}
-    return LabelTable(labels, reviews.files, reviews.problems, {place: way for place, way in ways.items() if way})
+    ways = _ways_for_all(said, key)
+    chosen = {(file, frame): way for file, frame in labels if (way := ways[key[file], frame])}
+    return LabelTable(labels, reviews.files, reviews.problems, chosen)
 
 
-def _refuse_disputes(path: Path, reviews: Iterable[Review]) -> None:
+def _ways_for_all(reviews: Iterable[Review], key: Mapping[str, str]) -> dict[tuple[str, int], str]:
+    """How each frame was chosen for all who labelled it, '' if unknown; ``key``: the observation of each name."""
+    ways: dict[tuple[str, int], list[str]] = {}
+    for review in reviews:
+        own: dict[tuple[str, int], str] = {}
+        for (file, frame), way in review.chosen.items():
+            note_choice(own, (key[file], frame), way)
+        for frame_of in {(key[file], frame) for file, frame in review.labels}:
+            ways.setdefault(frame_of, []).append(own.get(frame_of, ""))
+    return {frame_of: chosen_for_all(of_frame) for frame_of, of_frame in ways.items()}
+
+
+def _refuse_disputes(path: Path, reviews: Iterable[Review], key: Mapping[str, str]) -> None:
     first: dict[tuple[str, int], str] = {}
     disputed: dict[tuple[str, int], Place] = {}
     for review in reviews:
         for (file, frame), label in review.labels.items():
-            key = (observation_key(file), frame)
-            if first.setdefault(key, label) != label:
-                disputed.setdefault(key, (file, frame))
+            if first.setdefault((key[file], frame), label) != label:
+                disputed.setdefault((key[file], frame), (file, frame))
     if disputed:
         file, frame = next(iter(disputed.values()))
         raise LabelTableError(
@@ -154,15 +167,14 @@ def _refuse_disputes(path: Path, reviews: Iterable[Review]) -> None:
         )
 
 
-def note_choice(chosen: dict[Place, str], place: Place, way: str) -> None:
+def note_choice(chosen: dict[tuple[str, int], str], place: tuple[str, int], way: str) -> None:
     """Note how a frame was chosen; one that was chosen by chance stays so, whatever else chose it as well."""
     chosen[place] = min(way, chosen.get(place, way), key=WAYS.index)
 
 
-def chosen_for_all(reviews: Iterable[Review], place: Place) -> str:
-    """How a frame was chosen for all who labelled it: by chance only where it was for each of them; '' if unknown."""
-    ways = {review.chosen.get(place, "") for review in reviews if place in review.labels}
-    return max(ways - {RANDOM} or {RANDOM}, key=("", *WAYS).index)
+def chosen_for_all(ways: Iterable[str]) -> str:
+    """How a frame was chosen that was chosen in these ways: by chance only where it was in each; '' if unknown."""
+    return max({*ways} - {RANDOM} or {RANDOM}, key=("", *WAYS).index)
 
 
 def no_usable_label(path: Path | None, problems: Sequence[str]) -> LabelTableError:

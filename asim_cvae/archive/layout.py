@@ -43,7 +43,8 @@ SIMULATOR_KEYWORD = "SIMULATR"
 """FITS keyword, or CDF global attribute, that names the simulator in a simulated file."""
 
 _SUFFIX = re.compile(r"\.(fits?|(?P<cdf>cdf))(?P<gz>\.gz)?$", re.IGNORECASE)
-_COPY = r"( ?\((\d+|(another )?copy)\)| (- )?copy( \d+| \(\d+\))?)*"  # as browsers and desktops mark copies
+# Possessive, as ' copy (1)' matches in two ways: a long name that does not match would take for ever.
+_COPY = r"( ?\((\d+|(another )?copy)\)| (- )?copy( \d+| \(\d+\))?)*+"  # as browsers and desktops mark copies
 _OBSERVATION = re.compile(
     r"mmiatriggeredobservationtm(?P<level>level1)?"
     r"_observation_time_(?P<time>\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d)"

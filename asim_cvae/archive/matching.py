@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from asim_cvae.archive.layout import FileName, observation_key, preference, without_suffix
+from asim_cvae.archive.layout import FileName, has_known_suffix, observation_key, preference, without_suffix
 
 _ID = re.compile(r"(?:.*observation[_\s-]*id[_\s-]*)?([0-9]{1,18})(?:\.0+)?(?:_group_id_[0-9]+)?", re.IGNORECASE)
 _SAME_START = np.timedelta64(60, "s")
@@ -45,6 +45,12 @@ def match_files(names: Iterable[str], files: Collection[str]) -> Matches:
         elif candidates:
             found[name] = min(candidates, key=preference)
     return Matches(found, ambiguous)
+
+
+def observation_keys(names: Collection[str]) -> dict[str, str]:
+    """Identify the observation of each name: names that stand for a file among them have that file's key."""
+    files = match_files(names, {name for name in names if has_known_suffix(name)}).files
+    return {name: observation_key(files.get(name, name)) for name in names}
 
 
 def _finders(files: Collection[str]) -> list[Callable[[str], list[str]]]:

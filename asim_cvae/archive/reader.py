@@ -275,6 +275,10 @@ def _fill_absent_rows(
     if len(set(totals)) > 1:
         sizes = ", ".join(f"{p.name} {total}" for p, total in zip(PHOTOMETERS, totals, strict=True))
         raise UnusableError(f"photometers of unequal length: {sizes} samples")
+    if (unequal := np.flatnonzero((lengths != lengths[0]).any(axis=0))).size:
+        row = unequal[0]
+        sizes = ", ".join(f"{p.name} {length}" for p, length in zip(PHOTOMETERS, lengths[:, row], strict=True))
+        raise UnusableError(f"photometers of unequal length in row {row}: {sizes} samples")
     return rows
 
 
@@ -351,9 +355,14 @@ def _start(name: FileName | None, starts: NDArray[np.datetime64]) -> tuple[np.da
 
 def _observation_id(name: FileName | None, variable: Variable | None) -> tuple[int, list[str]]:
     """Return the observation id of the first row that has one, or else of the file's name, or else 0; and notes."""
-    values = np.ravel(np.asarray(variable.values if variable else []))
+    values = np.asarray(variable.values if variable else [])
+    if variable and variable.unwritten is not None:
+        values = values[~variable.unwritten]
+    values = np.ravel(values)
     if values.dtype.kind not in "iuf":
         values = np.array([])
+    if variable:
+        values = values[~np.isin(values, variable.fills)]
     ids = list(map(int, dict.fromkeys(values[(values >= 0) & (values < _FILL_ID)].tolist())))
     notes = [] if len(ids) < 2 else [f"{len(ids)} observation ids ({', '.join(map(str, ids[:5]))}), the first is taken"]
     if not ids:

@@ -131,7 +131,7 @@ class RemoteFolder:
             raise
         except Exception as error:
             if inside and is_refusal(error):
-                unreadable.append(unreadable_folder(f"{self}/{inside}", _cause(error)))
+                unreadable.append(unreadable_folder(inside, _cause(error)))
                 return []
             raise InputError(f"{self}: cannot be listed ({_cause(error)}); try again") from error
 

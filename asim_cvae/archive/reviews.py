@@ -45,9 +45,10 @@ def read_reviews(path: Path) -> Reviews:
             said = latest.setdefault(reviewer, {})
             for place, entry in entries.items():
                 said[place] = max(entry, said.get(place, entry), key=_time)
-    files = frozenset(file for said in latest.values() for file, _ in said)
+    standing = {reviewer: [e for e in said.values() if not e.withdraws] for reviewer, said in latest.items()}
+    files = frozenset(entry.file for entries in standing.values() for entry in entries)
     problems = tuple(problem for journal in read for problem in journal.problems)
-    return Reviews({reviewer: _review(said.values()) for reviewer, said in latest.items()}, files, problems)
+    return Reviews({reviewer: _review(entries) for reviewer, entries in standing.items()}, files, problems)
 
 
 def _journals(path: Path) -> list[Path]:

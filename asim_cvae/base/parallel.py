@@ -13,6 +13,11 @@ from asim_cvae.base.progress import progress
 from asim_cvae.base.workers import Worker
 
 
+def cores() -> int:
+    """Number of cores that this process may use, which a job of a cluster has fewer of than its machine."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 class LocalProcesses(Engine):
     """Worker processes of this machine."""
 
@@ -24,7 +29,7 @@ class LocalProcesses(Engine):
     @contextmanager
     def team(self, workers: int | None) -> Iterator[Team]:
         """Yield workers, whose processes start when they are needed, and end with the block."""
-        hands = [Worker() for _ in range(workers or os.cpu_count() or 1)]
+        hands = [Worker() for _ in range(workers or cores())]
         with ThreadPoolExecutor(len(hands)) as pool:
             try:
                 yield _LocalTeam(hands, pool)
@@ -111,7 +116,7 @@ def _results(
     if not batches:
         return
     if engine.is_here:
-        workers = min(workers or os.cpu_count() or 1, len(batches))
+        workers = min(workers or cores(), len(batches))
         if workers == 1 and lost is None:
             yield from ((work(batch), len(batch)) for batch in batches)
             return

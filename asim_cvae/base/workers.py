@@ -157,7 +157,7 @@ def _take_requests(requests: "queue.SimpleQueue[bytes]") -> None:
     while True:
         try:
             requests.put(pickle.load(stream))
-        except EOFError:
+        except (EOFError, pickle.UnpicklingError):  # at its end, or within a request
             os._exit(1)
 
 

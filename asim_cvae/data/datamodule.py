@@ -270,14 +270,15 @@ class MMIADataModule(pl.LightningDataModule):
         return FrameDataset(self.store, rows, self.representation, {"device": device, "memory": _CPU}.get(place))
 
     def _default_store(self) -> Path:
-        places = [self.root, self.ground_truth_root, self.ground_truth_table]
+        places = [_resolved(place) for place in (self.root, self.ground_truth_root, self.ground_truth_table)]
         name = next((place.name for place in places if place is not None), "frames")
-        resolved = (place.resolve() if isinstance(place, Path) else place for place in places)
-        digest = hashlib.sha256("\n".join(map(str, resolved)).encode()).hexdigest()[:8]
+        digest = hashlib.sha256("\n".join(map(str, places)).encode()).hexdigest()[:8]
         return STORES / f"{name}-{digest}"
 
     def _data_name(self) -> str:
-        return (self.ground_truth_root or self.root or self.store_path).name
+        named = _resolved(self.ground_truth_root or self.root or self.store_path)
+        assert named is not None
+        return named.name
 
 
 def _digest(*columns: NDArray[Any]) -> str:
@@ -293,6 +294,11 @@ def _room(device: torch.device) -> float:
 
 def _root(value: str | Path | None) -> Root | None:
     return as_root(value) if isinstance(value, str) else value and value.expanduser()
+
+
+def _resolved(place: Root | None) -> Root | None:
+    """A folder by its whole path, whose last part is its name even where it was given as '.'."""
+    return place.resolve() if isinstance(place, Path) else place
 
 
 def _path(value: str | Path | None) -> Path | None:

@@ -22,7 +22,7 @@ from asim_cvae.archive.remote import Root
 from asim_cvae.base.engine import Engine
 from asim_cvae.base.errors import InputError
 from asim_cvae.base.files import can_be_folder, remove_leftovers
-from asim_cvae.base.parallel import HERE, map_batches
+from asim_cvae.base.parallel import HERE, cores, map_batches
 from asim_cvae.base.progress import track
 from asim_cvae.frames.compact import compact_shards
 from asim_cvae.frames.hdf import DamagedError, OtherFormatError
@@ -124,8 +124,17 @@ def refuse_other_content(store: Path) -> None:
         raise InputError(f"{store}: is or lies in a file, and a frame store is a folder; give data.store a folder")
     folder = shards_folder(store)
     others = (path.name for path in folder.glob("[!.]*") if not _SHARD.fullmatch(path.name))
-    if any(others) or (any(store.glob("[!.]*")) and not folder.is_dir()):
+    if any(others) or (any(store.glob("[!.]*")) and not folder.is_dir() and not _has_index(store)):
         raise InputError(f"{store}: holds something else than a frame store; give data.store another folder")
+
+
+def _has_index(store: Path) -> bool:
+    """Tell whether a folder that lost its shards was a store."""
+    try:
+        read_index(store)
+    except (DamagedError, OSError):
+        return False
+    return True
 
 
 class _Build:
@@ -158,15 +167,19 @@ class _Build:
             index = self._bring_up_to_date()
             if compact:
                 index = self._compact()
-            for folder in (self.store, shards_folder(self.store)):
-                remove_leftovers(folder)
-            write_tables(self.store, index.tables)
+            self._tidy(index)
         else:
             with suppress(OSError):  # of a store that is up to date nothing has to be written
-                write_tables(self.store, index.tables)
+                self._tidy(index)
         is_new = self.before is None or self.before.digest != index.digest
         problems = [*self.plan.label_problems, *self.plan.unplaced_labels(index.tables)]
         return BuildReport(self.store, is_new, self.files_read, index.tables, problems)
+
+    def _tidy(self, index: Index) -> None:
+        """Write the tables for people, and remove what killed programs left half written."""
+        write_tables(self.store, index.tables)
+        for folder in (self.store, shards_folder(self.store)):
+            remove_leftovers(folder)
 
     def _is_up_to_date(self, index: Index) -> bool:
         """Whether nothing is to be done; files that could not be read are tried again where that can be kept."""
@@ -248,7 +261,7 @@ class _Build:
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
         self.files_read += len(files)
         enough = 1 + len(files) // _FILES_PER_WORKER
-        workers = self.workers or (min(os.cpu_count() or 1, enough) if self.engine.is_here else None)
+        workers = self.workers or (min(cores(), enough) if self.engine.is_here else None)
         work = partial(read_into_shard, store=self.store)
         lost = partial(give_up, store=self.store)
         for unread in map_batches(work, _own_order(files), SHARD_FILES, workers, "reading", lost, self.engine):

@@ -72,15 +72,15 @@ class BuildReport:
         return excluded_frames(self.table)
 
     def lines(self) -> Iterator[str]:
-        """Yield the lines of the report; only one if the store was up to date."""
+        """Yield the lines of the report; if the store was up to date, one and those of labels that are ignored."""
         if self.is_new:
             rejected = [f"rejected {file}: {reason}" for file, reason in self.rejected]
             excluded = [f"excluded frame {frame} of {file}: {reason}" for file, frame, reason in self.excluded]
             yield from _first_few(rejected, f"files rejected, all listed in {rejected_table(self.store)}")
             yield from _first_few(excluded, f"frames excluded, all listed in {excluded_table(self.store)}")
             yield from self._note_lines()
-            for line in self.label_problems:
-                yield f"label ignored, {line}"
+        for line in self.label_problems:
+            yield f"label ignored, {line}"
         table = self.table
         yield (
             f"{self.store}: {len(table.frames)} frames of {len(table.observations)} observations, "

@@ -50,7 +50,8 @@ def find_consensus(raters: Raters) -> list[Agreed]:
         given = [label for label in labels if label]
         said = [review.kinds[place] for review in reviews if place in review.kinds]
         kinds = [kind for kind in KINDS if 2 * sum(kind in each for each in said) > len(said)]
-        chosen = chosen_for_all(reviews, place) if given else ""
+        ways = [review.chosen.get(place, "") for review in reviews if place in review.labels]
+        chosen = chosen_for_all(ways) if given else ""
         found.append(Agreed(place, labels, _majority(given), kinds, chosen))
     return found
 

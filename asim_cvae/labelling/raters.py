@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from asim_cvae.archive.labels import Place, Review
-from asim_cvae.archive.layout import has_known_suffix, observation_key, preference
-from asim_cvae.archive.matching import match_files
+from asim_cvae.archive.layout import has_known_suffix, preference
+from asim_cvae.archive.matching import observation_keys
 from asim_cvae.archive.reviews import read_reviews
 from asim_cvae.base.errors import InputError, printable
 
@@ -65,10 +65,10 @@ def read_raters(tables: Iterable[Path]) -> Raters:
 def _under_one_name(reviews: Mapping[str, Review]) -> dict[str, Review]:
     """Reviews with one name for all files of an observation: of the names that they have, that to be used first."""
     names = {file for review in reviews.values() for file, _ in (*review.labels, *review.kinds)}
-    matched = match_files(names, {name for name in names if has_known_suffix(name)}).files
-    key = {name: observation_key(matched.get(name, name)) for name in names}
-    first = {key[name]: name for name in sorted(names, key=preference, reverse=True)}
-    used = {name: matched.get(first[key[name]], first[key[name]]) for name in names}
+    key = observation_keys(names)
+    best_last = sorted(names, key=lambda name: (not has_known_suffix(name), preference(name)), reverse=True)
+    first = {key[name]: name for name in best_last}
+    used = {name: first[key[name]] for name in names}
 
     def renamed(values: dict[Place, Value]) -> dict[Place, Value]:
         """Of two values for one frame, under two names, the earlier one is kept."""

@@ -1,7 +1,6 @@
 """Export the model and results of a run, and load a model without unpickling."""
 
 import hashlib
-import logging
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
@@ -26,8 +25,6 @@ from asim_cvae.runs.thesis import THESIS_REPRESENTATION, load_thesis_weights
 from asim_cvae.runs.weights import MOST_BYTES, Weights, check_weights, size_of, sketched
 from asim_cvae.scoring.clusters import SavedClusters
 from asim_cvae.scoring.evaluation import Evaluation
-
-log = logging.getLogger(__name__)
 
 WEIGHTS = "model.safetensors"
 DESCRIPTION = "model.json"

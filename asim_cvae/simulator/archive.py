@@ -6,17 +6,18 @@ import json
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, NamedTuple, TextIO
 
 import numpy as np
 from numpy.typing import NDArray
 
-from asim_cvae.archive.layout import FileName
+from asim_cvae.archive.layout import FileName, has_known_suffix
+from asim_cvae.base.documents import checked, parse_json, read_text
 from asim_cvae.base.engine import Engine
-from asim_cvae.base.errors import InputError, first_line
+from asim_cvae.base.errors import InputError, first_line, shown
 from asim_cvae.base.files import atomic_write, remove_leftovers, write_json
 from asim_cvae.base.locks import held_lock
 from asim_cvae.base.parallel import HERE, map_batches
@@ -59,6 +60,7 @@ SETTINGS_NAME = "simulation.json"
 
 _PARTS = ".parts"
 _BATCH = 10
+_MOST_SETTINGS = 100_000  # bytes of simulation.json
 _FIRST_ID = 10_000
 _YEAR = np.arange("2019-01-03", "2020-01-01", dtype="datetime64[D]")
 _EVERY_SEVENTH_DAY = _YEAR[::7]  # the days of the thesis's unlabelled files; its labelled ones are from any day
@@ -193,34 +195,39 @@ def noise_free_light(root: Path, file: str | int) -> tuple[NDArray[np.float64], 
     simulation = read_simulation(root)
     name = FileName.parse(file) if isinstance(file, str) else None
     number = name.observation_id - _FIRST_ID if name else file
-    if not (isinstance(number, int) and 0 <= number < simulation.files):
-        raise InputError(f"{root}: its simulated archive has no file {file}")
-    light = simulation.observation(number).light
-    return light, recorded_light(light, DEAD_TIME[:, None])
+    if isinstance(number, int) and 0 <= number < simulation.files:
+        observation = simulation.observation(number)
+        if name is None or name.key == _circumstances(number, observation.scene, simulation).name.key:
+            return observation.light, recorded_light(observation.light, DEAD_TIME[:, None])
+    raise InputError(f"{root}: its simulated archive has no file {file}")
 
 
 def read_simulation(root: Path) -> Simulation:
     """Read the settings of the simulated archive in ``root``.
 
     Raises:
-        InputError: the folder holds no archive of this version of the simulator.
+        InputError: the folder holds no archive of this version of the simulator, or its settings are damaged.
     """
     path = root / SETTINGS_NAME
     if not path.is_file():
         raise InputError(f"{path}: no such file, so that this is no simulated archive")
-    stored = json.loads(path.read_text(encoding="utf-8"))
-    if stored.get("simulator") != SIMULATOR:
-        raise InputError(f"{path}: made by {stored.get('simulator')}, this is {SIMULATOR}; simulate the archive again")
-    settings = {field.name: stored[field.name] for field in fields(Simulation)}
-    groups = {"rule": LabelRule, "rare": Rare, "variation": Variation}
-    return Simulation(**settings | {name: make(**settings[name]) for name, make in groups.items()})
+    text = read_text(path, _MOST_SETTINGS)
+    try:
+        stored = parse_json(text)
+        if stored.get("simulator") != SIMULATOR:
+            raise InputError(
+                f"made by {shown(stored.get('simulator'))}, this is {SIMULATOR}; simulate the archive again"
+            )
+        return checked(stored, Simulation)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
 
 
 def _is_complete(root: Path, settings: dict[str, Any]) -> bool:
     """Return whether ``root`` holds the complete archive; raises InputError if it holds anything else."""
     path = root / SETTINGS_NAME
     if not path.exists():
-        if any(root.rglob("*.fits")) or any(root.rglob("*.cdf")):
+        if any(has_known_suffix(path.name) for path in root.rglob("*")):
             raise InputError(f"{root}: holds observation files that are not simulated; choose another folder")
         return False
     try:
@@ -265,12 +272,7 @@ def _read_part(part: Path) -> list[dict[str, Any]]:
 def _make_file(number: int, root: Path, simulation: Simulation) -> dict[str, Any]:
     """Simulate and write one observation; returns its rows of the tables. Labelled observations come first."""
     observation = simulation.observation(number)
-    # A generator of its own for file names and faults, so that these settings do not change the light.
-    rng = np.random.default_rng((simulation.seed, number, 1))
-    labelled = number < simulation.labelled
-    fault = "" if labelled or rng.random() >= simulation.faults else str(rng.choice(FAULTS))
-    days = _YEAR if labelled else _EVERY_SEVENTH_DAY
-    name, position = _name_and_position(observation.scene, number, days, simulation, rng)
+    name, position, fault = _circumstances(number, observation.scene, simulation)
     rows = observation_rows(observation, name)
     path = root / name.format(simulation.format)
     with atomic_write(path, shared=True) as partial_path:  # a node that is taken for lost may write the same file
@@ -291,12 +293,24 @@ def _make_file(number: int, root: Path, simulation: Simulation) -> dict[str, Any
     }
 
 
-def _name_and_position(
-    scene: Scene, number: int, days: NDArray[np.datetime64], simulation: Simulation, rng: np.random.Generator
-) -> tuple[FileName, tuple[float, float]]:
+class _Circumstances(NamedTuple):
+    """What of a file does not change its light: name, position of the station in degrees, and fault."""
+
+    name: FileName
+    position: tuple[float, float]
+    fault: str
+
+
+def _circumstances(number: int, scene: Scene, simulation: Simulation) -> _Circumstances:
+    """Draw the circumstances of a file, by a generator of their own: these settings do not change the light."""
+    rng = np.random.default_rng((simulation.seed, number, 1))
+    labelled = number < simulation.labelled
+    fault = "" if labelled or rng.random() >= simulation.faults else str(rng.choice(FAULTS))
+    days = _YEAR if labelled else _EVERY_SEVENTH_DAY
     start, *position = start_time(days, scene.sky == "day side", scene.anomaly, rng)
     group = int(rng.integers(100_000, 300_000)) if start >= _GROUPS_FROM and rng.random() < 0.5 else None
-    return FileName(simulation.level, start, _FIRST_ID + number, group), (position[0], position[1])
+    name = FileName(simulation.level, start, _FIRST_ID + number, group)
+    return _Circumstances(name, (position[0], position[1]), fault)
 
 
 def _write_tables(root: Path, parts: Iterable[Path], labelled: int) -> str:
