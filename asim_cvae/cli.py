@@ -4,6 +4,7 @@ import argparse
 import functools
 import logging
 import os
+import signal
 import sys
 import warnings
 from collections.abc import Callable, Iterator
@@ -22,7 +23,7 @@ from omegaconf.errors import OmegaConfBaseException
 from asim_cvae.base.allocator import keep_large_blocks
 from asim_cvae.base.errors import InputError, SettingError, first_line
 from asim_cvae.runs.sweeps import swept_settings
-from asim_cvae.settings.composing import composed_jobs
+from asim_cvae.settings.composing import composed_jobs, job_overrides
 from asim_cvae.settings.mistakes import explain
 from asim_cvae.settings.pages import help_text
 from asim_cvae.settings.places import check_targets
@@ -103,7 +104,10 @@ def command(
             arguments = _parsed_arguments(name)
             with _errors_as_lines(name, checking=True):
                 if arguments.help:  # Hydra's own help lists the groups of all commands, and is slow
-                    print(help_text(name, declared_settings()[name], CONF, arguments.overrides, arguments.config_dir))
+                    if hasattr(signal, "SIGPIPE"):
+                        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # end quietly where only the head is read
+                    overrides = job_overrides(CONF, arguments)[0]  # a sweep's first job has a value for each setting
+                    print(help_text(name, declared_settings()[name], CONF, overrides, arguments.config_dir))
                     return
                 if not _only_shows(arguments):
                     for config in composed_jobs(arguments.config_name or name, _config_folder(arguments), arguments):

@@ -3,6 +3,7 @@
 import importlib
 import inspect
 import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -366,6 +367,14 @@ def test_help_shows_a_command_s_own_settings_and_groups(run) -> None:
     assert "suite" not in told
     assert "hydra.run" not in told
     assert max(map(len, told.splitlines())) <= 120
+    swept = run("train", "--help", "-m", "data.batch_size=20,40").stdout
+    assert re.search(r"^  data\.batch_size=20 ", swept, re.M)
+
+
+def test_help_may_be_cut_short() -> None:
+    command = f"{shlex.quote(sys.executable)} -m asim_cvae.prepare --help | head -1"
+    done = subprocess.run(["sh", "-c", command], cwd=PROJECT, capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == ("Reads an archive into the frame store.\n", "")
 
 
 def test_help_imports_no_torch() -> None:

@@ -56,21 +56,35 @@ def composed_jobs(name: str, conf: Path, arguments: Namespace) -> Iterator[DictC
         HydraException: an override cannot be used.
         SettingError: an override can have no effect, or there is no folder ``more``.
     """
-    sweep = arguments.multirun or _SEVERAL_JOBS in arguments.overrides
-    for overrides in _swept(conf, arguments.overrides) if sweep else [arguments.overrides]:
+    mode = RunMode.MULTIRUN if _is_sweep(arguments) else RunMode.RUN
+    for overrides in job_overrides(conf, arguments):
         config = composed(name, conf, overrides, arguments.config_dir)
         with open_dict(config):
-            config.hydra.mode = RunMode.MULTIRUN if sweep else RunMode.RUN
+            config.hydra.mode = mode
             HydraConfig.instance().set_config(config)
             del config["hydra"]
         yield config
 
 
-def _swept(conf: Path, overrides: Sequence[str]) -> list[list[str]]:
-    """Return the overrides of each job of a sweep, as Hydra's own sweeper makes them."""
+def job_overrides(conf: Path, arguments: Namespace) -> list[list[str]]:
+    """Return the overrides of each job that a command line asks for, of a sweep as Hydra's own sweeper makes them.
+
+    Args:
+        conf: folder of the configurations.
+        arguments: what Hydra's parser made of the command line.
+
+    Raises:
+        HydraException: an override cannot be read.
+    """
+    if not _is_sweep(arguments):
+        return [arguments.overrides]
     with initialize_config_dir(str(conf.absolute()), version_base="1.3"):
         parser = OverridesParser.create(GlobalHydra.instance().config_loader())
-        return BasicSweeper.split_arguments(parser.parse_overrides(list(overrides)), None)[0]
+        return BasicSweeper.split_arguments(parser.parse_overrides(list(arguments.overrides)), None)[0]
+
+
+def _is_sweep(arguments: Namespace) -> bool:
+    return arguments.multirun or _SEVERAL_JOBS in arguments.overrides
 
 
 def _check_overrides(overrides: Sequence[str]) -> None:
