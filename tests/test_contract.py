@@ -3,21 +3,25 @@
 import json
 import re
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+import pytorch_lightning as pl
 import torch
 from omegaconf import OmegaConf
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.distributions import Distribution, Normal
+from torch.utils.data import DataLoader
 
 from asim_cvae.base.errors import InputError
 from asim_cvae.base.targets import build_target, resolve_target
 from asim_cvae.frames.representation import BinnedCounts, LinearScaling, Representation
 from asim_cvae.model.augmentations import CircularShift, Thinning
 from asim_cvae.model.module import CVAEModule
+from asim_cvae.model.objective import ElboTerms
 from asim_cvae.nn.contract import Likelihood, Network, Posterior, standard_posterior
 from asim_cvae.nn.likelihoods.beta import BetaLikelihood
 from asim_cvae.nn.thesis import ThesisNetwork
@@ -151,6 +155,27 @@ def test_a_likelihood_in_progress_cannot_be_recorded(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(torch.cuda, "is_current_stream_capturing", lambda: True)
     with pytest.raises(InputError, match=r"give model\.cuda_graph=false"):
         _ = likelihood.progress
+
+
+@pytest.mark.parametrize("accumulated", [1, 2])
+def test_no_step_is_recorded_where_gradients_are_accumulated(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, accumulated: int
+) -> None:
+    recorded = []
+
+    def record(parts: nn.ModuleList, elbo: Callable[[Tensor], ElboTerms], x: Tensor) -> Callable[[Tensor], tuple]:
+        recorded.append(x.shape)
+        return lambda x: (elbo(x).log_px, elbo(x).kl)
+
+    monkeypatch.setattr("asim_cvae.model.module.can_be_recorded", lambda x: True)
+    monkeypatch.setattr("asim_cvae.model.module.record", record)
+    module = CVAEModule(_Encoder(), _Unit(), cuda_graph=True)
+    how = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False, "enable_model_summary": False}
+    trainer = pl.Trainer(
+        max_epochs=1, accelerator="cpu", accumulate_grad_batches=accumulated, default_root_dir=tmp_path, **how
+    )
+    trainer.fit(module, DataLoader(torch.rand(4, 3, 5000), batch_size=2))
+    assert recorded == ([(2, 3, 5000)] if accumulated == 1 else [])
 
 
 @pytest.mark.parametrize("place", sorted(PLACES))
