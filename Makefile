@@ -61,7 +61,7 @@ realism: $(READY) ## Report how real the simulated data are (ASIM_CVAE_REFERENCE
 triage-report: $(READY) ## Report how well pulses, noise and rare kinds are told (ASIM_CVAE_REFERENCE: folder of real frames and weights): some 35 minutes
 	$(BIN)/python -m asim_cvae.triage_report
 
-bench: $(READY) ## Measure speed as ratios to references run beside it: some 20 minutes
+bench: $(READY) ## Measure speed as ratios to references run beside it: some 25 minutes
 	$(BIN)/python -m asim_cvae.bench
 
 faults: $(READY) ## Damage thousands of inputs and kill commands, and see what survives: some 20 minutes

@@ -1,4 +1,4 @@
-"""``python -m asim_cvae.accuracy``: measure how well heads tell classes and kinds of events that chose nothing."""
+"""``python -m asim_cvae.accuracy``: measure how heads recognise classes and kinds, on archives kept for evaluation."""
 
 import logging
 from pathlib import Path

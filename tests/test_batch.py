@@ -459,7 +459,7 @@ def test_what_a_worker_raises_is_raised_here() -> None:
 
 def test_a_cluster_without_its_library_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(SettingError, match=r"engine=ray: Ray is not installed; pip install 'asim_cvae\[ray\]'"):
+    with pytest.raises(SettingError, match=r"engine=ray: Ray is not installed; pip install '\.\[ray\]' in a clone"):
         RayCluster()
 
 

@@ -276,6 +276,9 @@ def test_a_pulse_is_put_into_words() -> None:
     assert told[0].startswith("777.4 nm pulse at")
     assert told[3] == f"{stroke['peak_counts_337']:.0f} counts at 337 nm"
     assert told[4] == f"777.4 nm {-1000 * stroke['delay_ms']:.0f} us earlier"
+    stroke["peak_counts_337"] = corona["peak_counts_337"] = 1.2
+    assert in_words(corona).split(", ")[1] == "1 count"
+    assert in_words(stroke).split(", ")[3] == "1 count at 337 nm"
 
 
 def _truth(onset: list[float], separation: list[float], kind: str = "corona") -> TruePulses:

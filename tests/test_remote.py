@@ -436,7 +436,7 @@ def test_a_root_that_cannot_be_used_is_told(
     registry = sys.modules["fsspec.registry"]
     monkeypatch.setitem(registry.known_implementations, "s3", missing)
     monkeypatch.delitem(registry._registry, "s3", raising=False)
-    expected = "(Install s3fs to access S3); pip install 'asim_cvae[remote]' brings it"
+    expected = "(Install s3fs to access S3); pip install '.[remote]' in a clone brings it"
     assert told("s3://bucket/x").endswith(expected)
     assert told(str(tmp_path / "nowhere")).endswith("no such folder; give one that holds MMIA files (.fits or .cdf)")
 

@@ -165,7 +165,7 @@ FEW = (
     *("archives.evaluation.labelled=4", "archives.shifted.labelled=4", "archives.natural.observations=12"),
     *("archives.many.observations=5", *(f"archives.many.rare.{kind}=1" for kind in ("elve", "sprite", "blue_jet"))),
     *("archives.many.rare.corona=1", "archives.many.rare.radiation=1", "dark.none=20", "dark.quiet=20"),
-    *("dark.anomaly=10", "drawn=3", "draws=5", "seeds.sifting.choosing=[500]", "seeds.sifting.evaluation=[501]"),
+    *("dark.south_atlantic=10", "drawn=3", "draws=5", "seeds.sifting.choosing=[500]", "seeds.sifting.evaluation=[501]"),
     *("seeds.sifting.shifted=[502]", "reference=null", "parts=[scores,sifting]"),
 )
 
@@ -178,7 +178,7 @@ def test_the_command_measures_scores_and_sifting(run, tmp_path: Path) -> None:
     assert set(measured) == {"simulated", "scores", "sifting"}
     scores, sifting = measured["scores"]["pretrained"], measured["sifting"]["pretrained"]
     assert scores["chance"]["none"]["frames"] == 20
-    assert scores["chance"]["none"]["hits"] == 0 < scores["chance"]["anomaly"]["hits"]
+    assert scores["chance"]["none"]["hits"] == 0 < scores["chance"]["south_atlantic"]["hits"]
     assert np.array(scores["chance"]["none"]["below"]).shape == (4, 3)
     assert set(sifting["sets"]) == {"evaluation 501", "shifted 502"}
     one = sifting["sets"]["evaluation 501"]

@@ -199,6 +199,10 @@ def test_interest_is_the_rarest_oddity_with_its_reason(archive: Path) -> None:
         reference.heads.familiarity.share_as_far(measures.told.features),
     ]
     np.testing.assert_allclose(rated.unusual, 1 - np.minimum(*far))
+    kinds[1] = [0.0, 0.0, 0.0, 0.0, 0.04]
+    hardly = replace(measures, told=measures.told._replace(kinds=kinds))
+    reason = rate_interest(hardly, numbers, Reference(heads=reference.heads), ("radiation",)).reason[1]
+    assert reason.startswith("more like radiation than "), reason
     nothing = rate_interest(measures, numbers, Reference(), RARE)
     assert np.isnan(nothing.interest).all()
     assert set(nothing.reason) == {""}

@@ -90,7 +90,7 @@ class RemoteFolder:
         try:
             kind = self.system().info(self.path())["type"]
         except ImportError as error:
-            advice = "; pip install 'asim_cvae[remote]' brings it" if self.protocol in ("s3", "s3a") else ""
+            advice = "; pip install '.[remote]' in a clone brings it" if self.protocol in ("s3", "s3a") else ""
             raise InputError(f"{self}: a package is missing ({first_line(error)}){advice}") from error
         except FileNotFoundError as error:
             why = f" ({_cause(error)})" if error.__cause__ else ""

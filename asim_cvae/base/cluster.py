@@ -45,7 +45,7 @@ class RayCluster(Engine):
 
     def __init__(self, memory_gb: float = 1.5, gpus: float = 0.0) -> None:
         if importlib.util.find_spec("ray") is None:
-            raise SettingError("engine=ray: Ray is not installed; pip install 'asim_cvae[ray]'")
+            raise SettingError("engine=ray: Ray is not installed; pip install '.[ray]' in a clone")
         self.memory_gb = memory_gb
         self.gpus = gpus
 

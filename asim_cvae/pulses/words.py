@@ -13,7 +13,7 @@ def in_words(row: np.void) -> str:
     main = max(lit, key=lambda name: float(row[f"peak_counts_{name}"]))
     parts = [
         f"{bands[main]} pulse at {row['onset_ms']:.2f} ms",
-        f"{row[f'peak_counts_{main}']:.0f} counts",
+        _counts(float(row[f"peak_counts_{main}"])),
         f"rise {_duration(float(row['rise_ms']))}",
         *(_other(row, name, bands[name], name in lit) for name in NAMES if name != main and _is_worth_it(name, lit)),
     ]
@@ -35,7 +35,12 @@ def _other(row: np.void, name: str, band: str, is_lit: bool) -> str:
     counts = float(row[f"peak_counts_{name}"])
     if np.isnan(counts):
         return f"{band} missing"
-    return f"{counts:.0f} counts at {band}" if is_lit else f"nothing at {band}"
+    return f"{_counts(counts)} at {band}" if is_lit else f"nothing at {band}"
+
+
+def _counts(number: float) -> str:
+    whole = f"{number:.0f}"
+    return f"{whole} count" if whole == "1" else f"{whole} counts"
 
 
 def _duration(ms: float) -> str:

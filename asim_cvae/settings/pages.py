@@ -63,26 +63,27 @@ def help_text(name: str, section: Section, conf: Path, overrides: Sequence[str] 
 def settings_page(conf: Path) -> str:
     """Return a page in Markdown on all settings of all commands.
 
-    A group of several commands is described once; later tables refer to the first.
+    Sections that hold the same settings with the same values are described once; later ones refer to the first.
 
     Args:
         conf: folder of the configurations.
     """
     lines = [_HEAD]
-    first_command: dict[tuple[str, str], str] = {}
+    first_place: dict[tuple[Any, ...], tuple[str, str]] = {}
     for command, section in read_commands(conf / DECLARATIONS).items():
         lines += ["", f"## {command}", "", f"{section.help}."]
         if section.groups:
             groups = (f"`{group}` ({', '.join(choices_of(group, [conf]))})" for group in section.groups)
             lines += ["", f"Groups: {'; '.join(groups)}."]
         for prefix, part, settings in _parts(section, _composed(command, section, conf)[0]):
-            rows = [(f"`{name}`", f"`{_text(value)}`", entry.allowed, entry.help) for name, entry, value in settings]
-            table = "\n".join(markdown_table(("setting", "value", "allowed", "meaning"), rows))
-            first = first_command.setdefault((prefix, table), command)
-            if first != command:
-                lines += ["", f"`{prefix}`: see [{first}](#{first})."]
+            content = tuple((name.removeprefix(prefix), entry, _text(value)) for name, entry, value in settings)
+            first, place = first_place.setdefault((part.help, content), (command, prefix))
+            if (first, place) != (command, prefix):
+                lines += ["", f"`{prefix}`: see `{place}` of [{first}](#{first})."]
             else:
-                lines += ["", *([f"`{prefix}`: {part.help}.", ""] if prefix else []), table]
+                rows = [(f"`{prefix}{name}`", f"`{text}`", entry.allowed, entry.help) for name, entry, text in content]
+                table = markdown_table(("setting", "value", "allowed", "meaning"), rows)
+                lines += ["", *([f"`{prefix}`: {part.help}.", ""] if prefix else []), *table]
     return "\n".join([*lines, ""])
 
 

@@ -1,7 +1,7 @@
 """The last pass of a triage: from the batches of the ledger to tables for people.
 
-Of a year's files, few rows fit into memory as Python's objects. All that is held of each file is in Arrow tables: first
-what decides which rows count and are listed, then the listed rows. Pulses and frames are read a batch at a time.
+Of millions of files, few rows fit into memory as Python's objects. All that is held of each file is in Arrow tables:
+first what decides which rows count and are listed, then the listed rows. Pulses and frames are read a batch at a time.
 """
 
 import csv

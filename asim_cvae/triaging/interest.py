@@ -90,6 +90,8 @@ def _words(name: str, frame: int, share: float, measures: Measures, numbers: NDA
 
 
 def _article(kind: str) -> str:
+    if kind == "radiation":
+        return kind
     return f"an {kind}" if kind[0] in "aeiou" else f"a {kind}"
 
 

@@ -1,1 +1,1 @@
-"""How well heads tell classes and kinds of events of simulated frames that chose nothing."""
+"""How well heads recognise classes and kinds of events, on simulated archives kept for evaluation."""

@@ -102,11 +102,11 @@ def _measure(
 
 def _lines(results: Sequence[Results], real: Sequence[str]) -> list[str]:
     return [
-        "# How well heads tell classes and kinds (simulated)",
+        "# How well heads recognise classes and kinds (simulated)",
         "",
-        f"Mean and deviation of {len(results)} trainings, on simulated archives that chose nothing. Heads learnt from",
-        "simulated truth. Clear frames are those whose class does not change when a threshold of the labelling rule",
-        "moves by a quarter. Frames are dropped as noise by the threshold that was saved with the heads.",
+        f"Mean and deviation of {len(results)} trainings, on simulated archives kept for evaluation. Heads learnt",
+        "from simulated truth. Clear frames are those whose class does not change when a threshold of the labelling",
+        "rule moves by a quarter. Frames are dropped as noise by the threshold that was saved with the heads.",
         "",
         "## Classes",
         "",

@@ -43,7 +43,7 @@ class ScaleBenchmark(Suite):
 
     def __post_init__(self) -> None:
         if importlib.util.find_spec("ray") is None:
-            raise SettingError("suite=scale: Ray is not installed; pip install 'asim_cvae[ray]'")
+            raise SettingError("suite=scale: Ray is not installed; pip install '.[ray]' in a clone")
 
     @property
     def parts(self) -> Mapping[str, Callable[[], Report]]:

@@ -19,7 +19,7 @@ from asim_cvae.studies.triage.anomaly_scores import (
     OfChance,
     ScoreResults,
 )
-from asim_cvae.studies.triage.dark import ANOMALY
+from asim_cvae.studies.triage.dark import SOUTH_ATLANTIC
 from asim_cvae.studies.triage.judged import KL, LIKELIHOOD, SCORES
 from asim_cvae.studies.triage.report import mean_and_spread
 
@@ -88,7 +88,7 @@ def _chance(results: Sequence[ScoreResults]) -> list[str]:
                 for share, error in zip(shares.T, first.errors, strict=True)
             ]
             holds = "yes" if (shares.mean(0) <= LARGEST * np.array(LEVELS)).all() else "no"
-            rows.append([kind, f"{first.frames:,}", name, *cells, "-" if kind == ANOMALY else holds])
+            rows.append([kind, f"{first.frames:,}", name, *cells, "-" if kind == SOUTH_ATLANTIC else holds])
     return markdown_table(head, rows)
 
 

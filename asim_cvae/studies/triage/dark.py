@@ -20,10 +20,10 @@ from asim_cvae.simulator.scenes import ANOMALY_PARTICLES, QUIET_PARTICLES
 FRAMES = 10
 """Frames of an observation without light."""
 
-ANOMALY = "anomaly"
+SOUTH_ATLANTIC = "south_atlantic"
 """Name of the rates over the South Atlantic Anomaly, at which misfit promises nothing."""
 
-DARK = {"none": None, "quiet": QUIET_PARTICLES, ANOMALY: ANOMALY_PARTICLES}
+DARK = {"none": None, "quiet": QUIET_PARTICLES, SOUTH_ATLANTIC: ANOMALY_PARTICLES}
 """Rates of particle hits per second, lowest and highest, by name: none, as usual, over the South Atlantic Anomaly."""
 
 _SIGNIFICANT = 5.0  # standard deviations of all light in its samples from which a hit stands out

@@ -38,7 +38,7 @@ def sifting_lines(results: Sequence[SiftingResults], choosing: Sequence[int], as
     return [
         "## How good the sifting is (simulated)",
         "",
-        f"Mean and, of several trainings, deviation of {len(results)}. The archives chose nothing.",
+        f"Mean and, of several trainings, deviation of {len(results)}. No choice was made on these archives.",
         "",
         f"### Noise frames removed where {100 * KEEP:g} % of the event frames are kept",
         "",
