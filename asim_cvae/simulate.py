@@ -18,8 +18,9 @@ def _check(config: DictConfig) -> None:
     from asim_cvae.simulator.archive import refuse_other_archive
 
     instantiate(config.engine)
+    simulation = make_simulation(config)
     try:
-        refuse_other_archive(_root(config), make_simulation(config))
+        refuse_other_archive(_root(config), simulation)
     except InputError as error:
         raise SettingError(f"root={error}") from error
 

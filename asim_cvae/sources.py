@@ -135,12 +135,18 @@ def make_simulation(config: DictConfig, **more: Any) -> Any:
     Args:
         config: settings of the command, some of which are those of a simulation.
         more: settings of the simulation that the command does not have.
+
+    Raises:
+        SettingError: a value is out of range.
     """
     from asim_cvae.simulator.archive import Simulation  # scipy takes a second to import
 
     given = {field.name: config[field.name] for field in fields(Simulation) if field.name in config}
     made = {name: instantiate(value) if OmegaConf.is_config(value) else value for name, value in given.items()}
-    return Simulation(**made, **more)
+    try:
+        return Simulation(**made, **more)
+    except InputError as error:
+        raise SettingError(str(error)) from error
 
 
 def make_data(data: DictConfig, **more: Any) -> Any:
