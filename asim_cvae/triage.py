@@ -42,15 +42,14 @@ def main(config: DictConfig) -> None:
     log.info("%s", promise)
     root, out = as_root(config.root), Path(config.out)
     here = str(root.resolve() if isinstance(root, Path) else root)
-    earlier = [one for one in job.ledger.roots() if one != here]
-    provenance = {"weights": str(job.origin.weights.resolve()), "roots": [*earlier, here], "promise": promise}
+    provenance = {"weights": str(job.origin.weights.resolve()), "roots": [here], "promise": promise}
     chosen, engine = instantiate(config.filter), instantiate(config.engine)
     gathered = triage(root, job, config.file_workers, chosen, config.top, provenance, engine)
     for line in tell(gathered, out):
         log.info("%s", line)
     if not config.pictures and not config.page.observations:
         return
-    paths = find_files(earlier, [root])
+    paths = find_files([one for one in job.ledger.roots() if one != here], [root])
     if picture := draw_top(gathered.listed[: config.pictures], paths, out):
         log.info("drawn: %s", picture)
     if config.page.observations:
