@@ -14,6 +14,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -33,6 +34,8 @@ from asim_cvae.inference import load
 from asim_cvae.instrument.classes import CLASSES, KINDS
 from asim_cvae.instrument.observation import Observation, RejectedFileError
 from asim_cvae.pulses.catalogue import find_pulses
+from asim_cvae.reviewing.page import _map_of_others
+from asim_cvae.reviewing.records import ranked_files
 from asim_cvae.runs.pretrained import NEWEST, SHIPPED
 from asim_cvae.scoring.clusters import assign_to_nearest
 from asim_cvae.triaging.chance import bootstrap, read_chance
@@ -717,3 +720,76 @@ def test_of_programs_that_start_together_those_of_other_origins_are_refused(tmp_
     assert len(refused) == 1
     assert "holds a triage of other threshold; choose another folder" in str(refused[0])
     assert (first if errors[1] else other).claim() is None
+
+
+def test_the_photometer_that_is_named_is_the_one_that_makes_a_misfit_rare() -> None:
+    flux = np.zeros((2, 3, 5000), np.float32)
+    model, reference = load("pretrained"), read_reference(PRETRAINED)
+    measures = measure_frames(model.trained, model.heads, flux)
+    p = np.array([[1e-30, 0.5, 1e-6], [1e-30, 1e-6, 0.5]])  # the first photometer has often as little
+    measures = replace(measures, misfit=measures.misfit._replace(of_photometers=p))
+    often, rarely = Tail([0.5 * k for k in range(100)], 10.0), Tail([0.005 * k for k in range(100)], 0.1)
+    model_reference = replace(reference.model, misfit=[often, rarely, rarely])
+    shares, photometers = model_reference.share_as_misfit(p)
+    assert photometers.tolist() == [2, 1]
+    assert shares == pytest.approx(3 * rarely.share_above(np.array([6.0, 6.0])))
+    rated = rate_interest(measures, np.arange(2), Reference(model=model_reference), ())
+    assert [" at 777.4 nm " in rated.reason[0], " at 180-230 nm " in rated.reason[1]] == [True, True]
+
+
+def test_clusters_that_are_none_are_refused_before_anything_is_written(run, few: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    done = run("triage", f"root={few}", f"out={out}", *QUICK, f"clusters={tmp_path}", check=False)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert f"clusters={tmp_path}: has to be a folder that score wrote" in done.stderr
+    assert not out.exists()
+
+
+def test_no_cell_of_the_tables_is_a_formula(tmp_path: Path) -> None:
+    name = "=HYPERLINK(1).fits"
+    ledger = Ledger(tmp_path, {})
+    ledger.write_rows("1" * 16, Rows([_frame(name, 0, 2.0)], [], [_looked_at(name, interest=2.0)]))
+    gather(ledger, {"+1.fits": "empty"}, Filter(), 3, {})
+    for table, cell in (("observations", f"'{name}"), ("frames", f"'{name}"), ("rejected", "'+1.fits")):
+        assert [row["file"] for row in _rows(tmp_path, table)] == [cell]
+    assert ranked_files(tmp_path, 5) == [name]
+
+
+@pytest.fixture
+def superseded(tmp_path: Path) -> Ledger:
+    """Three frames of each of four files; two of these were judged twice, and the later rows are those that count."""
+    ledger = Ledger(tmp_path, {})
+    for batch, left in (("2", 0.0), ("1", 5.0)):
+        names = ["a.fits", "b.fits", f"{batch}.fits"]
+        frames = [_frame(name, k, 1.0, map_x=left + k, map_y=1.0) for name in names for k in range(3)]
+        gap = _frame("a.fits", 3, None, gap=True)
+        ledger.write_rows(batch * 16, Rows([*frames, gap], [], [_looked_at(name) for name in names]))
+    return ledger
+
+
+def test_the_map_shows_each_frame_once_however_many_there_are(superseded: Ledger, monkeypatch) -> None:
+    one = _map_of_others(superseded, {"b.fits"})
+    assert (one["points"], one["low"], one["high"]) == (9, [0.0, 1.0], [7.0, 1.0])
+    monkeypatch.setattr("asim_cvae.reviewing.page._POINTS", 5)
+    assert _map_of_others(superseded, {"b.fits"})["points"] == 5
+    assert _map_of_others(superseded, {"a.fits", "b.fits", "1.fits", "2.fits"}) is None
+
+
+def test_the_ledger_is_read_as_its_page_shows(superseded: Ledger) -> None:
+    gather(superseded, {}, Filter(noise=True), 10, {})
+    page = (PROJECT / "docs" / "triage.md").read_text()
+    code, values = page.split("```python\n")[1].split("```")[0], {}
+    exec(code.replace("OUT", str(superseded.folder)), values)
+    found = {(row["file"], row["frame"]): row["map_x"] for row in values["frames"].to_pylist()}
+    assert len(values["frames"]) == len(found) == 13
+    assert [found["b.fits", 0], found["2.fits", 0]] == [5.0, 0.0]
+
+
+def test_the_share_of_the_events_that_is_kept_is_told_as_it_is(monkeypatch) -> None:
+    calibration = SimpleNamespace(keep=0.995, noise_threshold=0.3)
+    heads = SimpleNamespace(calibration=calibration)
+    monkeypatch.setattr("asim_cvae.triaging.origin._heads_of", lambda weights, trust: heads)
+    assert choose_threshold(PRETRAINED, (), None, 0.95) == (
+        0.3,
+        "kept: 99.5 % of the event frames that the heads were calibrated on",
+    )

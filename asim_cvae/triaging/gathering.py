@@ -22,6 +22,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from asim_cvae.archive.layout import preference
+from asim_cvae.archive.sheets import harmless
 from asim_cvae.base.errors import SettingError
 from asim_cvae.base.files import atomic_write, write_json
 from asim_cvae.frames.shards import AGAIN
@@ -395,7 +396,12 @@ def write_csv(path: Path, columns: Sequence[Column], rows: Iterator[Mapping[str,
 
 
 def _cell(value: Any) -> str:
-    """Write a value for people: times to the microsecond in UTC, numbers to six digits, nothing where it is missing."""
+    """Write a value for people: times to the microsecond in UTC, numbers to six digits, nothing where it is missing.
+
+    Text that a spreadsheet program would take for a formula gets an apostrophe in front.
+    """
+    if isinstance(value, str):
+        return str(harmless(value))
     if value is None:
         return ""
     if isinstance(value, datetime):
