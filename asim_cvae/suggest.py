@@ -12,6 +12,7 @@ log = logging.getLogger(__name__)
 
 
 def _check(config: DictConfig) -> None:
+    from asim_cvae.archive.reviews import is_label_table
     from asim_cvae.triaging.ledger import PROVENANCE  # torch takes seconds to import
 
     folder, out = Path(config.folder), Path(config.out)
@@ -19,8 +20,10 @@ def _check(config: DictConfig) -> None:
         raise SettingError(f"folder={folder}: holds no triage; python -m asim_cvae.triage out={folder} makes one")
     if out.exists():
         raise SettingError(f"out={out}: is there already, and labels may be in it; choose another file")
-    if config.labels is not None and not Path(config.labels).is_file():
-        raise SettingError(f"labels={config.labels}: no such file; null if there are no labels yet")
+    if config.labels is not None and not is_label_table(Path(config.labels)):
+        raise SettingError(
+            f"labels={config.labels}: no such file, or no journals in it; null if there are no labels yet"
+        )
 
 
 @command("suggest", _check)

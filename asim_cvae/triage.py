@@ -1,6 +1,7 @@
 """``python -m asim_cvae.triage``: rank the observations of a folder, list their pulses, drop noise."""
 
 import logging
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,7 @@ log = logging.getLogger(__name__)
 def _check(config: DictConfig) -> None:
     """Make sure that there are files and weights, that a promise can be made, and that the folder takes the results."""
     from asim_cvae.archive.discover import find_root
+    from asim_cvae.triaging.origin import saved_clusters  # torch takes seconds to import
 
     try:
         find_root(config.root)
@@ -26,7 +28,13 @@ def _check(config: DictConfig) -> None:
         raise SettingError(f"root={error}") from error
     instantiate(config.filter)
     _check_device(config)
-    _job(config)[0].ledger.check()
+    job, _ = _job(config)
+    if job.origin.clusters is not None:
+        try:
+            saved_clusters(job.origin.clusters, job.origin.weights)
+        except InputError as error:
+            raise SettingError(str(error)) from error
+    job.ledger.check()
 
 
 @command("triage", _check)
@@ -35,6 +43,7 @@ def main(config: DictConfig) -> None:
     from asim_cvae.archive.remote import as_root
     from asim_cvae.figures.ranking import draw_top  # matplotlib takes seconds to import
     from asim_cvae.reviewing.page import Contents, write_page
+    from asim_cvae.reviewing.records import agrees_with, read_records
     from asim_cvae.reviewing.shelf import Shelf, find_files
     from asim_cvae.triaging.running import tell, triage
 
@@ -42,16 +51,17 @@ def main(config: DictConfig) -> None:
     log.info("%s", promise)
     root, out = as_root(config.root), Path(config.out)
     here = str(root.resolve() if isinstance(root, Path) else root)
-    earlier = [one for one in job.ledger.roots() if one != here]
-    provenance = {"weights": str(job.origin.weights.resolve()), "roots": [*earlier, here], "promise": promise}
+    provenance = {"weights": str(job.origin.weights.resolve()), "roots": [here], "promise": promise}
     chosen, engine = instantiate(config.filter), instantiate(config.engine)
     gathered = triage(root, job, config.file_workers, chosen, config.top, provenance, engine)
     for line in tell(gathered, out):
         log.info("%s", line)
     if not config.pictures and not config.page.observations:
         return
-    paths = find_files(earlier, [root])
-    if picture := draw_top(gathered.listed[: config.pictures], paths, out):
+    paths = find_files([one for one in job.ledger.roots() if one != here], [root])
+    top = gathered.listed[: config.pictures]
+    is_judged = partial(agrees_with, read_records(job.ledger, [row["file"] for row in top]))
+    if picture := draw_top(top, paths, out, is_judged):
         log.info("drawn: %s", picture)
     if config.page.observations:
         shelf = Shelf.open(out, paths, job.origin.trust)

@@ -402,7 +402,7 @@ def test_a_screen_reader_finds_its_way(page) -> None:
     for role, name in ((role, name) for role, those in names.items() for name in those):
         assert page.get_by_role(role, name=name).first.is_visible(), name
     page.keyboard.press("4")
-    assert page.inner_text("#announce") == "frame 0: LCLA"
+    assert page.text_content("#announce") == "frame 0: LCLA"
     nameless = page.evaluate(
         "[...document.querySelectorAll('button, input, select')].filter((one) => !one.textContent.trim() && "
         "!one.getAttribute('aria-label') && !one.labels?.length && !one.title).map((one) => one.outerHTML)"
@@ -482,3 +482,60 @@ def test_served_labels_are_in_the_journal_and_survive_kills(browser, triaged: Pa
         server.terminate()
         told, _ = server.communicate(timeout=60)
     assert f"ended; labels are in {journal}" in told
+
+
+def test_the_key_of_pulses_leads_to_each_in_its_turn(page) -> None:
+    _go(page, LIT, 1)
+    onsets = [0.4, 1.0, 31.2, 31.4, 160.0, 166.0]
+    page.evaluate(
+        "(onset_ms) => Object.assign(observations[state.at].pulses, "
+        "{ onset_ms, width_ms: onset_ms.map(() => 0.5), pulse: onset_ms.map((_, at) => at) })",
+        onsets,
+    )
+    told = []
+    for _ in range(len(onsets) + 1):
+        page.keyboard.press("p")
+        told.append(page.text_content("#announce"))
+    assert told == [*(f"pulse {at} at {onset:g} ms" for at, onset in enumerate(onsets)), "no further pulse"]
+    _go(page, HOSTILE, 0)
+    _go(page, LIT, 0)
+    page.keyboard.press("p")
+    assert page.text_content("#announce") == "pulse 0 at 0.4 ms"
+
+
+def test_no_coast_runs_across_the_world(page) -> None:
+    drawn = page.evaluate(
+        """() => {
+          const pen = CanvasRenderingContext2D.prototype;
+          const { beginPath, moveTo, lineTo } = pen;
+          const lengths = [];
+          let last = null;
+          pen.beginPath = function () { last = null; beginPath.call(this); };
+          pen.moveTo = function (x, y) { last = x; moveTo.call(this, x, y); };
+          pen.lineTo = function (x, y) { lengths.push(Math.abs(x - (last ?? x))); last = x; lineTo.call(this, x, y); };
+          drawWorld();
+          Object.assign(pen, { beginPath, moveTo, lineTo });
+          return [lengths.length, Math.max(...lengths), document.getElementById("world").clientWidth];
+        }"""
+    )
+    assert drawn[0] > 1000
+    assert drawn[1] < drawn[2] / 2
+
+
+def test_a_label_that_is_not_taken_is_not_announced(browser, triaged: Path) -> None:
+    server, address = _serve(triaged)
+    context = browser.new_context()
+    try:
+        page = context.new_page()
+        page.route("**/labels", lambda route: route.fulfill(status=500, body="the disk is gone"))
+        page.goto(address)
+        page.wait_for_selector("html[data-ready]", timeout=60_000)
+        before = page.text_content("#announce")
+        page.keyboard.press("2")
+        _wait(page, "document.querySelector('#state').textContent.includes('so none is taken')")
+        assert page.text_content("#announce") == before
+        assert page.evaluate("[labels.size, done.length]") == [0, 0]
+    finally:
+        context.close()
+        server.terminate()
+        server.communicate(timeout=60)

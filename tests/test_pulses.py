@@ -379,3 +379,15 @@ def test_a_catalogue_is_a_table_of_the_whole_observation() -> None:
     same = find_pulses(observation)
     for name in table.dtype.names or ():
         np.testing.assert_array_equal(same[name], table[name])
+
+
+def test_a_background_that_is_missing_is_no_number() -> None:
+    light = _light(30000, (0, 9950, 40.0, _pulse(10, 60)), (0, 20000, 40.0, _pulse(10, 60)))
+    gaps = np.zeros(light.shape, dtype=bool)
+    gaps[1] = True
+    gaps[2, 8325:16650] = True
+    table = find_pulses(_observation(_drawn(light), gaps))
+    assert np.isnan(table["background_uv"]).all()
+    assert np.isnan(table["background_777"]).tolist() == [True, False]
+    assert table["background_777"][1] == pytest.approx(0.2, rel=0.3)
+    assert table["background_337"] == pytest.approx([0.1, 0.1], rel=0.3)

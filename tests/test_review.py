@@ -6,25 +6,30 @@ import hashlib
 import http.client
 import json
 import re
+import shutil
 import threading
 import zlib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
 from asim_cvae.archive.reader import read_observation
 from asim_cvae.archive.reviews import read_agreed
 from asim_cvae.base.errors import InputError
+from asim_cvae.figures.ranking import Ranked, draw_top
 from asim_cvae.inference import load
 from asim_cvae.instrument.photometers import DEAD_TIME, counts_to_flux, flux_to_counts
 from asim_cvae.reviewing.curves import pack_counts, pack_rates
 from asim_cvae.reviewing.events import write_events
 from asim_cvae.reviewing.page import Contents, check_page, data_script, write_page
+from asim_cvae.reviewing.records import agrees_with, read_records
 from asim_cvae.reviewing.server import Desk, ReviewServer
 from asim_cvae.reviewing.shelf import Shelf
 from tests.mmia_files import NAME
@@ -360,3 +365,33 @@ def test_what_is_no_triage_is_refused(run, tmp_path: Path) -> None:
     done = run("review", f"folder={tmp_path}", "reviewer=anna", check=False)
     assert done.returncode == 1
     assert done.stderr.strip().endswith("holds no triage")
+
+
+def test_a_file_whose_light_is_another_is_not_the_one_that_was_judged(shelf: Shelf, root: Path) -> None:
+    for path in root.iterdir():
+        record, observation = read_records(shelf.ledger, [path.name])[path.name], read_observation(path)
+        assert record.agrees_with(observation)
+        assert not record.agrees_with(replace(observation, flux=observation.flux * np.float32(0.99)))
+
+
+def test_the_picture_shows_the_frames_that_were_judged(shelf: Shelf, root: Path, tmp_path: Path, monkeypatch) -> None:
+    lit, other = root / f"{NAME}.fits", tmp_path / "files" / f"{NAME}.fits"
+    other.parent.mkdir()
+    shutil.copy(root / HOSTILE, other)  # of the same name and length
+    row = {"file": lit.name, "frame": 0, "latitude": -17.2, "longitude": 200.0, "why": "odd"}
+    is_judged = partial(agrees_with, read_records(shelf.ledger, [lit.name]))
+    assert draw_top([row], {lit.name: other}, tmp_path, is_judged) is None
+    drawn: list[Ranked] = []
+    figure = Figure()
+    monkeypatch.setattr("asim_cvae.figures.ranking.ranking_figure", lambda ranked, _: drawn.extend(ranked) or figure)
+    assert draw_top([row], {lit.name: lit}, tmp_path, is_judged).suffix == ".png"
+    assert ", 17.2° S, 160.0° W: odd" in drawn[0].title
+
+
+def test_another_port_than_the_usual_one_is_told(shelf: Shelf, monkeypatch, caplog: pytest.LogCaptureFixture) -> None:
+    with ReviewServer(Desk(shelf, "anna"), 0) as first:
+        monkeypatch.setattr("asim_cvae.reviewing.server.PORT", first.server_port)
+        with ReviewServer(Desk(shelf, "ben"), None) as second:
+            assert second.server_port != first.server_port
+    assert f"port {first.server_port} is taken, and {second.server_port} is listened on" in caplog.text
+    assert f"start the next one with port={second.server_port}" in caplog.text

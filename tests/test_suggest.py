@@ -7,6 +7,7 @@ from collections import Counter, defaultdict
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pyarrow as pa
@@ -16,6 +17,7 @@ from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 from scipy.stats import chisquare
 
+from asim_cvae.archive.journal import Entry, append
 from asim_cvae.archive.labels import RANDOM, read_labels
 from asim_cvae.base.errors import InputError
 from asim_cvae.frames.shards import Fingerprint
@@ -25,8 +27,8 @@ from asim_cvae.labelling.suggesting import COLUMNS, Suggestion, suggest
 from asim_cvae.runs.export import weights_file
 from asim_cvae.settings.schema import CONF
 from asim_cvae.simulator.frames import frames_of, joined
-from asim_cvae.studies.triage.label_scores import CHANCE, FRAMES, ORDERS, Labelled
-from asim_cvae.studies.triage.label_sets import Pool, class_probability, make_held_out, make_pool
+from asim_cvae.studies.triage.label_scores import CHANCE, FRAMES, ORDERS, Labelled, score
+from asim_cvae.studies.triage.label_sets import Pool, SeenFrames, class_probability, make_held_out, make_pool
 from asim_cvae.triaging.columns import FRAMES as COLUMNS_OF_FRAMES
 from asim_cvae.triaging.columns import LEDGER
 from asim_cvae.triaging.ledger import Ledger
@@ -346,3 +348,23 @@ def test_frames_are_seen_as_the_heads_see_them() -> None:
     np.testing.assert_allclose(ledger["margin"], np.diff(np.sort(told))[:, -1], atol=1e-6)
     assert list(zip(ledger["file"].to_pylist(), ledger["frame"].to_pylist(), strict=True)) == pool.places
     assert {one.chosen for one in suggest(ledger, [], 4, 0)} <= {"margin", "anomaly", RANDOM}
+
+
+def test_labels_of_journals_and_of_folders_of_them_are_known(tmp_path: Path) -> None:
+    said = {"frame": 1, "kinds": (), "note": "", "chosen": RANDOM, "time": "2026-11-27T15:00:00Z", "model": "24383873"}
+    for reviewer, file, given in (("anna", "a.fits", "N"), ("ben", "a.fits", "HCHA"), ("ben", "b.fits", "HCHA")):
+        entry = Entry(file=file, classification=given, reviewer=reviewer, **said)
+        append(tmp_path / f"{reviewer}.jsonl", entry)
+    files = ["a.fits", "b.fits", "c.fits"]
+    assert labelled_frames(tmp_path / "anna.jsonl", files) == {("a.fits", 1)}
+    assert labelled_frames(tmp_path, files) == {("a.fits", 1), ("b.fits", 1)}, "also where reviewers differ"
+
+
+def test_what_was_not_measured_is_no_zero(monkeypatch: pytest.MonkeyPatch) -> None:
+    told = np.eye(5)[[0, 0, 4]]
+    monkeypatch.setattr("asim_cvae.studies.triage.label_scores.class_probability", lambda heads, frames: told)
+    heads = SimpleNamespace(calibration=SimpleNamespace(noise_threshold=0.5))
+    held_out = SeenFrames(np.zeros((3, 1), np.float32), np.zeros(3, np.int64), np.arange(3))
+    scores = score(heads, held_out)
+    assert np.isnan(scores.noise_dropped)
+    assert scores.events_kept == pytest.approx(2 / 3)

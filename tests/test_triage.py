@@ -9,10 +9,12 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -25,12 +27,15 @@ from scipy.stats import expon, poisson
 
 from asim_cvae.archive.reader import read_observation
 from asim_cvae.base.errors import InputError, SettingError
+from asim_cvae.base.workers import WorkerDiedError
 from asim_cvae.frames.shards import Fingerprint, shard_name
 from asim_cvae.frames.slicing import slice_frames
 from asim_cvae.inference import load
 from asim_cvae.instrument.classes import CLASSES, KINDS
-from asim_cvae.instrument.observation import Observation
+from asim_cvae.instrument.observation import Observation, RejectedFileError
 from asim_cvae.pulses.catalogue import find_pulses
+from asim_cvae.reviewing.page import _map_of_others
+from asim_cvae.reviewing.records import ranked_files
 from asim_cvae.runs.pretrained import NEWEST, SHIPPED
 from asim_cvae.scoring.clusters import assign_to_nearest
 from asim_cvae.triaging.chance import bootstrap, read_chance
@@ -38,13 +43,13 @@ from asim_cvae.triaging.columns import FRAMES, LEDGER, OBSERVATIONS, PULSES, REJ
 from asim_cvae.triaging.excess import find_excess
 from asim_cvae.triaging.gathering import Filter, gather
 from asim_cvae.triaging.interest import rate_interest
-from asim_cvae.triaging.ledger import Ledger
+from asim_cvae.triaging.ledger import Folder, Ledger
 from asim_cvae.triaging.measures import measure_frames
 from asim_cvae.triaging.misfit import misfit
 from asim_cvae.triaging.origin import Origin, choose_threshold, make_judge
 from asim_cvae.triaging.processing import File, Rows, judge_observation
 from asim_cvae.triaging.reference import Familiarity, Reference, Tail, read_reference, write_reference
-from asim_cvae.triaging.running import Job, batch_sizes, triage
+from asim_cvae.triaging.running import Job, _give_up, batch_sizes, triage
 from tests.conftest import PROJECT
 from tests.mmia_files import NAME, level1, light, write_fits
 
@@ -451,7 +456,7 @@ def test_files_that_fell_into_two_batches_count_once(few: Path, tmp_path: Path) 
 def test_results_of_other_settings_or_weights_are_refused(run, triaged: Path, few: Path, tmp_path: Path) -> None:
     done = run("triage", f"root={few}", f"out={triaged}", *QUICK, "rare=[elve]", check=False)
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
-    assert "holds a triage of other rare; choose another folder" in done.stderr
+    assert "holds a triage of other rare kinds; choose another folder" in done.stderr
     done = run("triage", f"root={few}", f"out={tmp_path / 'a'}", *QUICK, "keep_recall=0.9999", check=False)
     assert (done.returncode, done.stderr.count("observations support")) == (2, 1)
     assert not (tmp_path / "a").exists()
@@ -459,7 +464,8 @@ def test_results_of_other_settings_or_weights_are_refused(run, triaged: Path, fe
     shutil.copytree(PRETRAINED, weights)
     (weights / "heads.json").unlink()
     origin = Origin(weights / "model.safetensors", None, (), 1.0, RARE)
-    with pytest.raises(SettingError, match="holds a triage of other files and threshold; choose another folder"):
+    other = "holds a triage of other weights, heads or clusters and threshold; choose another folder"
+    with pytest.raises(SettingError, match=other):
         Ledger(triaged, origin.identity()).check()
     with pytest.raises(SettingError, match="holds no triage, but other files; choose another folder"):
         Ledger(weights, origin.identity()).check()
@@ -542,6 +548,15 @@ def test_filters_take_classes_kinds_times_and_places() -> None:
     assert all(takes(**given)[0] for given in taking)
     assert not any(takes(**given)[0] for given in leaving)
     assert takes() == [True, False, True, False]
+    for turned in (-190.0, 530.0):  # the same place
+        table = pa.Table.from_pylist([{**row, "longitude": turned}], table.schema)
+        assert all(takes(**given)[0] for given in taking)
+        assert not any(takes(**given)[0] for given in leaving)
+    table = pa.Table.from_pylist([{**row, "longitude": degrees} for degrees in (200.0, 350.0)], table.schema)
+    assert takes() == [True, True]
+    assert takes(longitude=[170, -150]) == [True, False]
+    assert takes(longitude=[-20, 20]) == [False, True]
+    table = pa.Table.from_pylist(rows, table.schema)
     assert takes(noise=True) == [True, True, True, True]
     assert takes(noise=True, latitude=[-10, 0]) == [True, True, False, False]
     with pytest.raises(SettingError, match=r"filter.kinds: no 'gnome'; there are corona"):
@@ -557,6 +572,7 @@ def _looked_at(file: str, **more: Any) -> dict[str, Any]:
         "key": file.split(".")[0],
         "rejected": "",
         "mtime_ns": 1,
+        "ctime_ns": 1,
         "digest": file,
         "whole_frames": 3,
         "kept_frames": 1,
@@ -577,7 +593,8 @@ def test_of_versions_and_files_of_an_observation_one_counts(tmp_path: Path, monk
     looked_at = [_looked_at(a, interest=9.0), _looked_at(b, interest=2.0), _looked_at("b.cdf")]
     frames = [_frame(a, 0, 9.0), _frame(b, 0, 2.0), _frame(b, 1, 2.0), _frame(b, 2, None)]
     ledger.write_rows("1" * 16, Rows(frames, [], [*looked_at, _looked_at("d.fits", rejected="no")]))
-    looked_at = [_looked_at(a, interest=1.0, mtime_ns=2), _looked_at(b, rejected="broken", mtime_ns=2), _looked_at(c)]
+    unread = {"rejected": "disk gone", "mtime_ns": -1, "ctime_ns": -1}
+    looked_at = [_looked_at(a, interest=1.0, mtime_ns=0), _looked_at(b, **unread), _looked_at(c)]
     frames = [_frame(a, 0, 2.0), _frame(a, 1, 5.0, kept=False), _frame(a, 2, 6.0, gap=True, kept=None)]
     ledger.write_rows("2" * 16, Rows([*frames, _frame(c, 0, 3.0)], [], looked_at))
     found = gather(ledger, {"b.cdf": "gone", "e.fits": "empty"}, Filter(), 3, {})
@@ -643,3 +660,140 @@ def test_what_kills_left_is_deleted_and_other_files_are_not(tmp_path: Path) -> N
     ledger.clean()
     assert set(ledger.shards.iterdir()) == {*whole, *others}
     assert ledger.done() == {("b.fits", Fingerprint(5, 1, 2))}
+
+
+def _unread(path: Path, version: Fingerprint) -> Observation:
+    raise RejectedFileError(path.name, "cannot be read (Stale file handle)", transient=True)
+
+
+@pytest.mark.processes
+@pytest.mark.parametrize("reason", ["Stale file handle", "SIGKILL"])
+def test_a_file_that_could_not_be_read_is_tried_again(reason: str, few: Path, tmp_path: Path, monkeypatch) -> None:
+    root = tmp_path / "root"
+    root.mkdir()
+    shutil.copy(sorted(few.iterdir())[0], root)
+    origin = Origin(PRETRAINED / "model.safetensors", None, (), 0.5, RARE)
+    job = Job(origin, Ledger(tmp_path / "out", origin.identity()))
+    job.ledger.claim()
+    observation = Folder.look(root).observations[0]
+    if reason == "SIGKILL":
+        _give_up(observation, WorkerDiedError(-signal.SIGKILL), job)
+    else:
+        with monkeypatch.context() as patch:
+            patch.setattr("asim_cvae.triaging.processing.read_version", _unread)
+            job.ledger.write(observation, lambda: judge_observation(observation, make_judge(origin)))
+    assert gather(job.ledger, {}, Filter(noise=True), 10, {}).rejected == 1
+    assert reason in _rows(job.ledger.folder, "rejected")[0]["reason"]
+    found = triage(root, job, 1, Filter(noise=True), 10, {})
+    assert (found.observations, found.rejected) == (1, 0)
+    assert len(job.ledger.names()) == 1
+    assert Folder.look(root).pending(job.ledger.done()) == []
+    assert job.ledger.write(observation, lambda: pytest.fail("it is judged"))
+
+
+def test_a_file_that_changed_counts_as_it_is_now(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path, {})
+    for number, row in enumerate(
+        [{"interest": 3.0, "mtime_ns": 9}, {"rejected": "damaged"}, {"interest": 2.0, "mtime_ns": 4}]
+    ):
+        rejections = int("rejected" in row)
+        ledger.write_rows(f"{9 - number}" * 16, Rows([], [], [_looked_at("a.fits", **row)]))
+        found = gather(ledger, {}, Filter(noise=True), 3, {})
+        assert (found.observations, found.rejected) == (1 - rejections, rejections)
+        assert [one["interest"] for one in found.listed] == ([] if rejections else [row["interest"]])
+
+
+def test_programs_at_work_on_one_folder_keep_each_others_roots(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path, {})
+    for roots in (["a"], ["b"], ["a"]):
+        gather(ledger, {}, Filter(), 3, {"roots": roots, "promise": roots[0]})
+    assert ledger.roots() == ["a", "b"]
+
+
+def test_of_programs_that_start_together_those_of_other_origins_are_refused(tmp_path: Path) -> None:
+    first, other = (Ledger(tmp_path / "out", {"threshold": threshold}) for threshold in (0.1, 0.2))
+    for ledger in (first, other):
+        ledger.check()  # nothing is there yet
+    first.folder.mkdir()
+    with ThreadPoolExecutor() as pool:
+        with first.locked():
+            claims = [pool.submit(ledger.claim) for ledger in (first, other)]
+            time.sleep(0.2)  # both wait for the lock now
+        errors = [claim.exception() for claim in claims]
+    refused = [error for error in errors if isinstance(error, SettingError)]
+    assert len(refused) == 1
+    assert "holds a triage of other threshold; choose another folder" in str(refused[0])
+    assert (first if errors[1] else other).claim() is None
+
+
+def test_the_photometer_that_is_named_is_the_one_that_makes_a_misfit_rare() -> None:
+    flux = np.zeros((2, 3, 5000), np.float32)
+    model, reference = load("pretrained"), read_reference(PRETRAINED)
+    measures = measure_frames(model.trained, model.heads, flux)
+    p = np.array([[1e-30, 0.5, 1e-6], [1e-30, 1e-6, 0.5]])  # the first photometer has often as little
+    measures = replace(measures, misfit=measures.misfit._replace(of_photometers=p))
+    often, rarely = Tail([0.5 * k for k in range(100)], 10.0), Tail([0.005 * k for k in range(100)], 0.1)
+    model_reference = replace(reference.model, misfit=[often, rarely, rarely])
+    shares, photometers = model_reference.share_as_misfit(p)
+    assert photometers.tolist() == [2, 1]
+    assert shares == pytest.approx(3 * rarely.share_above(np.array([6.0, 6.0])))
+    rated = rate_interest(measures, np.arange(2), Reference(model=model_reference), ())
+    assert [" at 777.4 nm " in rated.reason[0], " at 180-230 nm " in rated.reason[1]] == [True, True]
+
+
+def test_clusters_that_are_none_are_refused_before_anything_is_written(run, few: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    done = run("triage", f"root={few}", f"out={out}", *QUICK, f"clusters={tmp_path}", check=False)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert f"clusters={tmp_path}: has to be a folder that score wrote" in done.stderr
+    assert not out.exists()
+
+
+def test_no_cell_of_the_tables_is_a_formula(tmp_path: Path) -> None:
+    name = "=HYPERLINK(1).fits"
+    ledger = Ledger(tmp_path, {})
+    ledger.write_rows("1" * 16, Rows([_frame(name, 0, 2.0)], [], [_looked_at(name, interest=2.0)]))
+    gather(ledger, {"+1.fits": "empty"}, Filter(), 3, {})
+    for table, cell in (("observations", f"'{name}"), ("frames", f"'{name}"), ("rejected", "'+1.fits")):
+        assert [row["file"] for row in _rows(tmp_path, table)] == [cell]
+    assert ranked_files(tmp_path, 5) == [name]
+
+
+@pytest.fixture
+def superseded(tmp_path: Path) -> Ledger:
+    """Three frames of each of four files; two of these were judged twice, and the later rows are those that count."""
+    ledger = Ledger(tmp_path, {})
+    for batch, left in (("2", 0.0), ("1", 5.0)):
+        names = ["a.fits", "b.fits", f"{batch}.fits"]
+        frames = [_frame(name, k, 1.0, map_x=left + k, map_y=1.0) for name in names for k in range(3)]
+        gap = _frame("a.fits", 3, None, gap=True)
+        ledger.write_rows(batch * 16, Rows([*frames, gap], [], [_looked_at(name) for name in names]))
+    return ledger
+
+
+def test_the_map_shows_each_frame_once_however_many_there_are(superseded: Ledger, monkeypatch) -> None:
+    one = _map_of_others(superseded, {"b.fits"})
+    assert (one["points"], one["low"], one["high"]) == (9, [0.0, 1.0], [7.0, 1.0])
+    monkeypatch.setattr("asim_cvae.reviewing.page._POINTS", 5)
+    assert _map_of_others(superseded, {"b.fits"})["points"] == 5
+    assert _map_of_others(superseded, {"a.fits", "b.fits", "1.fits", "2.fits"}) is None
+
+
+def test_the_ledger_is_read_as_its_page_shows(superseded: Ledger) -> None:
+    gather(superseded, {}, Filter(noise=True), 10, {})
+    page = (PROJECT / "docs" / "triage.md").read_text()
+    code, values = page.split("```python\n")[1].split("```")[0], {}
+    exec(code.replace("OUT", str(superseded.folder)), values)
+    found = {(row["file"], row["frame"]): row["map_x"] for row in values["frames"].to_pylist()}
+    assert len(values["frames"]) == len(found) == 13
+    assert [found["b.fits", 0], found["2.fits", 0]] == [5.0, 0.0]
+
+
+def test_the_share_of_the_events_that_is_kept_is_told_as_it_is(monkeypatch) -> None:
+    calibration = SimpleNamespace(keep=0.995, noise_threshold=0.3)
+    heads = SimpleNamespace(calibration=calibration)
+    monkeypatch.setattr("asim_cvae.triaging.origin._heads_of", lambda weights, trust: heads)
+    assert choose_threshold(PRETRAINED, (), None, 0.95) == (
+        0.3,
+        "kept: 99.5 % of the event frames that the heads were calibrated on",
+    )

@@ -27,7 +27,7 @@ from asim_cvae.figures.panels import (
     reconstruction_figure,
     training_figure,
 )
-from asim_cvae.figures.styles import CLASS_STYLES, cluster_style
+from asim_cvae.figures.styles import CLASS_STYLES, cluster_style, in_degrees
 from asim_cvae.frames.representation import Representation
 from asim_cvae.frames.slicing import FRAME_SAMPLES
 from asim_cvae.instrument.classes import CLASS_NAMES, CLASSES
@@ -230,7 +230,7 @@ class Pictures:
         time = self.frames.time_utc[row] if time is None else time
         latitude, longitude = float(self.frames.latitude[row]), float(self.frames.longitude[row])
         when = [] if np.isnat(time) else [f"{np.datetime_as_string(time, unit='ms').replace('T', ' ')} UTC"]
-        where = [f"ISS at {_degrees(latitude, 'NS')}, {_degrees(longitude, 'EW')}"]
+        where = [f"ISS at {in_degrees(latitude, 'NS')}, {in_degrees(longitude, 'EW')}"]
         return [*when, *(where if np.isfinite([latitude, longitude]).all() else [])]
 
     def _latent_map(self) -> Figure:
@@ -277,12 +277,6 @@ def _label_tag(label: str) -> Tag:
 
 def _cluster_tag(number: int) -> Tag:
     return Tag(str(number), cluster_style(number)) if number >= 0 else Tag("", None)
-
-
-def _degrees(angle: float, signs: str) -> str:
-    """Format a latitude or longitude; ``signs`` are the letters of positive and negative ones."""
-    angle = (angle + 180) % 360 - 180  # longitudes may count to 360
-    return f"{abs(angle):.1f}° {signs[angle < 0]}"
 
 
 def _save(path: Path, figure: Figure) -> Path:

@@ -1,7 +1,7 @@
 """Draw the most interesting frames of a triage, each with its reason."""
 
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from asim_cvae.archive.reader import read_observation
 from asim_cvae.archive.remote import Place
 from asim_cvae.base.files import atomic_write
-from asim_cvae.figures.styles import PHOTOMETER_COLOURS
+from asim_cvae.base.locks import held_lock
+from asim_cvae.figures.styles import PHOTOMETER_COLOURS, in_degrees
 from asim_cvae.frames.slicing import FRAME_SAMPLES
 from asim_cvae.instrument.observation import Observation, RejectedFileError
 from asim_cvae.instrument.photometers import PHOTOMETERS, SAMPLING_RATE
@@ -41,37 +42,44 @@ class Ranked:
     title: str
 
 
-def draw_top(rows: Sequence[Mapping[str, Any]], places: Mapping[str, Place], out: Path) -> Path | None:
+def draw_top(
+    rows: Sequence[Mapping[str, Any]],
+    places: Mapping[str, Place],
+    out: Path,
+    is_judged: Callable[[Observation], bool],
+) -> Path | None:
     """Draw the most interesting frames of observations, and return the picture; None if there is nothing to draw.
 
-    Files are read again, as light curves are not kept; those that are no longer there are left out.
+    Files are read again, as light curves are not kept; those that are no longer there, or are others now, are left out.
 
     Args:
         rows: observations, rows of the ledger, the most interesting first.
         places: of the files, by name.
         out: folder of the picture.
+        is_judged: tells whether an observation that is read again is the one that was judged.
     """
     ranked, simulated = [], False
     for rank, row in enumerate(rows, 1):
-        if row["file"] in places and row["frame"] is not None:
+        file = row["file"]
+        if file in places and row["frame"] is not None:
             with suppress(RejectedFileError):
-                observation = read_observation(places[row["file"]])
-                simulated |= bool(observation.simulator)
-                ranked.append(_ranked(rank, row, observation))
+                observation = read_observation(places[file])
+                if is_judged(observation):
+                    simulated |= bool(observation.simulator)
+                    ranked.append(_ranked(rank, row, observation))
     if not ranked:
         return None
     path = out / f"{'simulated_' if simulated else ''}top.png"
     figure = ranking_figure(ranked, f"The most interesting observations{' (simulated)' if simulated else ''}")
-    with atomic_write(path) as partial:
+    with held_lock(out / f".{path.name}.lock"), atomic_write(path) as partial:
         figure.savefig(partial, dpi=_DPI, format="png")
     return path
 
 
 def _ranked(rank: int, row: Mapping[str, Any], observation: Observation) -> Ranked:
     frame = int(row["frame"])
-    place = "".join(
-        f", {row[name]:.1f}° {of}" for name, of in (("latitude", "N"), ("longitude", "E")) if row[name] is not None
-    )
+    signs = (("latitude", "NS"), ("longitude", "EW"))
+    place = "".join(f", {in_degrees(row[name], both)}" for name, both in signs if row[name] is not None)
     title = f"{rank}. observation {observation.observation_id}, {observation.start}Z{place}: {row['why']}"
     first = frame * FRAME_SAMPLES
     return Ranked(observation.counts[:, first : first + FRAME_SAMPLES], frame, title)

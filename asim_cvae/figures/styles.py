@@ -37,3 +37,9 @@ def cluster_style(number: int) -> Style:
     """Return the style of the cluster ``number``; those of the first 56 differ."""
     colour = _CLUSTER_COLOURS[number % len(_CLUSTER_COLOURS)]
     return Style(colour, _CLUSTER_MARKERS[number % len(_CLUSTER_MARKERS)])
+
+
+def in_degrees(angle: float, signs: str) -> str:
+    """Format a latitude or longitude; ``signs`` are the letters of positive and negative ones."""
+    angle = (angle + 180) % 360 - 180  # longitudes may count to 360
+    return f"{abs(angle):.1f}° {signs[angle < 0]}"

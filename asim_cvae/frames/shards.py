@@ -71,6 +71,9 @@ class Fingerprint(NamedTuple):
         return cls.of(place.looked_up() if isinstance(place, RemoteFile) else place)
 
 
+AGAIN = Fingerprint(-1, -1, -1)
+"""Stands with files that are to be read another time; no file has this version."""
+
 NO_VERSION = Fingerprint(0, 0, 0)
 """Stands with files that were rejected without being read."""
 

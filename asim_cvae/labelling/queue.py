@@ -9,6 +9,7 @@ import pyarrow.compute as pc
 
 from asim_cvae.archive import labels
 from asim_cvae.archive.matching import match_files
+from asim_cvae.archive.reviews import read_reviews
 from asim_cvae.base.errors import InputError
 from asim_cvae.labelling.suggesting import ANOMALY, COLUMNS, MARGIN, Suggestion
 from asim_cvae.pulses.columns import Column
@@ -52,12 +53,15 @@ def _of_files(frames: pa.Table, files: Collection[str]) -> pa.Table:
 def labelled_frames(table: Path, files: Collection[str]) -> set[tuple[str, int]]:
     """Return the files and numbers of the frames that have a label, by the names that the triage has for them.
 
+    The labels may be those of a label table, a journal or a folder of journals, also where reviewers differ.
+
     Raises:
         LabelTableError: the labels cannot be read.
     """
-    read = labels.read_labels(table)
+    read = read_reviews(table)
     found = match_files(sorted(read.files), files).files
-    return {(found[name], frame) for name, frame in read.labels if name in found}
+    places = {place for review in read.reviewers.values() for place in review.labels}
+    return {(found[name], frame) for name, frame in places if name in found}
 
 
 def write_queue(path: Path, frames: pa.Table, suggestions: Sequence[Suggestion]) -> None:

@@ -121,6 +121,7 @@ def _columns(pulses: Sequence[Lit], curves: Sequence[Curve], observation: Observ
     fluence = counts * q * SAMPLE_PERIOD_US * 1e-6
     times = np.array([(*main.rise, main.top, *main.fall, main.width) for main in mains], np.int64).reshape(-1, 8)
     onset, _, risen, top, end, _, falling, width = times.T
+    background = np.stack([curve.background[top] for curve in curves], axis=1)
     limits = _limits(curves)
     return {
         "pulse": np.arange(len(pulses)),
@@ -136,7 +137,7 @@ def _columns(pulses: Sequence[Lit], curves: Sequence[Curve], observation: Observ
         **_of_photometers("peak_flux", peaks * q),
         **_of_photometers("fluence", fluence),
         "ratio_337_777": fluence[:, 0] / np.where(fluence[:, 2] > 0, fluence[:, 2], np.nan),
-        **_of_photometers("background", np.stack([curve.background[top] for curve in curves], axis=1)),
+        **_of_photometers("background", np.where(np.isnan(peaks), np.nan, background)),
         "significance": [_significance(lit, curves) for lit in pulses],
         "kind": [
             PARTICLE if main.is_hit else kind_of(_signs(lit, main, curves, peak))

@@ -6,13 +6,14 @@ import json
 import string
 import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from matplotlib.colors import to_hex
 
 from asim_cvae.base.errors import InputError
@@ -23,14 +24,15 @@ from asim_cvae.figures.styles import CLASS_STYLES, PHOTOMETER_COLOURS, cluster_s
 from asim_cvae.frames.slicing import FRAME_SAMPLES
 from asim_cvae.instrument.classes import CLASS_NAMES, CLASSES, KINDS
 from asim_cvae.instrument.photometers import PHOTOMETERS, SAMPLING_RATE
+from asim_cvae.labelling.consensus import PAGE
 from asim_cvae.labelling.suggesting import Suggestion
 from asim_cvae.pulses.columns import NAMES
 from asim_cvae.reviewing.curves import BIN, LOWEST, STEPS
 from asim_cvae.reviewing.records import ranked_files
 from asim_cvae.reviewing.shelf import Shelf, in_letters
+from asim_cvae.triaging.columns import FRAMES, LEDGER, schema
+from asim_cvae.triaging.gathering import Listed, files_that_count
 from asim_cvae.triaging.ledger import Ledger
-
-PAGE = "page.html"
 
 _WEB = Path(__file__).parent / "web"
 _STYLES = ("vendor/uPlot.min.css", "page.css")
@@ -41,6 +43,7 @@ _MEGABYTE = 1_000_000
 _CLUSTERS_DRAWN = 50
 _POINTS = 20_000  # of the latent map that are frames of other observations
 _MAP_STEPS = 65535
+_ON_MAP = ("file", "map_x", "map_y", "class", "cluster", "interest")
 _HEAD = 4096  # characters, within which a page names its policy
 
 
@@ -130,22 +133,17 @@ def _head(shelf: Shelf, suggested: Sequence[Suggestion]) -> dict[str, Any]:
 
 def _map_of_others(ledger: Ledger, shown: set[str]) -> dict[str, Any] | None:
     """Return places, classes and clusters of frames that are not on the page, evenly chosen, packed."""
-    columns = ["file", "gap", "map_x", "map_y", "class", "cluster", "interest"]
-    tables = [ledger.read(name, "frames", columns) for name in ledger.names()]
-    if not tables:
+    counted = files_that_count(ledger)
+    is_shown = pc.is_in(counted.files["file"], pa.array(shown, pa.string()))
+    part = _evenly_chosen(replace(counted, files=counted.files.filter(pc.invert(is_shown))))
+    if not len(part):
         return None
-    table = pa.concat_tables(tables)
-    x, y = (table[name].to_numpy(zero_copy_only=False).astype(np.float64) for name in ("map_x", "map_y"))
-    others = np.flatnonzero(np.isfinite(x) & np.isfinite(y) & ~np.isin(table["file"].to_numpy(), list(shown)))
-    others = others[:: max(1, -(-len(others) // _POINTS))]
-    if not others.size:
-        return None
-    part = table.take(others)
-    low = [float(values[others].min()) for values in (x, y)]
-    high = [float(values[others].max()) for values in (x, y)]
+    coordinates = [part[name].to_numpy().astype(np.float64) for name in ("map_x", "map_y")]
+    low = [float(values.min()) for values in coordinates]
+    high = [float(values.max()) for values in coordinates]
     places = [
-        np.rint((values[others] - first) / max(last - first, 1e-12) * _MAP_STEPS).astype("<u2")
-        for values, first, last in zip((x, y), low, high, strict=True)
+        np.rint((values - first) / max(last - first, 1e-12) * _MAP_STEPS).astype("<u2")
+        for values, first, last in zip(coordinates, low, high, strict=True)
     ]
     numbers = {name: number for number, name in enumerate(CLASSES)}
     bytes_of = [
@@ -154,7 +152,20 @@ def _map_of_others(ledger: Ledger, shown: set[str]) -> dict[str, Any] | None:
         np.clip(np.nan_to_num(part["interest"].to_numpy(zero_copy_only=False)) * 20, 0, 255).astype("u1"),
     ]
     blob = b"".join(array.tobytes() for array in (*places, *bytes_of))
-    return {"points": len(others), "low": low, "high": high, "packed": in_letters(zlib.compress(blob))}
+    return {"points": len(part), "low": low, "high": high, "packed": in_letters(zlib.compress(blob))}
+
+
+def _evenly_chosen(files: Listed) -> pa.Table:
+    """Return some 20,000 frames at most of files, those that have a place on the map; a batch at a time is read."""
+    counts = files.tables("files", [column for column in LEDGER if column.name in ("file", "whole_frames")])
+    step = max(1, -(-sum(pc.sum(rows["whole_frames"]).as_py() or 0 for rows in counts) // _POINTS))
+    columns = [column for column in FRAMES if column.name in _ON_MAP]
+    chosen, before = [schema(columns, {}).empty_table()], 0
+    for rows in files.tables("frames", columns):
+        placed = rows.filter(pc.and_(pc.is_finite(rows["map_x"]), pc.is_finite(rows["map_y"])))
+        chosen.append(placed.take(np.arange(-before % step, len(placed), step)))
+        before += len(placed)
+    return pa.concat_tables(chosen)
 
 
 def check_page(folder: Path) -> None:

@@ -1,7 +1,7 @@
 """What the ledger of a triage tells of single observations, as values for JSON."""
 
 import csv
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -11,8 +11,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from asim_cvae.archive.sheets import without_apostrophe
 from asim_cvae.frames.slicing import slice_frames
 from asim_cvae.instrument.observation import Observation
+from asim_cvae.pulses.columns import NAMES
 from asim_cvae.pulses.kinds import PARTICLE
 from asim_cvae.triaging.columns import FRAMES, OBSERVED, PULSES
 from asim_cvae.triaging.gathering import Listed, files_that_count
@@ -48,15 +50,21 @@ class Record:
         return [frame for frame, gap in zip(self.frames["frame"], self.frames["gap"], strict=True) if not gap]
 
     def agrees_with(self, observation: Observation) -> bool:
-        """Whether an observation has as many frames, and the same ones without a gap; else its file is another one."""
-        gaps = np.isnan(slice_frames(observation.flux).max(axis=(1, 2)))
-        return bool(self.frames["gap"] == gaps.tolist())
+        """Whether an observation has the same frames, gaps and brightest samples; else its file is another one."""
+        flux = slice_frames(observation.flux)
+        if self.frames["gap"] != np.isnan(flux.max(axis=(1, 2))).tolist():
+            return False
+        judged = np.array([self.frames[f"peak_flux_{name}"] for name in NAMES], dtype=float).T
+        peaks = np.where(np.isnan(flux), -np.inf, flux).max(axis=2, initial=-np.inf)
+        peaks[~(peaks >= 0)] = np.nan  # as the triage has it: of a photometer without a sample nothing is known
+        return bool(np.allclose(judged, peaks, rtol=10.0 ** (1 - _DIGITS), atol=0, equal_nan=True))
 
 
 def ranked_files(folder: Path, most: int) -> list[str]:
     """Return the files of the first ``most`` rows of a triage's ``observations.csv``."""
     with (folder / "observations.csv").open(newline="", encoding="utf-8") as stream:
-        return [row["file"] for row, _ in zip(csv.DictReader(stream), range(most), strict=False)]
+        rows = zip(csv.DictReader(stream), range(most), strict=False)
+        return [without_apostrophe(row["file"]) for row, _ in rows]
 
 
 def read_records(ledger: Ledger, files: Collection[str]) -> dict[str, Record]:
@@ -68,6 +76,12 @@ def read_records(ledger: Ledger, files: Collection[str]) -> dict[str, Record]:
     counted = files_that_count(ledger)
     wanted = counted.files.filter(pc.is_in(counted.files["file"], pa.array(files, pa.string())))
     return {record.file: record for record in _records(replace(counted, files=wanted))}
+
+
+def agrees_with(records: Mapping[str, Record], observation: Observation) -> bool:
+    """Whether an observation is that of one of these records, by the name of its file."""
+    record = records.get(observation.source)
+    return record is not None and record.agrees_with(observation)
 
 
 def _records(listed: Listed) -> Iterator[Record]:

@@ -18,7 +18,8 @@ from urllib.parse import parse_qs, urlsplit
 from asim_cvae.archive.journal import Entry, append, read_journal
 from asim_cvae.base.documents import parse_json
 from asim_cvae.base.errors import InputError, first_line
-from asim_cvae.reviewing.page import PAGE, content_policy
+from asim_cvae.labelling.consensus import PAGE
+from asim_cvae.reviewing.page import content_policy
 from asim_cvae.reviewing.shelf import Shelf
 from asim_cvae.triaging.columns import OBSERVED
 from asim_cvae.triaging.gathering import files_that_count
@@ -133,6 +134,11 @@ class ReviewServer(ThreadingHTTPServer):
             if port is not None:
                 raise
             super().__init__((HOST, 0), _Handler)
+            log.warning(
+                "port %d is taken, and %d is listened on; if this server is killed, start the next one with port=%d, "
+                "so that the browser sends it the labels that this one missed",
+                *(PORT, self.server_port, self.server_port),
+            )
         self.desk = desk
         self.secret = secrets.token_urlsafe(24)
 

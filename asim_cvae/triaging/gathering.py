@@ -22,8 +22,10 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from asim_cvae.archive.layout import preference
+from asim_cvae.archive.sheets import harmless
 from asim_cvae.base.errors import SettingError
 from asim_cvae.base.files import atomic_write, write_json
+from asim_cvae.frames.shards import AGAIN
 from asim_cvae.instrument.classes import CLASSES, KINDS
 from asim_cvae.pulses.columns import Column
 from asim_cvae.triaging.columns import FRAMES, LEDGER, OBSERVATIONS, OBSERVED, PULSES, REJECTED, VECTOR, schema
@@ -89,8 +91,8 @@ class Filter:
         for name, is_in in (("since", np.greater_equal), ("until", np.less)):
             time = _time(name, getattr(self, name))
             taken &= True if time is None else is_in(start, time)
-        taken &= _is_within(_numbers(rows["latitude"]), self.latitude, 180.0)
-        taken &= _is_within(_numbers(rows["longitude"]), self.longitude, 360.0)
+        taken &= _is_between(_numbers(rows["latitude"]), *self.latitude)
+        taken &= _is_eastward(_numbers(rows["longitude"]), *self.longitude)
         return taken & (np.nan_to_num(_numbers(rows["interest"])) >= self.interest)
 
 
@@ -117,12 +119,16 @@ def _is_one_of(column: pa.ChunkedArray, texts: Sequence[str]) -> Mask:
     return np.asarray(pc.is_in(column, value_set=pa.array(texts, pa.string())))
 
 
-def _is_within(degrees: NDArray[np.float64], between: Sequence[float], full: float) -> Mask:
-    """Tell whether places are in a range; those that are not known are in the whole range alone."""
-    lowest, highest = between
-    above, below = degrees >= lowest, degrees <= highest
-    inside = above & below if lowest <= highest else above | below
-    return np.asarray(inside | (np.isnan(degrees) & (highest - lowest >= full)))
+def _is_between(latitude: NDArray[np.float64], south: float, north: float) -> Mask:
+    """Tell whether latitudes are in a range; those that are not known are in the whole range alone."""
+    inside = (latitude >= south) & (latitude <= north)
+    return np.asarray(inside | (np.isnan(latitude) & (north - south >= 180)))
+
+
+def _is_eastward(longitude: NDArray[np.float64], west: float, east: float) -> Mask:
+    """Tell whether longitudes, in whatever turn files count them, are on the way from west to east; as above."""
+    way = east - west if west <= east else east - west + 360
+    return np.asarray(((longitude - west) % 360 <= way) | (np.isnan(longitude) & (way >= 360)))
 
 
 @dataclass(frozen=True)
@@ -182,7 +188,7 @@ def gather(
         rejected: reasons of files that were rejected without being read.
         chosen: which observations and frames stand in the tables.
         top: number of frames in ``frames.csv``.
-        provenance: more of what ``provenance.json`` says.
+        provenance: more of what ``provenance.json`` says; its ``roots`` are added to those that stand there.
 
     Raises:
         InputError: a batch is damaged.
@@ -202,9 +208,11 @@ def gather(
     write_csv(folder / "observations.csv", OBSERVATIONS, ranked)
     write_csv(folder / "pulses.csv", PULSES, _pulses(listed))
     write_csv(folder / "frames.csv", _SHOWN, _top_frames(listed, chosen.noise, top))
+    roots = dict.fromkeys([*ledger.roots(), *provenance.get("roots", ())])
     content = {
         "origin": dict(ledger.identity),
         **provenance,
+        "roots": list(roots),
         "observations": observations,
         "frames": whole,
         "digest": digest,
@@ -228,10 +236,11 @@ def files_that_count(ledger: Ledger) -> "Listed":
 _SHOWN = tuple(column for column in FRAMES if column.type != VECTOR)
 """Columns of ``frames.csv``: vectors are in the ledger alone."""
 
-_OF_LEDGER = ("file", "key", "mtime_ns", "rejected", "whole_frames", "kept_frames", "digest")
+_OF_LEDGER = ("file", "key", "ctime_ns", "rejected", "whole_frames", "kept_frames", "digest")
 _OUTLINE = (
     *(column for column in LEDGER if column.name in _OF_LEDGER),
     Column("batch", "i4", "", "number of its batch"),
+    Column("written_ns", "i8", "ns", "time when that was written"),
     Column("listed", "?", "", "whether the filter takes it"),
 )
 """What is held of each file: what decides which of them count and are listed, and what is counted of these."""
@@ -248,17 +257,19 @@ def _outlines(ledger: Ledger, names: Sequence[str], chosen: Filter) -> Iterator[
     for number, name in enumerate(names):
         rows = ledger.read(name, "files", sorted({*_OF_LEDGER, *FILTERED}))
         outline = rows.append_column("batch", pa.array(np.full(len(rows), number, np.int32)))
+        outline = outline.append_column("written_ns", pa.array(np.full(len(rows), ledger.written_ns(rows))))
         outline = outline.append_column("listed", pa.array(chosen.takes(rows)))
         yield outline.select([column.name for column in _OUTLINE])
 
 
 def _latest(rows: pa.Table) -> pa.Table:
-    """Return the outline of each file by file name: of several versions, the one that was modified last counts.
+    """Return the outline of each file by file name: of several versions, the one that was judged last counts.
 
-    One that gave an observation comes before those that gave none.
+    One that could not be read, and is to be read another time, counts only if there is no other.
     """
     rows = rows.append_column("good", pc.equal(rows["rejected"], ""))
-    keys = [("file", "ascending"), ("good", "descending"), ("mtime_ns", "descending")]
+    rows = rows.append_column("was_read", pc.not_equal(rows["ctime_ns"], AGAIN.ctime_ns))
+    keys = [("file", "ascending"), ("was_read", "descending"), ("written_ns", "descending")]
     order = np.asarray(pc.sort_indices(rows, sort_keys=keys))
     names = rows["file"].take(order)
     is_first = np.full(len(order), True)
@@ -385,7 +396,12 @@ def write_csv(path: Path, columns: Sequence[Column], rows: Iterator[Mapping[str,
 
 
 def _cell(value: Any) -> str:
-    """Write a value for people: times to the microsecond in UTC, numbers to six digits, nothing where it is missing."""
+    """Write a value for people: times to the microsecond in UTC, numbers to six digits, nothing where it is missing.
+
+    Text that a spreadsheet program would take for a formula gets an apostrophe in front.
+    """
+    if isinstance(value, str):
+        return str(harmless(value))
     if value is None:
         return ""
     if isinstance(value, datetime):

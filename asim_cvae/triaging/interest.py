@@ -46,7 +46,7 @@ def rate_interest(
         reference: what frames usually look like to both.
         rare: those of ``KINDS`` that count.
     """
-    shares = _shares(measures, reference, rare)
+    shares, worst = _shares(measures, reference, rare)
     if not shares:
         missing = np.full(len(measures.kl), np.nan)
         return Interest(missing, missing, [""] * len(missing))
@@ -56,28 +56,39 @@ def rate_interest(
     return Interest(
         interest=-np.log10(np.maximum(values.min(0), _SMALLEST)),
         unusual=1 - np.min(far, axis=0) if far else np.full(values.shape[1], np.nan),
-        reason=[_words(names[row], frame, values[row, frame], measures, numbers) for frame, row in enumerate(smallest)],
+        reason=[
+            _of_misfit(frame, int(worst[frame]), measures, int(numbers[frame]))
+            if names[row] == "misfit"
+            else _words(names[row], frame, values[row, frame], measures)
+            for frame, row in enumerate(smallest)
+        ],
     )
 
 
-def _shares(measures: Measures, reference: Reference, rare: Sequence[str]) -> Mapping[str, Array]:
-    """Return, for each way of being odd, the share of reference frames that are as odd as each frame, (N,)."""
+def _shares(
+    measures: Measures, reference: Reference, rare: Sequence[str]
+) -> tuple[Mapping[str, Array], NDArray[np.int64]]:
+    """Compare frames with the reference frames.
+
+    Returns:
+        For each way of being odd, the share of reference frames that are as odd as each frame, (N,); and (N,) the
+        photometer that decides the share of the misfit.
+    """
     shares = {}
+    worst = np.zeros(len(measures.kl), np.int64)
     if reference.model is not None:
-        shares["misfit"] = reference.model.share_as_misfit(measures.misfit.of_photometers)
+        shares["misfit"], worst = reference.model.share_as_misfit(measures.misfit.of_photometers)
         shares["description"] = reference.model.familiarity.share_as_far(measures.description)
     if reference.heads is not None and measures.told is not None:
         shares["features"] = reference.heads.familiarity.share_as_far(measures.told.features)
         scores = kind_score(measures.told.kinds)
         for kind in rare:
             shares[kind] = reference.heads.kinds[kind].share_above(scores[:, KINDS.index(kind)])
-    return shares
+    return shares, worst
 
 
-def _words(name: str, frame: int, share: float, measures: Measures, numbers: NDArray[np.int64]) -> str:
-    """Say what makes a frame interesting."""
-    if name == "misfit":
-        return _of_misfit(frame, measures, int(numbers[frame]))
+def _words(name: str, frame: int, share: float, measures: Measures) -> str:
+    """Say what makes a frame interesting, other than a misfit."""
     if name in ("description", "features"):
         return f"more unusual than {_percent(1 - share)} of frames"
     assert measures.told is not None
@@ -95,8 +106,7 @@ def _article(kind: str) -> str:
     return f"an {kind}" if kind[0] in "aeiou" else f"a {kind}"
 
 
-def _of_misfit(frame: int, measures: Measures, number: int) -> str:
-    photometer = int(measures.misfit.of_photometers[frame].argmin())
+def _of_misfit(frame: int, photometer: int, measures: Measures, number: int) -> str:
     excess = measures.misfit.excess
     counts, start, samples = (
         int(column[frame, photometer]) for column in (excess.counts, excess.start, excess.samples)

@@ -2,8 +2,9 @@
 
 import hashlib
 import logging
+import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,9 +17,9 @@ from asim_cvae.archive.layout import observation_key, preference
 from asim_cvae.archive.remote import Root
 from asim_cvae.base.documents import checked, parse_json, read_text
 from asim_cvae.base.errors import InputError, SettingError
-from asim_cvae.base.files import atomic_write, remove_leftovers
+from asim_cvae.base.files import atomic_write, remove_leftovers, write_json
 from asim_cvae.base.locks import HeldError, held_lock
-from asim_cvae.frames.shards import Fingerprint, shard_name
+from asim_cvae.frames.shards import AGAIN, Fingerprint, shard_name
 from asim_cvae.instrument.observation import RejectedFileError
 from asim_cvae.pulses.columns import Column
 from asim_cvae.triaging.columns import FRAMES, LEDGER, PULSES, make_table
@@ -31,7 +32,16 @@ _MOST_PROVENANCE = 1_000_000  # bytes
 _PARTS: Mapping[str, Sequence[Column]] = {"frames": FRAMES, "pulses": PULSES, "files": LEDGER}
 """The tables of a batch."""
 
+_IN_WORDS = {
+    "format": "ledger format",
+    "program": "program version",
+    "files": "weights, heads or clusters",
+    "rare": "rare kinds",
+}
+"""What an origin consists of, for people."""
+
 _NAME = "[0-9a-f]" * 16
+_WRITTEN = b"written_ns"  # in the metadata of a table
 
 log = logging.getLogger(__name__)
 
@@ -110,11 +120,30 @@ class Ledger:
             present = read_provenance(self.folder).origin
         except InputError as error:
             raise SettingError(f"out={error}; choose another folder") from error
-        differing = [name for name, value in self.identity.items() if present.get(name) != value]
+        differing = [_IN_WORDS.get(name, name) for name, value in self.identity.items() if present.get(name) != value]
         if differing:
             raise SettingError(
                 f"out={self.folder}: holds a triage of other {' and '.join(differing)}; choose another folder"
             )
+
+    def claim(self) -> None:
+        """Make the folder a triage of this origin, unless it is one.
+
+        Raises:
+            SettingError: the folder holds a triage of another origin, also one that has just begun.
+        """
+        path = self.folder / PROVENANCE
+        if not path.is_file():
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with self.locked():  # of programs that start together, one comes first
+                if not path.is_file():
+                    write_json(path, {"origin": dict(self.identity)})
+        self.check()
+        self.shards.mkdir(exist_ok=True)
+
+    def locked(self) -> AbstractContextManager[None]:
+        """Hold the lock of what all programs write: ``provenance.json``, tables for people, batches judged anew."""
+        return held_lock(self.folder / ".tables.lock")
 
     def roots(self) -> list[str]:
         """Folders whose files were judged so far."""
@@ -151,8 +180,14 @@ class Ledger:
             raise DamagedError(f"{path}: damaged or changed: its SHA-256 is not in {self.digests(name).name}")
         return content
 
+    def written_ns(self, rows: pa.Table) -> int:
+        """Time when the batch of a table was written, in ns since 1970; 0 if the table does not say so."""
+        return int(rows.schema.metadata.get(_WRITTEN, 0))
+
     def done(self) -> set[tuple[str, Fingerprint]]:
         """Names and versions of the files that were looked at. Damaged batches are deleted, so that others are made.
+
+        Of files that are to be read another time, the version is ``AGAIN``.
 
         Raises:
             InputError: a batch cannot be read.
@@ -160,16 +195,27 @@ class Ledger:
         found = set()
         for name in self.names():
             try:
-                for part in _PARTS:
-                    self._content(name, part)
-            except DamagedError as error:
-                log.warning("%s; its files are judged again if they are in the folder", error)
-                self._delete(name)
-                continue
-            table = self.read(name, "files", ["file", *Fingerprint._fields]).to_pydict()
-            for file, *version in zip(*table.values(), strict=True):
-                found.add((file, Fingerprint(*version)))
+                found |= self._versions(name)
+            except DamagedError:
+                with self.locked():  # another program may have been judging it anew
+                    found |= self._mended(name)
         return found
+
+    def _mended(self, name: str) -> set[tuple[str, Fingerprint]]:
+        """Names and versions of the files of a batch, which is deleted if it is damaged."""
+        try:
+            return self._versions(name)
+        except DamagedError as error:
+            log.warning("%s; its files are judged again if they are in the folder", error)
+            self._delete(name)
+            return set()
+
+    def _versions(self, name: str) -> set[tuple[str, Fingerprint]]:
+        """Names and versions of the files of a batch, all of whose tables are as they were written."""
+        for part in _PARTS:
+            self._content(name, part)
+        table = self.read(name, "files", ["file", *Fingerprint._fields]).to_pydict()
+        return {(file, Fingerprint(*version)) for file, *version in zip(*table.values(), strict=True)}
 
     def _delete(self, name: str) -> None:
         """Delete a batch, that which says that it is done first."""
@@ -178,6 +224,8 @@ class Ledger:
 
     def write(self, files: Sequence[File], judge: Callable[[], Rows], wait: bool = False) -> bool:
         """Write a batch of files, unless another program has done so or is about to.
+
+        A batch in which files are to be read another time is judged anew.
 
         Args:
             files: the files.
@@ -193,6 +241,11 @@ class Ledger:
             with held_lock(lock, wait):
                 if not self.digests(name).exists():
                     self.write_rows(name, judge())
+                elif AGAIN in {version for _, version in self._versions(name)}:
+                    rows = judge()
+                    with self.locked():  # whoever reads all batches finds the one before or the new one
+                        self._delete(name)
+                        self.write_rows(name, rows)
                 lock.unlink(missing_ok=True)
         except HeldError:
             return False
@@ -203,7 +256,7 @@ class Ledger:
 
     def write_rows(self, name: str, rows: Rows) -> None:
         """Write the rows of a batch."""
-        metadata = as_metadata(self.identity)
+        metadata = as_metadata(self.identity) | {_WRITTEN.decode(): str(time.time_ns())}
         digests = []
         for part, columns in _PARTS.items():
             stream = pa.BufferOutputStream()

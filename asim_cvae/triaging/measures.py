@@ -45,11 +45,11 @@ def measure_frames(model: TrainedModel, heads: TrainedHeads | None, flux: NDArra
         description=description.float().cpu().numpy(),
         log_px=frame_log_likelihood(p_x, x).float().cpu().numpy(),
         kl=posterior.kl.float().cpu().numpy(),
-        misfit=misfit(np.rint(_counts(flux)), _counts(reconstructed)),
+        misfit=misfit(np.rint(counts_of(flux)), counts_of(reconstructed)),
         told=None if heads is None else heads.recognize(flux),
     )
 
 
-def _counts(flux: NDArray[np.float32]) -> NDArray[np.floating]:
-    """Counts per sample by the nominal flux per count, as networks of counts take flux."""
+def counts_of(flux: NDArray[np.float32]) -> NDArray[np.floating]:
+    """Return counts (N, 3, T) per sample of flux in uW/m^2, by the nominal flux per count, as networks take them."""
     return flux_to_counts(flux, FLUX_PER_COUNT)

@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 
 import asim_cvae
-from asim_cvae.base.errors import InputError, SettingError
+from asim_cvae.base.errors import InputError, SettingError, first_line
 from asim_cvae.base.files import file_digest
 from asim_cvae.recognition import heads as heads_files
 from asim_cvae.recognition.heads import TrainedHeads, has_heads, read_heads
@@ -89,7 +90,7 @@ def make_judge(origin: Origin, device: str = "cpu") -> Judge:
         InputError: a file is damaged, or clusters are of other weights.
     """
     model = load_model(origin.weights, origin.trust)
-    clusters = model.clusters if origin.clusters is None else _clusters_of(origin.clusters, origin.weights)
+    clusters = model.clusters if origin.clusters is None else saved_clusters(origin.clusters, origin.weights)
     heads = _heads_of(origin.weights, origin.trust)
     for network in (model.module, *([heads.network] if heads else [])):
         network.to(device)
@@ -120,7 +121,7 @@ def choose_threshold(
         keep = heads.calibration.keep
         return (
             heads.calibration.noise_threshold,
-            f"kept: {keep:.0%} of the event frames that the heads were calibrated on",
+            f"kept: {100 * keep:g} % of the event frames that the heads were calibrated on",
         )
     threshold = heads.promised_threshold(keep_recall, confidence)
     assert heads.evidence is not None
@@ -133,13 +134,20 @@ def _heads_of(weights: Path, trust: tuple[str, ...]) -> TrainedHeads | None:
     return None if weights.suffix == ".pth" or not has_heads(folder) else read_heads(folder, trust)
 
 
-def _clusters_of(folder: Path, weights: Path) -> SavedClusters:
-    """Return the clusters that ``score`` found with these weights, by the means of the frames in them."""
-    scores = read_scores(folder / SCORES)
+def saved_clusters(folder: Path, weights: Path) -> SavedClusters:
+    """Return the clusters that ``score`` found with these weights, by the means of the frames in them.
+
+    Raises:
+        InputError: the folder holds no such clusters.
+    """
+    try:
+        scores = read_scores(folder / SCORES)
+        with np.load(folder / LATENTS, allow_pickle=False) as latents:
+            described, assignment = latents["description"], latents["cluster"]
+    except (InputError, OSError, ValueError, KeyError, BadZipFile) as error:
+        raise InputError(f"clusters={folder}: has to be a folder that score wrote ({first_line(error)})") from error
     if (scores.get("weights") or {}).get("sha256") != file_digest(weights):
         raise InputError(f"clusters={folder}: scores of other weights than {weights}")
-    with np.load(folder / LATENTS, allow_pickle=False) as latents:
-        described, assignment = latents["description"], latents["cluster"]
     found = SavedClusters.around_means(
         described, assignment, {cluster["cluster"]: cluster["label"] for cluster in scores["clusters"]}
     )

@@ -16,7 +16,7 @@ from asim_cvae.base.errors import first_line, is_machines_fault
 from asim_cvae.frames.columns import OBSERVATIONS as STORED
 from asim_cvae.frames.columns import observed
 from asim_cvae.frames.reading import read_version
-from asim_cvae.frames.shards import Fingerprint
+from asim_cvae.frames.shards import AGAIN, Fingerprint
 from asim_cvae.frames.slicing import FRAME_SAMPLES, frame_times, slice_frames
 from asim_cvae.instrument.classes import CLASSES, KINDS
 from asim_cvae.instrument.observation import Observation, RejectedFileError
@@ -35,7 +35,6 @@ from asim_cvae.triaging.origin import Judge
 
 Row = dict[str, Any]
 _MS = 1000 / SAMPLING_RATE
-_GAP = "touches a gap"
 
 GPU_ERRORS = (torch.OutOfMemoryError, torch.AcceleratorError)
 """Errors after which a process can no longer use its GPU, or finds no room there."""
@@ -91,7 +90,7 @@ def judge_observation(files: Sequence[File], judge: Judge) -> Rows:
 
 def rejected(file: File, reason: str, again: bool = False) -> Row:
     """Return the row of a file that gave no observation; ``again``: it is to be read another time."""
-    version = Fingerprint(-1, -1, -1) if again else file.version
+    version = AGAIN if again else file.version
     return {**dict.fromkeys(column.name for column in LEDGER), **_file(file.path, version), "rejected": reason}
 
 

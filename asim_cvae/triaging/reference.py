@@ -113,10 +113,15 @@ class OfModel:
         axes = _axes(described).tolist()
         return cls(len(described), Familiarity.of(described), axes, [Tail.of(score) for score in _log(misfit).T])
 
-    def share_as_misfit(self, misfit: Array) -> Array:
-        """Return the share of reference frames that fit as badly in any photometer, of misfits (N, 3); (N,)."""
-        shares = [tail.share_above(score) for tail, score in zip(self.misfit, _log(misfit).T, strict=True)]
-        return np.asarray(np.minimum(len(shares) * np.min(shares, axis=0), 1.0))
+    def share_as_misfit(self, misfit: Array) -> tuple[Array, NDArray[np.int64]]:
+        """Compare misfits (N, 3) with those of the reference frames.
+
+        Returns:
+            (N,) the share of reference frames that fit as badly in any photometer, and (N,) the photometer that decides
+            it, in which the fewest do.
+        """
+        shares = np.array([tail.share_above(score) for tail, score in zip(self.misfit, _log(misfit).T, strict=True)])
+        return np.minimum(len(shares) * shares.min(0), 1.0), shares.argmin(0)
 
     def on_map(self, description: NDArray[np.float32]) -> Array:
         """Return the place of each description (N, D) on the map, (N, 2)."""

@@ -13,14 +13,12 @@ import torch
 from asim_cvae.archive.remote import Root
 from asim_cvae.base.engine import Engine
 from asim_cvae.base.errors import first_line
-from asim_cvae.base.files import write_json
-from asim_cvae.base.locks import held_lock
 from asim_cvae.base.parallel import HERE, map_batches
 from asim_cvae.base.workers import WorkerDiedError
 from asim_cvae.frames.reading import deadly
 from asim_cvae.nn.precision import use_tf32
 from asim_cvae.triaging.gathering import Filter, Gathered, gather
-from asim_cvae.triaging.ledger import PROVENANCE, Folder, Ledger
+from asim_cvae.triaging.ledger import Folder, Ledger
 from asim_cvae.triaging.origin import Origin, make_judge
 from asim_cvae.triaging.processing import GPU_ERRORS, File, Rows, judge_observation, rejected
 
@@ -67,16 +65,15 @@ def triage(
         workers: number of workers; None for one per core.
         chosen: which observations stand in the tables for people.
         top: number of frames in ``frames.csv``.
-        provenance: more of what ``provenance.json`` says.
+        provenance: more of what ``provenance.json`` says, see :func:`~asim_cvae.triaging.gathering.gather`.
         engine: where the workers are.
 
     Raises:
         InputError: there is no such folder, or a batch that was written is damaged.
+        SettingError: the folder of the results holds something else, see :meth:`Ledger.check`.
     """
     ledger = job.ledger
-    if not (ledger.folder / PROVENANCE).is_file():  # the first of all files: without it the folder is not a triage's
-        write_json(ledger.folder / PROVENANCE, {"origin": dict(ledger.identity)})
-    ledger.shards.mkdir(exist_ok=True)
+    ledger.claim()
     folder = Folder.look(root)
     pending = folder.pending(ledger.done())
     log.info("%d observations, %d of them new", len(folder.observations), len(pending))
@@ -89,7 +86,7 @@ def triage(
     for _ in map_batches(work, left, sizes, workers, "waiting for other programs", lost, engine):
         pass
     ledger.clean()
-    with held_lock(ledger.folder / ".tables.lock"):
+    with ledger.locked():
         while True:
             known = ledger.names()
             gathered = gather(ledger, folder.rejected, chosen, top, provenance)
@@ -105,8 +102,10 @@ def batch_sizes(observations: int) -> list[int]:
     they did. Were a file added meanwhile, it would cut otherwise and judge some observations once more, to equal rows.
     """
     sizes: list[int] = []
-    while (left := observations - sum(sizes)) > 0:
-        sizes.append(min(max(sum(sizes) // _SHARE, _SMALLEST), _LARGEST, left))
+    after = 0
+    while after < observations:
+        sizes.append(min(max(after // _SHARE, _SMALLEST), _LARGEST, observations - after))
+        after += sizes[-1]
     return sizes[::-1]
 
 

@@ -14,6 +14,7 @@ const state = {
   shown: [], // indices of the observations that the filters take, in their order
   at: -1, // index of the observation that is looked at
   frame: 0, // its frame
+  pulse: -1, // row of the pulse that was shown last; -1: none
   flux: false, // whether values are flux, not counts
   overlay: false, // whether the reconstruction is drawn
   selected: new Map(), // frames of the selected events, by file

@@ -23,6 +23,7 @@ function show(index, frame) {
     one.phot_triggers && `triggered: ${one.phot_triggers}`, one.mxgs_trigger === 1 && "MXGS trigger", one.notes,
   ].filter(Boolean).join(" · ");
   if (isOther) {
+    state.pulse = -1;
     pulsesTable();
     framesTable();
     markRow();
@@ -124,16 +125,15 @@ function pulsesTable() {
 function showPulse(row) {
   const { onset_ms: onset, width_ms: width } = observations[state.at].pulses;
   const around = Math.max(width[row] ?? 1, 0.5);
+  state.pulse = row;
   selectFrame(Math.floor(onset[row] / FRAME_MS));
   setRange(onset[row] - 4 * around, onset[row] + 8 * around);
 }
 
 function nextPulse() {
   const { onset_ms: onset, pulse } = observations[state.at].pulses;
-  const { min, max } = plots[0].scales.x;
-  const isWhole = min === 0 && max >= currentCurves?.samples * MS - 1;
-  const next = onset.findIndex((one) => isWhole || one > min + (max - min) / 3 + 1e-6); // showPulse puts it a third in
-  if (next < 0) return announce("no further pulse");
+  const next = state.pulse + 1;
+  if (next >= pulse.length) return announce("no further pulse");
   showPulse(next);
   announce(`pulse ${pulse[next]} at ${number(onset[next], 6)} ms`);
 }

@@ -37,6 +37,7 @@ function give(change, file, frame) {
   const entry = { ...before, ...change };
   if (!observations[state.at].frames.frame.includes(before.frame) && file === undefined) return announce("there is no whole frame to label");
   if (JSON.stringify(entry) === JSON.stringify(before)) return;
+  if (served && !pending) return tell("the labels cannot be read, so none is taken; open the page anew", true);
   const isNote = Object.keys(change).join() === "note";
   if (!(isNote && noteIsOpen)) done.push(before); // a note is one step, however often it was kept
   noteIsOpen = isNote;
@@ -55,7 +56,6 @@ function undo() {
 
 function put(entry) {
   const whole = { ...entry, reviewer: $("reviewer").value.trim(), time: new Date().toISOString(), model: data.model };
-  if (served && !pending) return tell("the labels cannot be read, so none is taken; open the page anew", true);
   keep(whole);
   log.push(whole);
   if (served) {

@@ -143,7 +143,10 @@ function drawWorld() {
   pen.lineWidth = 0.6;
   for (const ring of data.land) {
     pen.beginPath();
-    for (let at = 0; at < ring.length; at += 2) pen.lineTo(((ring[at] + 180) / 360) * width, ((60 - ring[at + 1]) / 120) * height);
+    for (let at = 0; at < ring.length; at += 2) {
+      const isOverDateLine = at > 0 && Math.abs(ring[at] - ring[at - 2]) > 180;
+      pen[isOverDateLine ? "moveTo" : "lineTo"](((ring[at] + 180) / 360) * width, ((60 - ring[at + 1]) / 120) * height);
+    }
     pen.stroke();
   }
   const places = worldPlaces();

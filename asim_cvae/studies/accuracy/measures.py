@@ -32,19 +32,19 @@ class OfClasses:
         spread: deviation of ``macro_f1`` over archives of as many observations, drawn from these with replacement.
     """
 
-    macro_f1: float
+    macro_f1: float | None
     clear: float
     ambiguous: float
-    noise_dropped: float
-    events_kept: float
-    calibration_error: float
+    noise_dropped: float | None
+    events_kept: float | None
+    calibration_error: float | None
     spread: float
 
 
 def measure_classes(heads: TrainedHeads, frames: SimulatedFrames) -> OfClasses:
     """Measure heads on labelled frames."""
     label, told = class_indices(frames), heads.recognize(frames.flux).classes
-    scores = {name: value or 0.0 for name, value in score_classes(told, label, _threshold(heads)).items()}
+    scores = score_classes(told, label, _threshold(heads))
     likeliest = told.argmax(1)
     return OfClasses(
         **scores,

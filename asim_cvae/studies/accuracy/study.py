@@ -140,7 +140,7 @@ def _class_rows(results: Sequence[Results]) -> list[list[str]]:
         [
             name,
             *(
-                _mean([np.mean([one[field] for one in each["classes"][name]]) for each in results])
+                _mean([_average([one[field] for one in each["classes"][name]]) for each in results])
                 for field in _CLASS_HEADINGS
             ),
             f"{np.mean([one['spread'] for each in results for one in each['classes'][name]]):.3f}",
@@ -185,5 +185,11 @@ def _real_lines(results: Sequence[Results], real: Sequence[str]) -> list[str]:
     return markdown_table(head, rows)
 
 
+def _average(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return float(np.mean(known)) if known else None
+
+
 def _mean(values: Sequence[Any]) -> str:
-    return f"{np.mean(values):.3f} ± {np.std(values):.3f}"
+    known = [value for value in values if value is not None]
+    return f"{np.mean(known):.3f} ± {np.std(known):.3f}" if known else "-"

@@ -11,9 +11,9 @@ from asim_cvae.inference import Model
 from asim_cvae.instrument.classes import KINDS
 from asim_cvae.instrument.photometers import COUNTER_LIMIT, counts_to_flux
 from asim_cvae.studies.triage.dark import DarkFrames
-from asim_cvae.studies.triage.judged import KL, LIKELIHOOD, SCORES, Judged, counts_of, log_misfit
+from asim_cvae.studies.triage.judged import KL, LIKELIHOOD, SCORES, Judged, log_misfit, share_of
 from asim_cvae.triaging.excess import DARKEST, without_hits
-from asim_cvae.triaging.measures import measure_frames
+from asim_cvae.triaging.measures import counts_of, measure_frames
 from asim_cvae.triaging.misfit import misfit
 
 Array = NDArray[np.float64]
@@ -203,7 +203,7 @@ def measure_recall(natural: Judged, rare: Judged) -> OfRecall:
     for name in SCORES:
         recall[name] = {kind: _recall(natural, rare, name, kind) for kind in KINDS}
         above = rare.score(name)[strokes] > np.quantile(natural.score(name), 1 - TOP)
-        recall[name][STROKES] = _mean(above)
+        recall[name][STROKES] = share_of(above)
     recall[OWN] = {kind: _recall(natural, rare, kind, kind) for kind in KINDS}
     frames = {**{kind: int(held.sum()) for kind, held in of_kinds.items()}, STROKES: int(strokes.sum())}
     brightness = {name: rank_correlation(natural.score(name), natural.brightest) for name in SCORES}
@@ -212,8 +212,4 @@ def measure_recall(natural: Judged, rare: Judged) -> OfRecall:
 
 def _recall(natural: Judged, rare: Judged, name: str, kind: str) -> float:
     others, held = natural.score(name)[~natural.is_of(kind)], rare.score(name)[rare.is_of(kind)]
-    return _mean(held > np.quantile(others, 1 - TOP)) if len(others) else float("nan")
-
-
-def _mean(values: NDArray[np.bool_]) -> float:
-    return float(values.mean()) if values.size else float("nan")
+    return share_of(held > np.quantile(others, 1 - TOP)) if len(others) else float("nan")

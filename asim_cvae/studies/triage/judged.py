@@ -8,7 +8,6 @@ from numpy.typing import NDArray
 
 from asim_cvae.base.progress import track
 from asim_cvae.instrument.classes import KINDS
-from asim_cvae.instrument.photometers import FLUX_PER_COUNT, flux_to_counts
 from asim_cvae.simulator.archive import Simulation
 from asim_cvae.simulator.frames import SimulatedFrames, frames_of
 from asim_cvae.triaging.interest import rate_interest
@@ -98,6 +97,6 @@ def log_misfit(told: Misfit) -> Array:
     return np.asarray(-np.log10(np.maximum(told.p, _SMALLEST)))
 
 
-def counts_of(flux: NDArray[np.float32]) -> NDArray[np.floating]:
-    """Return counts (N, 3, 5000) per sample of flux in uW/m^2, by the nominal flux per count."""
-    return flux_to_counts(flux, FLUX_PER_COUNT)
+def share_of(mask: NDArray[np.bool_]) -> float:
+    """Return the share that a mask (N,) takes, NaN if there is nothing to take."""
+    return float(mask.mean()) if mask.size else float("nan")

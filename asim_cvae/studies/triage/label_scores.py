@@ -139,5 +139,6 @@ def _fitted(heads: TrainedHeads, pool: Pool, labelled: Labelled) -> TrainedHeads
 def score(heads: TrainedHeads, held_out: SeenFrames, observations: int = 0) -> OfLabels:
     """Score heads on held-out frames; so many observations stand behind a promise of them."""
     told, threshold = class_probability(heads, held_out), heads.calibration.noise_threshold
-    scores = {name: value or 0.0 for name, value in score_classes(told, held_out.label, threshold).items()}
+    measured = score_classes(told, held_out.label, threshold)
+    scores = {name: np.nan if value is None else value for name, value in measured.items()}
     return OfLabels(scores["macro_f1"], scores["events_kept"], scores["noise_dropped"], observations)

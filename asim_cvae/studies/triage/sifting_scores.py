@@ -14,7 +14,7 @@ from asim_cvae.recognition.heads import TrainedHeads
 from asim_cvae.recognition.scores import average_precision
 from asim_cvae.scoring.clusters import Clustering, assign_to_nearest
 from asim_cvae.studies.realism.thesis_weights import PROTOCOL
-from asim_cvae.studies.triage.judged import Judged
+from asim_cvae.studies.triage.judged import Judged, share_of
 from asim_cvae.studies.triage.sifting_sets import LabelledSet
 
 Array = NDArray[np.float64]
@@ -43,7 +43,7 @@ class Removed:
 def removed(noise: NDArray[np.floating], is_event: NDArray[np.bool_], threshold: float) -> Removed:
     """Remove the frames whose score of noise (N,) lies above a threshold."""
     is_removed = noise > threshold
-    return Removed(_mean(is_removed[~is_event]), _mean(~is_removed[is_event]))
+    return Removed(share_of(is_removed[~is_event]), share_of(~is_removed[is_event]))
 
 
 def keeping(noise: NDArray[np.floating], is_event: NDArray[np.bool_]) -> float:
@@ -114,7 +114,7 @@ def _noise_of_clusters(fitted: LabelledSet, scored: LabelledSet) -> tuple[Array,
 
 def _noise_shares(clustering: Clustering, is_event: NDArray[np.bool_]) -> Array:
     """Return the share of noise in each cluster, (k,)."""
-    return np.array([_mean(~is_event[clustering.assignment == k]) for k in range(len(clustering.centres))])
+    return np.array([share_of(~is_event[clustering.assignment == k]) for k in range(len(clustering.centres))])
 
 
 def joined(sets: Sequence[LabelledSet]) -> LabelledSet:
@@ -156,7 +156,7 @@ def measure_promises(heads: TrainedHeads, name: str, scored: LabelledSet) -> dic
         is_dropped = scored.noise(name) > threshold
         events = np.unique(scored.observation[scored.is_event])
         lost = np.unique(scored.observation[scored.is_event & is_dropped])
-        found[f"{share:g}"] = OfPromise(len(lost), len(events), _mean(is_dropped[~scored.is_event]))
+        found[f"{share:g}"] = OfPromise(len(lost), len(events), share_of(is_dropped[~scored.is_event]))
     return found
 
 
@@ -261,7 +261,3 @@ def _ranked(others: Array, held: Array, rows: Sequence[NDArray[np.int64]]) -> Of
         precision.append(average_precision(target, score, np.ones(len(score))) or 0.0)
         ranks += rankdata(-score)[: len(chosen)].tolist()
     return OfRank(len(others), len(held), len(rows[0]), precision, ranks)
-
-
-def _mean(values: NDArray[np.bool_]) -> float:
-    return float(values.mean()) if values.size else float("nan")
