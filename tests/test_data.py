@@ -53,6 +53,24 @@ def test_frames_are_the_same_wherever_they_are_held(folder: Path, tmp_path: Path
         MMIADataModule(LinearScaling(), folder, cache="disk")
 
 
+def test_what_is_scored_is_neither_trained_nor_validated_on(folder: Path, tmp_path: Path) -> None:
+    files = {path.name for path in folder.iterdir()}
+    labelled = min(files)
+    (tmp_path / "labels.csv").write_text(f"File Name,Frame Number,Classification\n{labelled},1,N\n")
+    data = MMIADataModule(
+        LinearScaling(), folder, {"table": tmp_path / "labels.csv"}, tmp_path / "store", validation_fraction=0.4
+    )
+    data.prepare_data()
+    data.setup("fit")
+    trained, validated = (set(data.table.file[rows].tolist()) for rows in (data.train_rows, data.validation_rows))
+    assert set(data.scored_frames().file.tolist()) == {labelled}
+    assert sorted([labelled, *trained, *validated]) == sorted(files)
+    assert trained
+    assert validated
+    unlabelled = np.flatnonzero(data.table.file != labelled)
+    assert sorted([*data.train_rows, *data.validation_rows]) == unlabelled.tolist()
+
+
 def test_frames_are_held_up_to_a_size(folder: Path, tmp_path: Path) -> None:
     for settings, held in (({}, True), ({"memory_gb": 1e-9}, False), ({"cache": "store"}, False)):
         data = MMIADataModule(LinearScaling(), folder, store=tmp_path / "store", **settings)
