@@ -4,6 +4,7 @@ import csv
 import hashlib
 import json
 import logging
+import re
 import shutil
 import signal
 import subprocess
@@ -31,16 +32,17 @@ from asim_cvae.inference import load
 from asim_cvae.instrument.classes import CLASSES, KINDS
 from asim_cvae.instrument.observation import Observation
 from asim_cvae.pulses.catalogue import find_pulses
+from asim_cvae.recognition.heads import Recognition
 from asim_cvae.runs.pretrained import NEWEST, SHIPPED
 from asim_cvae.scoring.clusters import assign_to_nearest
 from asim_cvae.triaging.chance import bootstrap, read_chance
 from asim_cvae.triaging.columns import FRAMES, LEDGER, OBSERVATIONS, PULSES, REJECTED, schema
-from asim_cvae.triaging.excess import find_excess
+from asim_cvae.triaging.excess import Excess, find_excess
 from asim_cvae.triaging.gathering import Filter, gather
 from asim_cvae.triaging.interest import rate_interest
 from asim_cvae.triaging.ledger import Ledger
-from asim_cvae.triaging.measures import measure_frames
-from asim_cvae.triaging.misfit import misfit
+from asim_cvae.triaging.measures import Measures, measure_frames
+from asim_cvae.triaging.misfit import Misfit, misfit
 from asim_cvae.triaging.origin import Origin, choose_threshold, make_judge
 from asim_cvae.triaging.processing import File, Rows, judge_observation
 from asim_cvae.triaging.reference import Familiarity, Reference, Tail, read_reference, write_reference
@@ -202,6 +204,45 @@ def test_interest_is_the_rarest_oddity_with_its_reason(archive: Path) -> None:
     nothing = rate_interest(measures, numbers, Reference(), RARE)
     assert np.isnan(nothing.interest).all()
     assert set(nothing.reason) == {""}
+
+
+def _usual(reference: Reference, frames: int) -> Measures:
+    """Measures of frames that nothing makes odd."""
+    shape = (frames, 3)
+    nothing = Excess(*(np.zeros(shape, dtype) for dtype in (float, int, int, float, int)))
+    none = np.zeros((frames, 5))
+    features = np.tile(reference.heads.familiarity.mean, (frames, 1))
+    return Measures(
+        description=np.tile(reference.model.familiarity.mean, (frames, 1)),
+        log_px=np.zeros(frames),
+        kl=np.zeros(frames),
+        misfit=Misfit(np.ones(frames), np.ones(shape), nothing),
+        told=Recognition(none, none.copy(), np.zeros(frames, dtype=bool), features),
+    )
+
+
+def test_each_way_of_being_odd_counts_and_is_put_into_words() -> None:
+    reference = read_reference(PRETRAINED)
+    measures = _usual(reference, 4)
+    of_photometers, excess = measures.misfit.of_photometers, measures.misfit.excess
+    of_photometers[0, 2] = p = 1e-30
+    for column, value in ((excess.start, 1234), (excess.samples, 30), (excess.counts, 99.5)):
+        column[0, 2] = value
+    measures.description[1] += 3 * np.sqrt(1 / np.diag(reference.model.familiarity.precision))
+    measures.told.kinds[2, KINDS.index("elve")] = 0.04
+    rated = rate_interest(measures, np.array([2, 7, 8, 9]), reference, ["elve"])
+    shares = [
+        min(3 * float(reference.model.misfit[2].share_above(np.array([-np.log10(p)]))[0]), 1.0),
+        float(reference.model.familiarity.share_as_far(measures.description)[1]),
+        float(reference.heads.kinds["elve"].share_above(np.log([0.04 / 0.96]))[0]),
+    ]
+    assert max(shares) < 0.9
+    np.testing.assert_allclose(rated.interest, [*-np.log10(shares), 0.0], rtol=1e-6, atol=1e-12)
+    assert rated.reason[0] == "99 counts at 777.4 nm beyond the reconstruction in 0.30 ms from 112.34 ms on"
+    for words, start, share in zip(rated.reason[1:3], ("more unusual", "more like an elve"), shares[1:], strict=True):
+        told = re.fullmatch(rf"{start} than ([\d.]+) % of frames", words)
+        assert told is not None, words
+        assert float(told[1]) == pytest.approx(min(100 * (1 - share), 99.99), abs=0.0051)
 
 
 def _rows(folder: Path, name: str) -> list[dict[str, str]]:
