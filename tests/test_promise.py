@@ -1,6 +1,5 @@
 """Tests of promises: how often they are broken, what stands behind them, and the command that gathers it."""
 
-import csv
 import json
 from collections.abc import Sequence
 from dataclasses import replace
@@ -22,6 +21,7 @@ from asim_cvae.recognition.labelled_by import LabelledBy
 from asim_cvae.recognition.promise import MOST_UNITS, ORBIT_S, Evidence, largest_share, make_evidence, one_an_orbit
 from asim_cvae.recognition.refitting import refit
 from tests.exports import sign
+from tests.tables import write_table
 from tests.test_recognition import _heads
 
 REAL = LabelledBy("mmia", "some", "", 1_000_000, 100_000)
@@ -198,11 +198,8 @@ def test_evidence_that_a_stranger_changed_is_refused(tmp_path: Path, changes: di
 
 def _table(path: Path, labels: dict[tuple[str, int], str], chosen: dict[tuple[str, int], str]) -> Path:
     """A label table that says of each frame how it was chosen."""
-    with path.open("w", newline="") as stream:
-        rows = csv.writer(stream)
-        rows.writerow(["File Name", "Frame Number", "Classification", "Chosen"])
-        rows.writerows((*place, label, chosen.get(place, "")) for place, label in labels.items())
-    return path
+    lines = [(*place, label, chosen.get(place, "")) for place, label in labels.items()]
+    return write_table(path, [("File Name", "Frame Number", "Classification", "Chosen"), *lines])
 
 
 def _flux(archive: Path, places: list[tuple[str, int]]) -> np.ndarray:

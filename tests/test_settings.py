@@ -346,6 +346,7 @@ AWKWARD = ("plain/path", "a b", "a=b", "it's", 'say "x"', "[a,b]", "{a: 1}", "(x
            "a${b}", "$HOME", "a,b", "~/x", "#1", "*", "a;b&c|d", "choice(1,2)", "\\\\", " a ", "ü")  # fmt: skip
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize("text", AWKWARD)
 def test_printed_commands_can_be_pasted(text: str) -> None:
     printed = pasteable("train", {"resume": text}).replace("python -m asim_cvae.train", "printf '%s\\n'", 1)
@@ -368,6 +369,7 @@ def test_help_shows_a_command_s_own_settings_and_groups(run) -> None:
     assert max(map(len, told.splitlines())) <= 120
 
 
+@pytest.mark.processes
 def test_help_imports_no_torch() -> None:
     script = (
         "import sys, asim_cvae.cli, importlib\n"
