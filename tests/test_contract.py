@@ -126,7 +126,7 @@ def test_descriptions_are_fitted_on_training_frames_and_exported(trained: Path) 
     centres = np.array(json.loads((trained / "model.json").read_text())["clusters"]["centres"])
     nearest = np.linalg.norm((mu - weights["network.mean"].numpy())[:, None] - centres, axis=2).argmin(1)
     np.testing.assert_array_equal(nearest, latents["cluster"])
-    data = make_data(OmegaConf.load(trained / "config.yaml").data, representation=BinnedCounts(5, time_reversed=False))
+    data = make_data(OmegaConf.load(trained / "config.yaml").data, representation=BinnedCounts(width=5))
     data.setup("fit")
     x = torch.cat([*data.training_frames()])
     assert len(x) == len(data.train_rows) > 0
