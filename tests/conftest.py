@@ -1,15 +1,19 @@
 """Fixtures of all tests."""
 
+import logging
 import os
 import shutil
 import subprocess
 import sys
+import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from asim_cvae.settings.quoting import quoted
 from tests.forked import run_module
@@ -22,6 +26,9 @@ PROJECT = Path(__file__).resolve().parent.parent
 
 EPOCHS = 3
 """Epochs of the runs that the fixture ``arguments`` makes."""
+
+STEP = 3
+"""Step of an epoch of these runs, from 0, in which :func:`interrupt` sends a signal."""
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -45,17 +52,46 @@ def _run(
     return done
 
 
-def interrupt(arguments: list[str], folder: Path, number: int, wait: float) -> tuple[int, str]:
-    """Start a training run, send it the signal ``number`` ``wait`` seconds into its second epoch; status and output."""
-    command = [sys.executable, "-m", "asim_cvae.train", *arguments, quoted("hydra.run.dir", str(folder))]
-    process = subprocess.Popen(command, cwd=PROJECT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    deadline = time.monotonic() + 120
-    while not (folder / "checkpoints" / "last.ckpt").exists() and time.monotonic() < deadline:
+def interrupt(arguments: list[str], folder: Path, number: int, step: int = STEP) -> tuple[int, str]:
+    """Train in ``folder``, with the signal ``number`` in step ``step`` of the second epoch; exit status and output."""
+    given = [str(int(number)), str(step), *arguments, quoted("hydra.run.dir", str(folder))]
+    command = [sys.executable, "-m", "tests.interrupted", *given]
+    done = subprocess.run(
+        command, cwd=PROJECT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=180
+    )
+    return done.returncode, done.stdout
+
+
+def wait_until(condition: Callable[[], object], limit_s: float = 120.0) -> None:
+    """Wait until a condition holds; fail where it does not in time."""
+    deadline = time.monotonic() + limit_s
+    while not condition():
+        assert time.monotonic() < deadline, f"waited for {limit_s:g} s in vain"
         time.sleep(0.01)
-    time.sleep(wait)
-    process.send_signal(number)
-    told, _ = process.communicate(timeout=60)
-    return process.returncode, told
+
+
+@contextmanager
+def held_until_told(
+    path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, limit_s: float = 60.0
+) -> Iterator[FileLock]:
+    """Hold a lock until a line says that somebody waits for it; fail where none does in time."""
+    lock, told = FileLock(path, thread_local=False), threading.Event()
+
+    def release(record: logging.LogRecord) -> None:
+        if "waiting" in record.getMessage():
+            told.set()
+            lock.release()
+
+    monkeypatch.setattr(caplog.handler, "emit", release)
+    late = threading.Timer(limit_s, lock.release)
+    lock.acquire()
+    late.start()
+    try:
+        yield lock
+    finally:
+        late.cancel()
+        lock.release()
+    assert told.is_set(), "nobody said that it waits for the lock"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -14,6 +14,12 @@ from asim_cvae.instrument.observation import RejectedFileError
 
 NAME = "mmiatriggeredobservationtmlevel1_observation_time_2019-01-03_14-08-00_observation_id_77"
 NAME_LEVEL0 = NAME.replace("level1", "")
+FLUX_NAMES = [f"PHOT{i}_photon_flux" for i in (1, 2, 3)]
+
+
+def numbered(number: int) -> str:
+    """Name of another observation, without a suffix."""
+    return NAME.replace("id_77", f"id_{number}")
 
 
 def light(rows: int, samples: int = 8325, seed: int = 0) -> np.ndarray:

@@ -22,6 +22,7 @@ from asim_cvae.labelling.agreement_page import write_agreement
 from asim_cvae.labelling.consensus import find_consensus, write_consensus, write_disputed
 from asim_cvae.labelling.raters import Raters, read_raters
 from tests.mmia_files import NAME, NAME_LEVEL0, level1, light, write_fits
+from tests.tables import write_table
 
 ENTRY = Entry("a.fits", 0, "N", (), "", "hand", "anna", "2026-11-27T15:00:00Z", "0" * 8)
 
@@ -49,9 +50,7 @@ def _counts(codes: Sequence[Sequence[int]]) -> np.ndarray:
 
 
 def _table(path: Path, rows: Sequence[tuple], head: str = "File Name,Frame Number,Classification") -> Path:
-    with path.open("w", newline="") as stream:
-        csv.writer(stream).writerows([head.split(","), *rows])
-    return path
+    return write_table(path, [head.split(","), *rows])
 
 
 def _reviewers(folder: Path, **labels: str) -> Raters:

@@ -27,7 +27,9 @@ from asim_cvae.frames.reading import deadly
 from asim_cvae.frames.report import BuildReport
 from asim_cvae.frames.store import FrameStore
 from tests import hostile
-from tests.mmia_files import NAME, NAME_LEVEL0, level0, level1, light, write, write_fits
+from tests.mmia_files import NAME, NAME_LEVEL0, level0, level1, light, numbered, write, write_fits
+
+pytestmark = pytest.mark.processes  # files are read in processes of their own
 
 
 @pytest.fixture
@@ -40,10 +42,6 @@ def root(tmp_path: Path) -> Path:
 @pytest.fixture
 def hostile_reader(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("asim_cvae.frames.build.read_into_shard", hostile.read_into_shard)
-
-
-def _name(number: int) -> str:
-    return NAME.replace("id_77", f"id_{number}")
 
 
 def _build(root: Path, **how: object) -> BuildReport:
@@ -172,7 +170,7 @@ def test_the_next_file_of_an_observation_is_used_where_one_is_damaged(root: Path
 
 
 def test_labels_stand_on_the_file_that_is_used(root: Path) -> None:
-    names = [f"{NAME_LEVEL0}.fits", f"{NAME}.fits", f"{_name(1)}.fits", "other.fits"]
+    names = [f"{NAME_LEVEL0}.fits", f"{NAME}.fits", f"{numbered(1)}.fits", "other.fits"]
     labels = zip(names, ("HCHA", "HCLA", "N", "N"), strict=True)
     table = root / "labels.csv"
     rows = [f"{name},0,{label}" for name, label in labels]
@@ -182,11 +180,11 @@ def test_labels_stand_on_the_file_that_is_used(root: Path) -> None:
     _compress(write_fits(root / names[2], level1(light(1))))
     (root / names[3]).write_text("broken")
     write(root / "other.cdf", level1(light(1)))
-    write_fits(root / f"{_name(2)}.fits", level1(light(1)))
+    write_fits(root / f"{numbered(2)}.fits", level1(light(1)))
     report = build_store(root.parent / "store", root, ground_truth_table=table)
-    labelled = {f"{NAME}.fits": "HCHA", f"{_name(1)}.fits.gz": "N", "other.cdf": "N"}
+    labelled = {f"{NAME}.fits": "HCHA", f"{numbered(1)}.fits.gz": "N", "other.cdf": "N"}
     held = dict(zip(report.table.file.tolist(), report.table.label.tolist(), strict=True))
-    assert held == {**labelled, f"{_name(2)}.fits": ""}
+    assert held == {**labelled, f"{numbered(2)}.fits": ""}
     assert {file for file, is_truth in zip(_used(report), report.table.ground_truth, strict=True) if is_truth} == {
         *labelled
     }
@@ -198,30 +196,30 @@ def test_a_labelled_observation_in_a_folder_of_its_own_has_its_other_files(root:
     scored = root.parent / "scored"
     scored.mkdir()
     (scored / f"{NAME}.fits").write_text("broken")
-    for name in (NAME_LEVEL0, _name(1).replace("level1", "")):
+    for name in (NAME_LEVEL0, numbered(1).replace("level1", "")):
         write_fits(scored / f"{name}.fits", level0(np.full((3, 1, 8325), 3, dtype=np.int32)))
-    write_fits(root / f"{_name(2)}.fits", level1(light(1)))
+    write_fits(root / f"{numbered(2)}.fits", level1(light(1)))
     table = root / "labels.csv"
     table.write_text(f"File Name,Frame Number,Classification\n{NAME}.fits,0,HCHA\n")
     report = build_store(root.parent / "store", root, scored, table)
     assert dict(zip(_used(report), report.table.ground_truth.tolist(), strict=True)) == {
         f"{NAME_LEVEL0}.fits": True,
-        f"{_name(2)}.fits": False,
+        f"{numbered(2)}.fits": False,
     }
 
 
 @pytest.mark.usefixtures("hostile_reader")
 def test_a_file_that_ends_its_process_is_rejected_and_the_others_go_on(root: Path) -> None:
     for number in range(5):
-        write_fits(root / f"{_name(number)}.fits", level1(light(1, seed=number)))
-    (root / f"{_name(5)}.fits").write_text("signal SIGSEGV")
-    (root / f"{_name(6)}.fits").write_text("exit 3")
+        write_fits(root / f"{numbered(number)}.fits", level1(light(1, seed=number)))
+    (root / f"{numbered(5)}.fits").write_text("signal SIGSEGV")
+    (root / f"{numbered(6)}.fits").write_text("exit 3")
     report = _build(root, workers=1)
-    assert _used(report) == [f"{_name(number)}.fits" for number in range(5)]
+    assert _used(report) == [f"{numbered(number)}.fits" for number in range(5)]
     died, advice = "its reading ended the process three times", "replace it, or touch it to have it tried again"
     assert _rejected(report) == {
-        f"{_name(5)}.fits": f"{died} (SIGSEGV); {advice}",
-        f"{_name(6)}.fits": f"{died} (exit status 3); {advice}",
+        f"{numbered(5)}.fits": f"{died} (SIGSEGV); {advice}",
+        f"{numbered(6)}.fits": f"{died} (exit status 3); {advice}",
     }
     _assert_next_start_writes_nothing(report, root)
 
@@ -229,7 +227,7 @@ def test_a_file_that_ends_its_process_is_rejected_and_the_others_go_on(root: Pat
 @pytest.mark.usefixtures("hostile_reader")
 def test_a_killed_reading_is_the_machine_s_fault(root: Path) -> None:
     for number in range(33):  # two batches, for two workers
-        write_fits(root / f"{_name(number)}.fits", level1(light(1, seed=number)))
+        write_fits(root / f"{numbered(number)}.fits", level1(light(1, seed=number)))
     (root / "z.fits").write_text("signal SIGKILL")
     report = _build(root, workers=2)
     assert len(_used(report)) == 33
@@ -249,7 +247,7 @@ def _text(name: str) -> str:
 
 @pytest.mark.usefixtures("hostile_reader")
 def test_only_the_machine_s_faults_are_tried_again(root: Path) -> None:
-    write_fits(root / f"{_name(0)}.fits", level1(light(1)))
+    write_fits(root / f"{numbered(0)}.fits", level1(light(1)))
     machine, own = ("EIO", "EACCES", "EMFILE", "ESTALE", "ENOMEM"), ("EINVAL", "EOVERFLOW")
     for word in (*machine, *own):
         (root / f"{word}.fits").write_text(f"errno {word}")
@@ -275,7 +273,7 @@ def test_only_the_machine_s_faults_are_tried_again(root: Path) -> None:
 def test_what_cannot_be_tried_again_leaves_a_read_only_store_usable(
     root: Path, hostile_reader: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write_fits(root / f"{_name(0)}.fits", level1(light(1)))
+    write_fits(root / f"{numbered(0)}.fits", level1(light(1)))
     (root / "eio.fits").write_text("errno EIO")
     report = _build(root)
     monkeypatch.setattr(os, "access", lambda path, mode: False)  # chmod does not hold root back
@@ -284,11 +282,11 @@ def test_what_cannot_be_tried_again_leaves_a_read_only_store_usable(
 
 @pytest.mark.usefixtures("hostile_reader")
 def test_a_hang_is_bounded(root: Path) -> None:
-    write_fits(root / f"{_name(0)}.fits", level1(light(1)))
+    write_fits(root / f"{numbered(0)}.fits", level1(light(1)))
     (root / "spin.fits").write_text("spin")
     (root / "wait.fits").write_text("wait")
     report = _build(root)
-    assert _used(report) == [f"{_name(0)}.fits"]
+    assert _used(report) == [f"{numbered(0)}.fits"]
     reasons = _rejected(report)
     assert "not read within 1 s" in reasons["spin.fits"]
     assert "not read within 300 s" in reasons["wait.fits"]
@@ -319,10 +317,10 @@ def test_limits_leave_no_trace() -> None:
 
 
 def test_folders_that_cannot_be_read_are_named(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    write_fits(root / f"{_name(0)}.fits", level1(light(1)))
+    write_fits(root / f"{numbered(0)}.fits", level1(light(1)))
     for name in ("closed", "bad"):
         (root / name).mkdir()
-        write_fits(root / name / f"{_name(1)}.fits", level1(light(1)))
+        write_fits(root / name / f"{numbered(1)}.fits", level1(light(1)))
     scandir = os.scandir
 
     def refuse(path: str) -> Iterator[os.DirEntry]:  # chmod does not hold root back
@@ -333,7 +331,7 @@ def test_folders_that_cannot_be_read_are_named(root: Path, monkeypatch: pytest.M
 
     monkeypatch.setattr(os, "scandir", refuse)
     report = _build(root)
-    assert _used(report) == [f"{_name(0)}.fits"]
+    assert _used(report) == [f"{numbered(0)}.fits"]
     advice = "and no file in it is used; make it readable"
     assert _rejected(report) == {
         "bad": f"the folder cannot be read (Input/output error), {advice}",
@@ -345,7 +343,7 @@ def test_folders_that_cannot_be_read_are_named(root: Path, monkeypatch: pytest.M
 
 
 def test_what_is_no_file_is_named_and_never_waited_for(root: Path) -> None:
-    write_fits(root / f"{_name(0)}.fits", level1(light(1)))
+    write_fits(root / f"{numbered(0)}.fits", level1(light(1)))
     os.mkfifo(root / "pipe.fits")
     (root / "device.fits").symlink_to("/dev/zero")
     (root / "loop.fits").symlink_to(root / "loop.fits")
@@ -357,7 +355,7 @@ def test_what_is_no_file_is_named_and_never_waited_for(root: Path) -> None:
     with socket.socket(socket.AF_UNIX) as heard:
         heard.bind(os.path.relpath(root / "socket.fits"))  # of 108 characters at most
         report = _build(root)
-        assert _used(report) == [f"{_name(0)}.fits"]
+        assert _used(report) == [f"{numbered(0)}.fits"]
         odd = "the name has characters that cannot be printed; rename it"
         assert _rejected(report) == {
             "pipe.fits": "not a regular file",
@@ -388,12 +386,12 @@ def test_notes_are_listed_and_told_once(root: Path) -> None:
     for number in range(5):
         seconds = f"2019-01-03T14:08:{10 + number}.000000+00:00"
         rows = {"corrected_datetime_level1": np.array([seconds]), "observation_id": ids[:1] + number - 77}
-        write_fits(root / f"{_name(number)}.fits", level1(light(1), **rows))
+        write_fits(root / f"{numbered(number)}.fits", level1(light(1), **rows))
     times = ["2019-01-03T14:08:00.000000+00:00", "2019-01-03T14:08:00.083250+00:00"]
     write_fits(root / f"{NAME}.fits", level1(light(2), corrected_datetime_level1=np.array(times), observation_id=ids))
     report = _build(root)
     assert list(report.lines())[:-1] == [
-        *(f"note on {_name(n)}.fits: its time differs from its name's by {10 + n}.0 s" for n in range(3)),
+        *(f"note on {numbered(n)}.fits: its time differs from its name's by {10 + n}.0 s" for n in range(3)),
         "2 more notes like the last",
         f"note on {NAME}.fits: 2 observation ids (77, 78), the first is taken",
         f"6 notes on files that are used, all listed in {report.store / 'notes.csv'}",
@@ -401,13 +399,13 @@ def test_notes_are_listed_and_told_once(root: Path) -> None:
     with (report.store / "notes.csv").open(newline="") as stream:
         listed = {row["file"]: row["note"] for row in csv.DictReader(stream)}
     assert len(listed) == 6
-    assert listed[f"{_name(4)}.fits"] == "its time differs from its name's by 14.0 s"
+    assert listed[f"{numbered(4)}.fits"] == "its time differs from its name's by 14.0 s"
     _assert_next_start_writes_nothing(report, root)
 
 
 def test_an_archive_without_a_frame_is_an_error_in_one_line(run, root: Path) -> None:
     for number in range(4):
-        (root / f"{_name(number)}.fits").write_text("broken")
+        (root / f"{numbered(number)}.fits").write_text("broken")
     (root / "empty.cdf").touch()
     write_fits(root / "short.fits", level1(light(1, 100)))
     store = root.parent / "store"

@@ -11,9 +11,8 @@ import pytest
 from cdflib.cdfwrite import CDF
 
 from asim_cvae.archive.reader import read_observation
-from tests.mmia_files import NAME, level1, light, reason_of, write_cdf
+from tests.mmia_files import FLUX_NAMES, NAME, level1, light, reason_of, write_cdf
 
-FLUX_NAMES = [f"PHOT{i}_photon_flux" for i in (1, 2, 3)]
 TYPES = {
     **{"int8": CDF.CDF_INT1, "int16": CDF.CDF_INT2, "int32": CDF.CDF_INT4, "int64": CDF.CDF_INT8},
     **{"uint8": CDF.CDF_UINT1, "uint16": CDF.CDF_UINT2, "uint32": CDF.CDF_UINT4},

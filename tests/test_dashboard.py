@@ -53,7 +53,7 @@ def handler(tmp_path_factory: pytest.TempPathFactory):
 
 @pytest.mark.parametrize("column", SETTINGS)
 @pytest.mark.parametrize("order", [ORDER_ASC, ORDER_DESC])
-def test_runs_are_sorted_by_every_setting(handler, column: str, order: int) -> None:
+def test_sorting_by_any_setting_lists_all_runs(handler, column: str, order: int) -> None:
     assert sorted(handler(column, order)) == ["0", "1", "2", "3"]
 
 

@@ -18,14 +18,14 @@ from asim_cvae.frames.representation import LinearScaling
 from asim_cvae.settings.schema import CONF
 from asim_cvae.sources import make_data, provide_archive
 from tests.conftest import interrupt
-from tests.mmia_files import NAME, level1, light, write_fits
+from tests.mmia_files import level1, light, numbered, write_fits
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("files")
     for number in range(4):
-        write_fits(root / f"{NAME.replace('id_77', f'id_{number}')}.fits", level1(light(3, seed=number)))
+        write_fits(root / f"{numbered(number)}.fits", level1(light(3, seed=number)))
     return root
 
 
@@ -51,6 +51,24 @@ def test_frames_are_the_same_wherever_they_are_held(folder: Path, tmp_path: Path
             torch.testing.assert_close(batch, expected, rtol=0, atol=0)
     with pytest.raises(InputError, match=r"data\.cache=disk: one of auto, device, memory, store"):
         MMIADataModule(LinearScaling(), folder, cache="disk")
+
+
+def test_what_is_scored_is_neither_trained_nor_validated_on(folder: Path, tmp_path: Path) -> None:
+    files = {path.name for path in folder.iterdir()}
+    labelled = min(files)
+    (tmp_path / "labels.csv").write_text(f"File Name,Frame Number,Classification\n{labelled},1,N\n")
+    data = MMIADataModule(
+        LinearScaling(), folder, {"table": tmp_path / "labels.csv"}, tmp_path / "store", validation_fraction=0.4
+    )
+    data.prepare_data()
+    data.setup("fit")
+    trained, validated = (set(data.table.file[rows].tolist()) for rows in (data.train_rows, data.validation_rows))
+    assert set(data.scored_frames().file.tolist()) == {labelled}
+    assert sorted([labelled, *trained, *validated]) == sorted(files)
+    assert trained
+    assert validated
+    unlabelled = np.flatnonzero(data.table.file != labelled)
+    assert sorted([*data.train_rows, *data.validation_rows]) == unlabelled.tolist()
 
 
 def test_frames_are_held_up_to_a_size(folder: Path, tmp_path: Path) -> None:
@@ -123,7 +141,7 @@ def test_training_on_two_devices(run, arguments: list[str], tmp_path: Path) -> N
     """Two processes on a CPU (gloo) are stopped and resumed; each trains on its share, one scores all frames."""
     folder = tmp_path / "run"
     devices = ["trainer=ddp", "trainer.devices=2", "trainer.accelerator=cpu", "trainer.max_epochs=2"]
-    status, told = interrupt([*arguments, *devices], folder, signal.SIGTERM, 0.1)
+    status, told = interrupt([*arguments, *devices], folder, signal.SIGTERM, 0)  # they agree to stop in the first step
     assert status == 128 + signal.SIGTERM
     assert told.count(f"go on with: python -m asim_cvae.train resume={folder}") == 1
     assert "Traceback" not in told

@@ -9,9 +9,8 @@ from astropy.io import fits
 
 from asim_cvae.archive.reader import read_observation
 from asim_cvae.instrument.observation import Observation
-from tests.mmia_files import NAME, level0, level1, light, reason_of, write_fits
+from tests.mmia_files import FLUX_NAMES, NAME, level0, level1, light, reason_of, write_fits
 
-FLUX_NAMES = [f"PHOT{i}_photon_flux" for i in (1, 2, 3)]
 BLOCK = 2880
 
 

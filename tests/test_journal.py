@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -13,6 +14,7 @@ from asim_cvae.archive import journal as journals
 from asim_cvae.archive.journal import MAX_LINE_BYTES, Entry, JournalError, append, read_journal, write_labels
 from asim_cvae.archive.labels import LabelTableError, read_labels
 from asim_cvae.archive.reviews import is_label_table, read_agreed, read_reviews
+from asim_cvae.base.locks import HeldError, held_lock
 from asim_cvae.instrument.classes import CLASSES, KINDS
 
 DOCUMENT = {
@@ -159,9 +161,24 @@ def test_lines_that_hold_no_entry_are_named_and_never_fatal(tmp_path: Path) -> N
     assert {frame for _, frame in read.entries} == {3, 9}
     assert [problem.split(":")[0] for problem in read.problems] == [f"anna.jsonl, line {k}" for k in range(3, 12)]
     assert all(problem.isprintable() and len(problem) <= 500 for problem in read.problems)
-    path.write_bytes(b"x\n" * 100_000)
+    path.write_bytes(b"x\n" * 200)
     assert len(read_journal(path).problems) == 11
-    assert read_journal(path).problems[-1] == "and 99990 more: the line holds no entry"
+    assert read_journal(path).problems[-1] == "and 190 more: the line holds no entry"
+
+
+def test_an_entry_is_written_under_the_lock_and_is_on_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, synced = tmp_path / "anna.jsonl", []
+
+    def sync(number: int) -> None:
+        with pytest.raises(HeldError), held_lock(tmp_path / ".anna.jsonl.lock", wait=False):
+            pass
+        synced.append(os.fstat(number).st_size)
+
+    monkeypatch.setattr(os, "fsync", sync)
+    append(path, ENTRY)
+    assert synced == [path.stat().st_size] == [len(ENTRY.line()) + 1]
+    with held_lock(tmp_path / ".anna.jsonl.lock", wait=False):
+        pass
 
 
 def test_a_journal_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,9 +5,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from filelock import FileLock
 
 from asim_cvae.base.locks import HeldError, held_lock
+from tests.conftest import held_until_told
 
 
 @pytest.mark.parametrize("number", [5, 37, 38, 95, 524])
@@ -38,13 +38,11 @@ def test_long_waiting_is_told(
 ) -> None:
     monkeypatch.setattr("asim_cvae.base.locks._LONG_S", 0.05)
     path = tmp_path / ".lock"
-    holder = FileLock(path)
-    holder.acquire()
-    monkeypatch.setattr(caplog.handler, "emit", lambda record: holder.release())  # as it is told
-    with held_lock(path):
-        assert not holder.is_locked
+    with held_until_told(path, caplog, monkeypatch) as lock, held_lock(path):
+        assert not lock.is_locked
 
 
+@pytest.mark.processes
 def test_a_lock_ends_with_its_program(tmp_path: Path) -> None:
     path = tmp_path / ".lock"
     code = "import sys; from pathlib import Path; from asim_cvae.base.locks import held_lock"

@@ -134,15 +134,20 @@ def test_convolutions_may_give_any_layout(monkeypatch: pytest.MonkeyPatch) -> No
     network = ThesisNetwork().double()
     x, z = 0.02 * torch.rand(2, 3, 5000, dtype=torch.float64), torch.randn(2, 50, dtype=torch.float64)
     convolve = torch.nn.functional.conv2d
+
+    def outputs_and_gradients() -> list[torch.Tensor]:
+        outputs = [*network.encoder(x), *network.decoder(z)]
+        loss = sum(output.square().sum() for output in outputs)
+        return [*outputs, *torch.autograd.grad(loss, list(network.parameters()))]
+
     for training in (True, False):
         network.train(training)
-        expected = [*network.encoder(x), *network.decoder(z)]
+        expected = outputs_and_gradients()
         with monkeypatch.context() as patch:
             patch.setattr(torch.nn.functional, "conv2d", lambda *args: convolve(*args).contiguous())
-            found = [*network.encoder(x), *network.decoder(z)]
+            found = outputs_and_gradients()
         for ours, theirs in zip(found, expected, strict=True):
             torch.testing.assert_close(ours, theirs)
-            ours.sum().backward(retain_graph=True)
 
 
 def test_float32_gradients_are_as_near_to_float64_as_the_layers() -> None:

@@ -1,6 +1,5 @@
 """Tests of promises: how often they are broken, what stands behind them, and the command that gathers it."""
 
-import csv
 import json
 from collections.abc import Sequence
 from dataclasses import replace
@@ -16,10 +15,13 @@ from asim_cvae.archive.reader import read_observation
 from asim_cvae.base.errors import InputError, SettingError
 from asim_cvae.frames.slicing import slice_frames
 from asim_cvae.inference import load
-from asim_cvae.recognition.heads import read_heads, write_heads
+from asim_cvae.instrument.classes import CLASSES
+from asim_cvae.recognition.heads import TrainedHeads, read_heads, write_heads
 from asim_cvae.recognition.labelled_by import LabelledBy
 from asim_cvae.recognition.promise import MOST_UNITS, ORBIT_S, Evidence, largest_share, make_evidence, one_an_orbit
+from asim_cvae.recognition.refitting import refit
 from tests.exports import sign
+from tests.tables import write_table
 from tests.test_recognition import _heads
 
 REAL = LabelledBy("mmia", "some", "", 1_000_000, 100_000)
@@ -194,29 +196,37 @@ def test_evidence_that_a_stranger_changed_is_refused(tmp_path: Path, changes: di
         read_heads(tmp_path)
 
 
-def _table(path: Path, labels: dict[tuple[str, int], str], chosen: dict[str, str]) -> Path:
-    """A label table that says of each file how its frames were chosen."""
-    with path.open("w", newline="") as stream:
-        rows = csv.writer(stream)
-        rows.writerow(["File Name", "Frame Number", "Classification", "Chosen"])
-        rows.writerows((file, frame, label, chosen.get(file, "")) for (file, frame), label in labels.items())
-    return path
+def _table(path: Path, labels: dict[tuple[str, int], str], chosen: dict[tuple[str, int], str]) -> Path:
+    """A label table that says of each frame how it was chosen."""
+    lines = [(*place, label, chosen.get(place, "")) for place, label in labels.items()]
+    return write_table(path, [("File Name", "Frame Number", "Classification", "Chosen"), *lines])
 
 
-def _worst_of_files(archive: Path, files: Sequence[str], labels: dict[tuple[str, int], str]) -> list[float]:
-    """The worst noise probability of the shipped heads on each file's events, from the files themselves."""
-    model, worst = load("pretrained"), []
-    for file in files:
-        frames = slice_frames(read_observation(archive / file).flux).astype(np.float32)
-        events = [k for (name, k), label in labels.items() if name == file and label != "N"]
-        told = model.recognize(frames[[k for k in events if np.isfinite(frames[k]).all()]])
-        worst.append(float(told.classes[:, -1].max()))
-    return sorted(worst)
+def _flux(archive: Path, places: list[tuple[str, int]]) -> np.ndarray:
+    """Frames read from the files themselves, (N, 3, 5000)."""
+    frames = {file: slice_frames(read_observation(archive / file).flux) for file in {file for file, _ in places}}
+    return np.array([frames[file][k] for file, k in places], dtype=np.float32)
+
+
+def _worst_of_files(noise: np.ndarray, file: np.ndarray, label: np.ndarray) -> list[float]:
+    """The largest noise probability of each file's events, ascending."""
+    return sorted(float(noise[(file == name) & (label != "N")].max()) for name in set(file.tolist()))
+
+
+def _crossed(heads: TrainedHeads, flux: np.ndarray, label: np.ndarray, file: np.ndarray) -> np.ndarray:
+    """Noise probabilities by heads that were fitted to other files."""
+    classes, observation = [CLASSES.index(name) for name in label], np.unique(file, return_inverse=True)[1]
+    values = heads.representation.apply(flux)
+    return refit(heads, values, np.array(classes), observation, SIMULATED).crossed[:, -1]
 
 
 def test_the_command_gathers_what_stands_behind_a_promise(run, archive: Path, tmp_path: Path) -> None:
     labels = read_labels(archive / "GroundTruth_Table.xlsx").labels
-    files = sorted({file for file, _ in labels})
+    every = _flux(archive, sorted(labels))
+    flux = every[np.isfinite(every).all(axis=(1, 2))]
+    places = [place for place, one in zip(sorted(labels), every, strict=True) if np.isfinite(one).all()]
+    file, label = np.array([name for name, _ in places]), np.array([labels[place] for place in places])
+    files = np.unique(file).tolist()
     given = ["weights=pretrained", "data=mmia", f"data.root={archive}", f"data.store={tmp_path / 'store'}"]
 
     def calibrate(name: str, table: Path, *more: str, check: bool = True):
@@ -227,24 +237,31 @@ def test_the_command_gathers_what_stands_behind_a_promise(run, archive: Path, tm
     heads, shipped = read_heads(tmp_path / "all"), load("pretrained").heads
     assert heads.calibration == shipped.calibration
     assert heads.calibrated_on is None
-    for file in ("heads.safetensors", "model.safetensors", "model.json"):
-        assert (tmp_path / "all" / file).is_file()
-    np.testing.assert_allclose(heads.evidence.worst, _worst_of_files(archive, files, labels), rtol=1e-4)
+    for name in ("heads.safetensors", "model.safetensors", "model.json"):
+        assert (tmp_path / "all" / name).is_file()
+    worst = _worst_of_files(shipped.recognize(flux).classes[:, -1], file, label)
+    np.testing.assert_allclose(heads.evidence.worst, worst, rtol=1e-4)
     assert (heads.evidence.source.kind, heads.evidence.source.observations) == ("simulated", 6)
     assert "promise: 6 observations support 0.6 at 95 % confidence (simulated frames" in told  # 0.05 ** (1 / 6)
     assert "for a promise count" not in told
 
-    some = {files[0]: "Random", files[1]: "random", files[2]: "MARGIN", files[3]: "random", files[4]: "by hand"}
-    last = max(place for place in labels if place[0] == files[3])
-    lacking = {place: label for place, label in labels.items() if place != last}
-    told = calibrate("some", _table(tmp_path / "some.csv", lacking, some)).stdout
+    some = dict(zip(files, ["Random", "random", "MARGIN", "random", "by hand"], strict=False))
+    ways = {place: some.get(place[0], "") for place in labels}
+    ways[next(place for place in places if place[0] == files[0])] = "margin"  # others of it were chosen at random
+    last = max(place for place in places if place[0] == files[3])
+    lacking = {place: name for place, name in labels.items() if place != last}
+    told = calibrate("some", _table(tmp_path / "some.csv", lacking, ways)).stdout
     assert "Chosen is 'by hand', not one of random, margin, anomaly, hand" in told
     assert "for a promise count 2 of 5 labelled observations: those chosen at random (3) and wholly labelled" in told
     fitted = read_heads(tmp_path / "some")
     assert (fitted.calibrated_on.observations, fitted.evidence.source.observations) == (5, 2)
-    assert fitted.evidence.source.frames == sum(file in files[:2] for file, _ in labels)
+    counts = np.isin(file, files[:2])
+    assert fitted.evidence.source.frames == counts.sum()
+    used = np.array([place != last and place[0] != files[4] for place in places])
+    crossed = _crossed(shipped, flux[used], label[used], file[used])[counts[used]]
+    np.testing.assert_allclose(fitted.evidence.worst, _worst_of_files(crossed, file[counts], label[counts]), rtol=1e-4)
 
-    table = _table(tmp_path / "none.csv", labels, dict.fromkeys(files, "anomaly"))
+    table = _table(tmp_path / "none.csv", labels, dict.fromkeys(labels, "anomaly"))
     assert "promise: none, as no event observation is wholly labelled, by chance" in calibrate("none", table).stdout
     fitted = read_heads(tmp_path / "none")
     assert fitted.evidence is None

@@ -4,7 +4,6 @@ import json
 import signal
 import subprocess
 import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -39,7 +38,7 @@ from asim_cvae.recognition.scores import average_precision, score_classes
 from asim_cvae.simulator.archive import Simulation, make_archive
 from asim_cvae.simulator.labelling import LabelRule
 from asim_cvae.simulator.scenes import Rare
-from tests.conftest import PROJECT
+from tests.conftest import PROJECT, wait_until
 from tests.exports import sign
 
 RULE = LabelRule(5.0, 6.0, 8.0, 3.0, 0.1, 3.0, 0.25, 6.0, 0.25)
@@ -194,6 +193,19 @@ def test_calibration_of_logits_is_what_heads_apply() -> None:
     assert fitted.kind_probability(3.0 * kinds - 1)[kinds].min() > 0.99
 
 
+def test_frames_of_no_weight_do_not_calibrate() -> None:
+    rng = np.random.default_rng(4)
+    label, kinds, counts = rng.integers(0, 5, 600), rng.random((600, 5)) < 0.3, rng.random(600) < 0.5
+    logits = np.where(counts[:, None], 3.0, -2.0) * np.eye(5)[label] + rng.normal(size=(600, 5)) * 2
+    of_kinds = np.where(counts[:, None], 2.0, -1.0) * kinds + rng.normal(size=(600, 5))
+    weighted = calibrate(logits, of_kinds, label, kinds, counts.astype(float), 0.95)
+    alone = calibrate(logits[counts], of_kinds[counts], label[counts], kinds[counts], np.ones(counts.sum()), 0.95)
+    assert weighted.temperature == pytest.approx(alone.temperature, rel=1e-4)
+    assert weighted.noise_threshold == pytest.approx(alone.noise_threshold, rel=1e-4)
+    for line, other in zip(weighted.kinds, alone.kinds, strict=True):
+        assert (line.scale, line.shift) == pytest.approx((other.scale, other.shift), rel=1e-3)
+
+
 def test_heads_are_read_as_they_were_written(tmp_path: Path) -> None:
     heads, flux = _heads(), _flux(3)
     write_heads(tmp_path, heads)
@@ -306,9 +318,7 @@ def test_heads_are_trained_and_a_killed_training_ends_in_the_same_ones(run, tmp_
     run("heads", f"out={tmp_path / 'one'}", *SMALL, fresh=True)
     command = [sys.executable, "-m", "asim_cvae.heads", f"out={tmp_path / 'two'}", *SMALL]
     process = subprocess.Popen(command, cwd=PROJECT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 120
-    while not (tmp_path / "two" / "heads.ckpt").exists() and time.monotonic() < deadline:
-        time.sleep(0.01)
+    wait_until((tmp_path / "two" / "heads.ckpt").exists)
     process.send_signal(signal.SIGKILL)
     process.wait()
     kept = (tmp_path / "two" / "heads.ckpt").read_bytes()
@@ -319,7 +329,8 @@ def test_heads_are_trained_and_a_killed_training_ends_in_the_same_ones(run, tmp_
     (tmp_path / "three" / "heads.ckpt").write_bytes(kept[:5000] + bytes(100) + kept[5100:])
     assert "heads.ckpt is damaged" in run("heads", f"out={tmp_path / 'three'}", *SMALL).stdout
     assert (tmp_path / "one" / "heads.json").read_bytes() == (tmp_path / "three" / "heads.json").read_bytes()
-    run("heads", f"out={tmp_path / 'two'}", *SMALL, fresh=True)
+    resumed = run("heads", f"out={tmp_path / 'two'}", *SMALL, fresh=True).stdout
+    assert "heads: epoch 1 of 2" not in resumed
     for name in ("heads.json", "heads.safetensors"):
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
     assert not (tmp_path / "two" / "heads.ckpt").exists()

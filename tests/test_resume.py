@@ -26,7 +26,7 @@ from asim_cvae.runs.description import RunInfo
 from asim_cvae.runs.resume import resumed_config
 from asim_cvae.settings.composing import composed
 from asim_cvae.settings.schema import CONF, declared_settings
-from tests.conftest import EPOCHS, PROJECT, interrupt
+from tests.conftest import EPOCHS, PROJECT, STEP, interrupt
 
 
 @pytest.fixture(scope="module")
@@ -42,9 +42,14 @@ def _same(folder: Path, whole: Path) -> None:
         assert (folder / name).read_bytes() == (whole / name).read_bytes(), name
 
 
+def _steps(folder: Path) -> int:
+    """Steps until the last checkpoint."""
+    return torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)["global_step"]
+
+
 def test_a_killed_run_ends_as_if_nothing_had_happened(run, arguments, whole: Path, tmp_path: Path) -> None:
     folder = tmp_path / "killed"
-    status, _ = interrupt(arguments, folder, signal.SIGKILL, 0.4)
+    status, _ = interrupt(arguments, folder, signal.SIGKILL)
     assert status == -signal.SIGKILL
     assert not (folder / "scores.json").exists()
     hydra = {path.name: path.read_bytes() for path in (folder / ".hydra").iterdir()}
@@ -61,10 +66,11 @@ def test_a_killed_run_ends_as_if_nothing_had_happened(run, arguments, whole: Pat
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_stopped_run_saves_within_the_epoch(run, arguments, whole: Path, tmp_path: Path, number: int) -> None:
     folder = tmp_path / "stopped"
-    status, told = interrupt(arguments, folder, number, 0.3)
+    status, told = interrupt(arguments, folder, number)
     assert status == 128 + number
     assert f"go on with: python -m asim_cvae.train resume={folder}" in told
     assert "Traceback" not in told
+    assert _steps(folder) == _steps(whole) // EPOCHS + STEP + 1
     run("train", f"resume={folder}")
     _same(folder, whole)
 
@@ -75,7 +81,7 @@ def test_a_job_of_slurm_ends_by_the_same_command_again(
     told_slurm = _as_job_of_slurm(tmp_path, monkeypatch)
     folder = tmp_path / "fixed folder"
     again = [*arguments, "requeue=true"]
-    status, told = interrupt(again, folder, signal.SIGUSR1, 0.3)
+    status, told = interrupt(again, folder, signal.SIGUSR1)
     assert status == 128 + signal.SIGUSR1
     assert "stopped by SIGUSR1; go on with: python -m asim_cvae.train 'resume=" in told
     assert told_slurm.read_text() == "requeue 17\n"
@@ -127,7 +133,7 @@ def test_slurm_starts_no_job_again_unasked(
 ) -> None:
     told_slurm = _as_job_of_slurm(tmp_path, monkeypatch)
     folder = tmp_path / "a, [b]=c"
-    status, told = interrupt(arguments, folder, signal.SIGUSR1, 0.3)
+    status, told = interrupt(arguments, folder, signal.SIGUSR1)
     assert status == 128 + signal.SIGUSR1
     assert not told_slurm.exists()
     monkeypatch.undo()

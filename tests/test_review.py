@@ -3,7 +3,6 @@
 import base64
 import csv
 import hashlib
-import http.client
 import json
 import re
 import shutil
@@ -13,6 +12,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
+from http.client import HTTPConnection, HTTPResponse
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 
@@ -68,14 +68,19 @@ def _page_data(page: str) -> dict[str, dict]:
     return {name: json.loads(text) for name, text in found}
 
 
-def _ask(server: ReviewServer, path: str, method: str = "GET", body: object = None, **headers: str) -> tuple[int, str]:
-    """Ask a server for a path below its address; status and answer."""
+def _answer(server: ReviewServer, path: str, method: str, body: object, headers: dict[str, str]) -> HTTPResponse:
+    """Ask a server for a path below its address."""
     address = urlsplit(server.address)
-    connection = http.client.HTTPConnection(address.hostname, address.port, timeout=60)
+    connection = HTTPConnection(address.hostname, address.port, timeout=60)
     target = path if path.startswith("/") else address.path + path
     names = {name.replace("_", "-"): value for name, value in headers.items()}
     connection.request(method, target, None if body is None else json.dumps(body), names)
-    answer = connection.getresponse()
+    return connection.getresponse()
+
+
+def _ask(server: ReviewServer, path: str, method: str = "GET", body: object = None, **headers: str) -> tuple[int, str]:
+    """Ask a server; status and answer."""
+    answer = _answer(server, path, method, body, headers)
     return answer.status, answer.read().decode()
 
 
@@ -203,6 +208,15 @@ def test_the_server_gives_the_page_to_who_knows_its_address(server: ReviewServer
     assert status == 200
     assert page == (triaged / "page.html").read_text(encoding="utf-8")
     assert server.address.startswith("http://127.0.0.1:")
+    assert server.server_address[0] == "127.0.0.1"
+
+
+@pytest.mark.parametrize("path", ["", "labels", "/", "../provenance.json"])
+def test_nothing_that_the_server_gives_acts_elsewhere(server: ReviewServer, path: str) -> None:
+    headers = _answer(server, path, "GET", None, {}).headers
+    assert headers["Content-Security-Policy"].startswith("default-src 'none';")
+    assert headers["Content-Security-Policy"].endswith("; frame-ancestors 'none'")
+    assert headers["X-Content-Type-Options"] == "nosniff"
 
 
 @pytest.mark.parametrize(

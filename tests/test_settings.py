@@ -347,6 +347,7 @@ AWKWARD = ("plain/path", "a b", "a=b", "it's", 'say "x"', "[a,b]", "{a: 1}", "(x
            "a${b}", "$HOME", "a,b", "~/x", "#1", "*", "a;b&c|d", "choice(1,2)", "\\\\", " a ", "ü")  # fmt: skip
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize("text", AWKWARD)
 def test_printed_commands_can_be_pasted(text: str) -> None:
     printed = pasteable("train", {"resume": text}).replace("python -m asim_cvae.train", "printf '%s\\n'", 1)
@@ -377,6 +378,7 @@ def test_help_may_be_cut_short() -> None:
     assert (done.stdout, done.stderr) == ("Reads an archive into the frame store.\n", "")
 
 
+@pytest.mark.processes
 def test_help_imports_no_torch() -> None:
     script = (
         "import sys, asim_cvae.cli, importlib\n"

@@ -190,9 +190,11 @@ def test_the_command_measures_scores_and_sifting(run, tmp_path: Path) -> None:
 
 def test_weights_need_heads_and_a_reference(run, tmp_path: Path) -> None:
     failed = run("triage_report", "parts=[scores]", f"weights=[{tmp_path}]", f"out={tmp_path / 'out'}", check=False)
+    assert (failed.returncode, failed.stderr.count("\n")) == (2, 1)
     assert "holds no heads" in failed.stderr
 
 
 def test_parts_are_checked(run, tmp_path: Path) -> None:
     failed = run("triage_report", "parts=[noise]", f"out={tmp_path}", check=False)
+    assert (failed.returncode, failed.stderr.count("\n")) == (2, 1)
     assert "parts" in failed.stderr

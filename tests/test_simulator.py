@@ -1,6 +1,5 @@
 """Tests of the simulator: its physics, its labelling rule, and the archives that it writes."""
 
-import csv
 import json
 from collections import Counter
 from dataclasses import asdict, replace
@@ -36,6 +35,7 @@ from asim_cvae.simulator.pulse_truth import PULSE_COLUMNS, pulse_rows
 from asim_cvae.simulator.pulses import SAMPLES_PER_MS, current_pulse, diffusion, streamer_pulse, through_cloud
 from asim_cvae.simulator.scenes import Rare, draw_scene
 from asim_cvae.simulator.variation import Factors, Variation
+from tests.tables import read_rows
 
 PUBLISHED_CLASSES = {"LCLA": 143, "N": 120, "HCLA": 115, "LCHA": 92, "HCHA": 85}
 QUIET = np.array([0.2, 2.0, 0.3])
@@ -50,11 +50,6 @@ def _simulation(**settings: Any) -> Simulation:
 
 def _bytes(root: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in root.iterdir() if path.is_file() and path.name != ".lock"}
-
-
-def _rows(path: Path) -> list[dict[str, str]]:
-    with path.open(newline="") as stream:
-        return list(csv.DictReader(stream))
 
 
 @pytest.mark.processes
@@ -119,7 +114,7 @@ def test_lengths_are_of_whole_rows_where_rows_can_be_whole() -> None:
 def test_the_trigger_is_where_light_stands_out(tmp_path: Path) -> None:
     make_archive(tmp_path, _simulation(observations=20, labelled=0, seed=2, level=0, missing_rows=0.4), workers=1)
     rows = set()
-    for row in _rows(tmp_path / "truth_files.csv"):
+    for row in read_rows(tmp_path / "truth_files.csv"):
         with fits.open(tmp_path / row["file"]) as hdus:
             table = hdus[1].data
             flags = np.array([table[f"PHOT{k}DataTrigger"] for k in (1, 2, 3)])
@@ -195,7 +190,7 @@ def test_all_formats_and_levels_hold_the_same_light(tmp_path: Path) -> None:
 def test_the_reader_finds_the_calibration_of_every_file(tmp_path: Path) -> None:
     make_archive(tmp_path, _simulation(observations=20, labelled=0, seed=12), workers=1)
     found = 0
-    for row in _rows(tmp_path / "truth_files.csv"):
+    for row in read_rows(tmp_path / "truth_files.csv"):
         seen = read_observation(tmp_path / row["file"])
         truth = np.array([float(row[f"flux_per_count_PHOT{k}"]) for k in (1, 2, 3)])
         np.testing.assert_allclose(seen.flux_per_count[seen.q_fitted], truth[seen.q_fitted], rtol=1e-4)
@@ -205,7 +200,7 @@ def test_the_reader_finds_the_calibration_of_every_file(tmp_path: Path) -> None:
 
 def test_each_row_has_its_own_time_and_place(tmp_path: Path) -> None:
     make_archive(tmp_path, _simulation(observations=6, labelled=0, seed=2, missing_rows=0.4), workers=1)
-    for row in _rows(tmp_path / "truth_files.csv"):
+    for row in read_rows(tmp_path / "truth_files.csv"):
         with fits.open(tmp_path / row["file"]) as hdus:
             table = hdus[1].data
             names = ("raw_datetime", "corrected_datetime_level1", "frame_time_phot")
@@ -259,7 +254,7 @@ def test_missing_rows_are_gaps_without_labels(tmp_path: Path) -> None:
 def test_faults_are_met_by_the_reader(tmp_path: Path) -> None:
     make_archive(tmp_path, _simulation(observations=40, labelled=2, seed=3, faults=0.9), workers=1)
     rejections: Counter = Counter()
-    faults = {row["file"]: row["fault"] for row in _rows(tmp_path / "truth_files.csv")}
+    faults = {row["file"]: row["fault"] for row in read_rows(tmp_path / "truth_files.csv")}
     for name, path in discover(tmp_path)[0].items():
         try:
             flux = read_observation(path).flux
@@ -295,7 +290,7 @@ def test_labels_are_in_the_published_proportions() -> None:
 
 def test_truth_agrees_with_the_labels_and_the_files(tmp_path: Path) -> None:
     make_archive(tmp_path, _simulation(observations=12, labelled=8, seed=9), workers=1)
-    frames, pulses = _rows(tmp_path / "truth_frames.csv"), _rows(tmp_path / "truth.csv")
+    frames, pulses = read_rows(tmp_path / "truth_frames.csv"), read_rows(tmp_path / "truth.csv")
     labels = read_labels(tmp_path / TABLE_NAME).labels
     truth = {(row["file"], int(row["frame"])): row["class"] for row in frames}
     assert labels.items() <= truth.items()
@@ -494,10 +489,10 @@ def test_rare_kinds_are_held_by_as_many_files_as_wanted(tmp_path: Path) -> None:
     wanted = {"elve": 3, "sprite": 2, "blue_jet": 3, "corona": 2, "radiation": 1}
     simulation = _simulation(observations=13, labelled=1, seed=5, rare=Rare(**wanted))
     make_archive(tmp_path, simulation, workers=1)
-    files = {row["file"]: row for row in _rows(tmp_path / "truth_files.csv")}
+    files = {row["file"]: row for row in read_rows(tmp_path / "truth_files.csv")}
     kinds = Counter(row["rare"].replace(" ", "_") for row in files.values())
     assert kinds == {**wanted, "": 3}
-    pulses = _rows(tmp_path / "truth.csv")
+    pulses = read_rows(tmp_path / "truth.csv")
     strokes = events = 0
     for file, row in files.items():
         held = [pulse for pulse in pulses if pulse["file"] == file]
@@ -577,10 +572,10 @@ def test_a_maximum_has_one_owner() -> None:
 def test_particles_have_the_truth_of_pulses(tmp_path: Path) -> None:
     make_archive(tmp_path, _simulation(observations=2, labelled=0, seed=9), workers=1)
     seen = 0
-    for number, file in enumerate(row["file"] for row in _rows(tmp_path / "truth_files.csv")):
+    for number, file in enumerate(row["file"] for row in read_rows(tmp_path / "truth_files.csv")):
         light, _ = noise_free_light(tmp_path, number)
         hits = simulate_observation(9, number).scene.particles
-        rows = [row for row in _rows(tmp_path / "truth.csv") if (row["file"], row["kind"]) == (file, "particle")]
+        rows = [row for row in read_rows(tmp_path / "truth.csv") if (row["file"], row["kind"]) == (file, "particle")]
         assert len(rows) == hits.onset.size
         for k, row in enumerate(rows):
             name = f"PHOT{hits.photometer[k] + 1}"
@@ -597,7 +592,7 @@ def test_particles_have_the_truth_of_pulses(tmp_path: Path) -> None:
 
 def test_the_noise_free_light_is_the_mean_of_draws(tmp_path: Path) -> None:
     make_archive(tmp_path, _simulation(observations=3, labelled=1, seed=7, level=0, drift=13.0), workers=1)
-    file = next(row["file"] for row in _rows(tmp_path / "truth_files.csv") if row["cause"] == "flash")
+    file = next(row["file"] for row in read_rows(tmp_path / "truth_files.csv") if row["cause"] == "flash")
     light, recorded = noise_free_light(tmp_path, file)
     rng = np.random.default_rng(0)
     scene = _simulation(observations=3, labelled=1, seed=7, drift=13.0).observation(int(_number(file))).scene
@@ -663,7 +658,7 @@ def test_factors_are_drawn_from_their_ranges(tmp_path: Path) -> None:
     assert np.median(drawn) == pytest.approx(1, abs=0.12)  # as frequent on either side, as logarithms are
     variation = Variation(width=[0.5, 2.0], gain=[0.9, 1.1])
     make_archive(tmp_path, _simulation(observations=6, labelled=0, variation=variation), workers=1)
-    files = _rows(tmp_path / "truth_files.csv")
+    files = read_rows(tmp_path / "truth_files.csv")
     assert len({row["factor_width"] for row in files}) == 6
     assert {row["factor_rate"] for row in files} == {"1.0000"}
     for row in files:

@@ -16,7 +16,6 @@ from pathlib import Path
 
 import h5py
 import numpy as np
-import openpyxl
 import pytest
 
 from asim_cvae.archive.journal import Entry, append
@@ -28,12 +27,8 @@ from asim_cvae.frames.columns import FRAMES, TABLES
 from asim_cvae.frames.index import read_index, write_index
 from asim_cvae.frames.store import FrameStore
 from asim_cvae.instrument.photometers import FLUX_PER_COUNT
-from tests.mmia_files import NAME, level0, level1, light, write_cdf, write_fits
-
-
-def _name(number: int) -> str:
-    return NAME.replace("id_77", f"id_{number}")
-
+from tests.mmia_files import NAME, level0, level1, light, numbered, write_cdf, write_fits
+from tests.tables import write_table
 
 LATE_ROW = ["2019-01-03T14:08:00.250000+00:00", "2019-01-03T14:08:00.340000+00:00"]
 """Starts of two rows, the second of which begins 6.75 ms after the first has ended."""
@@ -46,22 +41,18 @@ def folder(tmp_path: Path) -> Path:
     root.mkdir()
     for number in range(3):
         rows = level1(light(2, seed=number), corrected_datetime_level1=np.array(LATE_ROW))
-        write_fits(root / f"{_name(number)}.fits", rows)
+        write_fits(root / f"{numbered(number)}.fits", rows)
     gap = light(2, seed=9)
     gap[2, 0, 6000] = np.nan
-    write_cdf(root / f"{_name(3)}.cdf", level1(gap, corrected_datetime_level1=np.array(LATE_ROW)))
-    (root / f"{_name(4)}.fits").write_text("broken")
-    write_fits(root / f"{_name(5)}.fits", level1(light(1, 4200)))
+    write_cdf(root / f"{numbered(3)}.cdf", level1(gap, corrected_datetime_level1=np.array(LATE_ROW)))
+    (root / f"{numbered(4)}.fits").write_text("broken")
+    write_fits(root / f"{numbered(5)}.fits", level1(light(1, 4200)))
     (root / "gone.fits").symlink_to(tmp_path / "nowhere")
     return root
 
 
 def _table(path: Path, rows: list[tuple], *more: str) -> Path:
-    book = openpyxl.Workbook()
-    for row in [("File Name", "Frame Number", "Classification", *more), *rows]:
-        book.active.append(row)
-    book.save(path)
-    return path
+    return write_table(path, [("File Name", "Frame Number", "Classification", *more), *rows])
 
 
 def _content(path: Path) -> dict[str, str]:
@@ -90,27 +81,27 @@ def test_frames_stand_with_their_origin(folder: Path, tmp_path: Path) -> None:
         np.testing.assert_array_equal(counts[row], observation.counts[:, samples])
         assert table.time[row] == np.datetime64(f"2019-01-03T14:08:00.{(250_000, 300_000, 356_750)[k]}")
     assert (len(table.observations), report.files_read) == (4, 6)
-    assert report.excluded == [(f"{_name(3)}.cdf", 1, "touches a gap in PHOT3")]
+    assert report.excluded == [(f"{numbered(3)}.cdf", 1, "touches a gap in PHOT3")]
     reasons = {entry.file: entry.reason for entry in report.rejected}
-    assert reasons[f"{_name(4)}.fits"] == "neither FITS nor CDF by its content"
-    assert reasons[f"{_name(5)}.fits"] == "shorter than one frame, 4200 of 5000 samples"
+    assert reasons[f"{numbered(4)}.fits"] == "neither FITS nor CDF by its content"
+    assert reasons[f"{numbered(5)}.fits"] == "shorter than one frame, 4200 of 5000 samples"
     assert "No such file" in reasons["gone.fits"]
 
 
 def test_what_is_left_out_is_listed_beside_the_store_and_told_once(folder: Path, tmp_path: Path) -> None:
     for number in range(6, 10):
-        (folder / f"{_name(number)}.fits").write_text("broken")
+        (folder / f"{numbered(number)}.fits").write_text("broken")
     store = tmp_path / "store"
     told = list(build_store(store, folder).lines())
     rejected, excluded = (store / f"{what}.csv" for what in ("rejected", "excluded"))
     with rejected.open(newline="") as stream:
         rows = list(csv.DictReader(stream))
     assert {row["file"]: row["reason"] for row in rows[1:]} == {
-        **{f"{_name(number)}.fits": "neither FITS nor CDF by its content" for number in (4, 6, 7, 8, 9)},
-        f"{_name(5)}.fits": "shorter than one frame, 4200 of 5000 samples",
+        **{f"{numbered(number)}.fits": "neither FITS nor CDF by its content" for number in (4, 6, 7, 8, 9)},
+        f"{numbered(5)}.fits": "shorter than one frame, 4200 of 5000 samples",
     }
     assert rows[0]["file"] == "gone.fits"
-    assert excluded.read_text() == f"file,frame,reason\n{_name(3)}.cdf,1,touches a gap in PHOT3\n"
+    assert excluded.read_text() == f"file,frame,reason\n{numbered(3)}.cdf,1,touches a gap in PHOT3\n"
     assert [line.split()[0] for line in told if "note" not in line] == [
         *(["rejected"] * 3), "7", "excluded", "1", f"{store}:"
     ]  # fmt: skip
@@ -127,15 +118,21 @@ def test_what_is_left_out_is_listed_beside_the_store_and_told_once(folder: Path,
 
 
 def test_labels_and_where_they_cannot_go(folder: Path, tmp_path: Path) -> None:
-    rows = [(f"{_name(3)}.cdf", 0, "HCHA"), (None, 1, "N"), (None, 3, "N"), ("gone.fits", 0, "N"), ("no.fits", 2, "N")]
+    rows = [
+        (f"{numbered(3)}.cdf", 0, "HCHA"),
+        (None, 1, "N"),
+        (None, 3, "N"),
+        ("gone.fits", 0, "N"),
+        ("no.fits", 2, "N"),
+    ]
     report = build_store(tmp_path / "store", folder, ground_truth_table=_table(tmp_path / "t.xlsx", rows))
     table = FrameStore(tmp_path / "store").table
     labels = dict(zip(zip(table.file.tolist(), table.frame.tolist(), strict=True), table.label.tolist(), strict=True))
-    assert {place: label for place, label in labels.items() if label} == {(f"{_name(3)}.cdf", 0): "HCHA"}
-    assert table.observations["file"][table.ground_truth].tolist() == [f"{_name(3)}.cdf"]
+    assert {place: label for place, label in labels.items() if label} == {(f"{numbered(3)}.cdf", 0): "HCHA"}
+    assert table.observations["file"][table.ground_truth].tolist() == [f"{numbered(3)}.cdf"]
     told = "\n".join(report.label_problems)
-    assert f"N on frame 1 of {_name(3)}.cdf: it touches a gap in PHOT3" in told
-    assert f"N on frame 3 of {_name(3)}.cdf: the file holds frames 0 to 2" in told
+    assert f"N on frame 1 of {numbered(3)}.cdf: it touches a gap in PHOT3" in told
+    assert f"N on frame 3 of {numbered(3)}.cdf: the file holds frames 0 to 2" in told
     assert "1 frame(s) of gone.fits: rejected" in told
     assert "1 frame(s) of no.fits: not in the archive" in told
 
@@ -143,7 +140,7 @@ def test_labels_and_where_they_cannot_go(folder: Path, tmp_path: Path) -> None:
 def test_new_labels_need_no_reading(folder: Path, tmp_path: Path) -> None:
     store = tmp_path / "store"
     build_store(store, folder)
-    table = _table(tmp_path / "t.xlsx", [(f"{_name(0)}.fits", 2, "LCLA")])
+    table = _table(tmp_path / "t.xlsx", [(f"{numbered(0)}.fits", 2, "LCLA")])
     report = build_store(store, folder, ground_truth_table=table)
     assert (report.files_read, (report.table.label != "").sum()) == (0, 1)
     fresh = tmp_path / "fresh"
@@ -154,9 +151,9 @@ def test_new_labels_need_no_reading(folder: Path, tmp_path: Path) -> None:
 def test_new_changed_and_lost_files(folder: Path, tmp_path: Path) -> None:
     store = tmp_path / "store"
     build_store(store, folder)
-    write_fits(folder / f"{_name(1)}0.fits", level1(light(2, seed=20)))  # its name sorts between the others
-    write_fits(folder / f"{_name(2)}.fits", level1(light(1, seed=21)))
-    (folder / f"{_name(0)}.fits").unlink()
+    write_fits(folder / f"{numbered(1)}0.fits", level1(light(2, seed=20)))  # its name sorts between the others
+    write_fits(folder / f"{numbered(2)}.fits", level1(light(1, seed=21)))
+    (folder / f"{numbered(0)}.fits").unlink()
     report = build_store(store, folder)
     assert report.files_read == 2
     fresh = tmp_path / "fresh"
@@ -169,20 +166,21 @@ def test_labels_keep_other_files_of_the_observation_from_training_too(tmp_path: 
     root = tmp_path / "files"
     root.mkdir()
     write_cdf(root / f"{NAME}.cdf", level1(light(1)))
-    write_fits(root / f"{_name(1)}.fits", level1(light(1)))
-    table = _table(tmp_path / "t.xlsx", [(f"{NAME}.fits", 0, "N"), (f"{_name(1)}.fits", 0, "no class")])
+    write_fits(root / f"{numbered(1)}.fits", level1(light(1)))
+    table = _table(tmp_path / "t.xlsx", [(f"{NAME}.fits", 0, "N"), (f"{numbered(1)}.fits", 0, "no class")])
     report = build_store(tmp_path / "store", root, ground_truth_table=table)
     held = FrameStore(tmp_path / "store").table
     assert held.ground_truth.all()
     assert dict(zip(held.file.tolist(), held.label.tolist(), strict=True)) == {
         f"{NAME}.cdf": "N",
-        f"{_name(1)}.fits": "",
+        f"{numbered(1)}.fits": "",
     }
     assert len(report.label_problems) == 1
 
 
 @pytest.mark.parametrize(
-    "named", [f"{_name(1).upper()}.FITS", _name(1), rf"C:\mmia\{_name(1)}.cdf", f"/mmia/{_name(1)}.fits", "1"]
+    "named",
+    [f"{numbered(1).upper()}.FITS", numbered(1), rf"C:\mmia\{numbered(1)}.cdf", f"/mmia/{numbered(1)}.fits", "1"],
 )
 def test_labels_find_their_file_by_whatever_names_it(folder: Path, tmp_path: Path, named: str) -> None:
     build_store(
@@ -191,16 +189,16 @@ def test_labels_find_their_file_by_whatever_names_it(folder: Path, tmp_path: Pat
     table = FrameStore(tmp_path / "store").table
     labels = dict(zip(zip(table.file.tolist(), table.frame.tolist(), strict=True), table.label.tolist(), strict=True))
     assert {place: label for place, label in labels.items() if label} == {
-        (f"{_name(1)}.fits", 0): "N",
-        (f"{_name(1)}.fits", 2): "HCHA",
+        (f"{numbered(1)}.fits", 0): "N",
+        (f"{numbered(1)}.fits", 2): "HCHA",
     }
-    assert table.observations["file"][table.ground_truth].tolist() == [f"{_name(1)}.fits"]
+    assert table.observations["file"][table.ground_truth].tolist() == [f"{numbered(1)}.fits"]
 
 
 def test_labels_of_one_observation_under_two_names_are_joined(folder: Path, tmp_path: Path) -> None:
-    rows = [(f"{_name(1)}.fits", 0, "N"), (_name(1), 1, "N"), (None, 2, "N"), ("1", 0, "HCHA")]
+    rows = [(f"{numbered(1)}.fits", 0, "N"), (numbered(1), 1, "N"), (None, 2, "N"), ("1", 0, "HCHA")]
     report = build_store(tmp_path / "store", folder, ground_truth_table=_table(tmp_path / "t.xlsx", rows))
-    assert report.table.label[report.table.file == f"{_name(1)}.fits"].tolist() == ["N"] * 3
+    assert report.table.label[report.table.file == f"{numbered(1)}.fits"].tolist() == ["N"] * 3
     assert len(report.label_problems) == 1
     assert "under another name of the observation" in report.label_problems[0]
 
@@ -208,7 +206,7 @@ def test_labels_of_one_observation_under_two_names_are_joined(folder: Path, tmp_
 def test_the_store_knows_how_frames_were_chosen_to_be_labelled(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    rows = [(f"{_name(1)}.fits", 0, "N"), (None, 2, "HCHA"), (_name(1), 0, "N"), (None, 1, "N")]
+    rows = [(f"{numbered(1)}.fits", 0, "N"), (None, 2, "HCHA"), (numbered(1), 0, "N"), (None, 1, "N")]
     store, labels = tmp_path / "store", _table(tmp_path / "t.xlsx", rows)
     build_store(store, folder, ground_truth_table=labels)
     with monkeypatch.context() as before:  # as indices were before they had the column
@@ -220,25 +218,24 @@ def test_the_store_knows_how_frames_were_chosen_to_be_labelled(
     report = build_store(store, folder, ground_truth_table=_table(tmp_path / "t.xlsx", chosen, "Chosen"))
     assert (report.is_new, report.files_read) == (True, 0)
     table = FrameStore(store).table
-    assert table.chosen[table.file == f"{_name(1)}.fits"].tolist() == ["random", "anomaly", ""]
-    assert set(table.chosen[table.file != f"{_name(1)}.fits"].tolist()) == {""}
+    assert table.chosen[table.file == f"{numbered(1)}.fits"].tolist() == ["random", "anomaly", ""]
+    assert set(table.chosen[table.file != f"{numbered(1)}.fits"].tolist()) == {""}
 
 
 def test_a_frame_counts_as_chosen_at_random_only_if_all_chose_it_so_under_whatever_name(tmp_path: Path) -> None:
     rows = [
-        *((f"{_name(1)}.fits", 0, "N", "anna", "random"), (None, 1, "N", "anna", "random")),
-        *((_name(1), 0, "N", "ben", "hand"), (None, 1, "N", "ben", "random")),
+        *((f"{numbered(1)}.fits", 0, "N", "anna", "random"), (None, 1, "N", "anna", "random")),
+        *((numbered(1), 0, "N", "ben", "hand"), (None, 1, "N", "ben", "random")),
     ]
     table = read_agreed(_table(tmp_path / "t.xlsx", rows, "Reviewer", "Chosen"))
-    expected = {
-        (name, frame): way for name in (f"{_name(1)}.fits", _name(1)) for frame, way in enumerate(("hand", "random"))
-    }
+    names = (f"{numbered(1)}.fits", numbered(1))
+    expected = {(name, frame): ("hand", "random")[frame] for name in names for frame in (0, 1)}
     assert table.chosen == expected
 
 
 def test_a_table_beside_a_store_alone_is_refused(run, folder: Path, tmp_path: Path) -> None:
     build_store(tmp_path / "store", folder)
-    table = _table(tmp_path / "t.xlsx", [(f"{_name(1)}.fits", 0, "N")])
+    table = _table(tmp_path / "t.xlsx", [(f"{numbered(1)}.fits", 0, "N")])
     done = run(
         "prepare", "data=mmia", f"data.store={tmp_path / 'store'}", f"data.ground_truth.table={table}", check=False
     )
@@ -247,7 +244,7 @@ def test_a_table_beside_a_store_alone_is_refused(run, folder: Path, tmp_path: Pa
 
 
 def test_labels_that_are_ignored_are_told_each_time(folder: Path, tmp_path: Path) -> None:
-    good = (f"{_name(1)}.fits", 0, "N")
+    good = (f"{numbered(1)}.fits", 0, "N")
     build_store(tmp_path / "store", folder, ground_truth_table=_table(tmp_path / "t.xlsx", [good]))
     table = _table(tmp_path / "t.xlsx", [good, (None, 1, "NOISEE"), (None, 77, "N")])
     report = build_store(tmp_path / "store", folder, ground_truth_table=table)
@@ -260,11 +257,11 @@ def test_labels_that_are_ignored_are_told_each_time(folder: Path, tmp_path: Path
 
 def test_a_store_is_the_same_wherever_its_files_lie(folder: Path, tmp_path: Path) -> None:
     (folder / "sub").mkdir()
-    shutil.copyfile(folder / f"{_name(1)}.fits", folder / "sub" / f"{_name(1)}.fits")
+    shutil.copyfile(folder / f"{numbered(1)}.fits", folder / "sub" / f"{numbered(1)}.fits")
     moved = tmp_path / "elsewhere" / "files"
     shutil.copytree(folder, moved, symlinks=True)
     one, other = (build_store(tmp_path / name, root) for name, root in (("one", folder), ("other", moved)))
-    assert f"sub/{_name(1)}.fits" in {entry.file for entry in one.rejected}
+    assert f"sub/{numbered(1)}.fits" in {entry.file for entry in one.rejected}
     assert one.rejected == other.rejected
     assert FrameStore(one.store).digest == FrameStore(other.store).digest
 
@@ -277,7 +274,7 @@ def test_a_store_without_its_shards_is_made_again(folder: Path, tmp_path: Path) 
 
 
 def test_journals_label_frames(folder: Path, tmp_path: Path) -> None:
-    entry = Entry(f"{_name(1)}.fits", 2, "HCHA", (), "", "random", "anna", "2026-11-27T15:00:00Z", "0" * 8)
+    entry = Entry(f"{numbered(1)}.fits", 2, "HCHA", (), "", "random", "anna", "2026-11-27T15:00:00Z", "0" * 8)
     journals = tmp_path / "journals"
     journals.mkdir()
     for one in (entry, replace(entry, frame=0, classification=None, note="no class"), replace(entry, frame=1)):
@@ -296,7 +293,7 @@ def test_journals_label_frames(folder: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("first", [0, 1])
 def test_one_based_frame_numbers_are_refused(folder: Path, tmp_path: Path, first: int) -> None:
-    rows = [(f"{_name(file)}.fits", first + frame, "N") for file in range(2) for frame in range(3)]
+    rows = [(f"{numbered(file)}.fits", first + frame, "N") for file in range(2) for frame in range(3)]
     table = _table(tmp_path / "t.xlsx", rows)
     if first == 0:
         assert build_store(tmp_path / "store", folder, ground_truth_table=table).label_problems == []
@@ -317,13 +314,13 @@ def test_one_based_frame_numbers_are_refused(folder: Path, tmp_path: Path, first
         ([], "it gives no class to any frame"),
         ([("a.fits", 0, "N"), (None, 1, "N")], "2 frame(s) of a.fits: not in the archive"),
         (
-            [(f"{_name(4)}.fits", 0, "N")],
-            f"1 frame(s) of {_name(4)}.fits: rejected, neither FITS nor CDF by its content",
+            [(f"{numbered(4)}.fits", 0, "N")],
+            f"1 frame(s) of {numbered(4)}.fits: rejected, neither FITS nor CDF by its content",
         ),
         (
-            [(f"{_name(3)}.cdf", 1, "N"), (None, 7, "N")],
-            f"N on frame 1 of {_name(3)}.cdf: it touches a gap in PHOT3; "
-            f"N on frame 7 of {_name(3)}.cdf: the file holds frames 0 to 2",
+            [(f"{numbered(3)}.cdf", 1, "N"), (None, 7, "N")],
+            f"N on frame 1 of {numbered(3)}.cdf: it touches a gap in PHOT3; "
+            f"N on frame 7 of {numbered(3)}.cdf: the file holds frames 0 to 2",
         ),
     ],
     ids=str,
@@ -336,7 +333,7 @@ def test_a_table_without_a_usable_label_is_refused(folder: Path, tmp_path: Path,
 
 
 def test_labels_that_fit_no_frame_are_counted_where_there_are_many(folder: Path, tmp_path: Path) -> None:
-    rows = [(f"{_name(0)}.fits", 0, "N"), *((None, frame, "N") for frame in range(3, 33))]
+    rows = [(f"{numbered(0)}.fits", 0, "N"), *((None, frame, "N") for frame in range(3, 33))]
     rows += [(f"no_{number}.fits", 0, "N") for number in range(12)]
     problems = build_store(tmp_path / "s", folder, ground_truth_table=_table(tmp_path / "t.xlsx", rows)).label_problems
     assert len(problems) == 22
@@ -378,12 +375,12 @@ def test_another_folder_s_files_are_other_files(tmp_path: Path) -> None:
 def test_ground_truth_in_a_folder_of_its_own(folder: Path, tmp_path: Path) -> None:
     scored = tmp_path / "scored"
     scored.mkdir()
-    shutil.copy(folder / f"{_name(0)}.fits", scored)  # now in both folders
-    write_fits(scored / f"{_name(8)}.fits", level1(light(1)))
+    shutil.copy(folder / f"{numbered(0)}.fits", scored)  # now in both folders
+    write_fits(scored / f"{numbered(8)}.fits", level1(light(1)))
     build_store(tmp_path / "store", folder, scored)
     table = FrameStore(tmp_path / "store").table
     held = set(table.observations["file"][table.ground_truth])
-    assert held == {f"{_name(0)}.fits", f"{_name(8)}.fits"}
+    assert held == {f"{numbered(0)}.fits", f"{numbered(8)}.fits"}
 
 
 def test_unusable_folders(tmp_path: Path) -> None:
@@ -426,7 +423,7 @@ def test_new_files_make_a_new_shard_and_leave_the_others_alone(folder: Path, tmp
     store = tmp_path / "store"
     build_store(store, folder)
     before = {path: path.stat().st_mtime_ns for path in _shards(store)}
-    write_fits(folder / f"{_name(8)}.fits", level1(light(2, seed=8)))
+    write_fits(folder / f"{numbered(8)}.fits", level1(light(2, seed=8)))
     build_store(store, folder)
     assert len(_shards(store)) == len(before) + 1
     assert {path: path.stat().st_mtime_ns for path in before} == before
@@ -435,8 +432,8 @@ def test_new_files_make_a_new_shard_and_leave_the_others_alone(folder: Path, tmp
 def test_a_compact_store_is_as_a_fresh_one(folder: Path, tmp_path: Path) -> None:
     store, fresh = tmp_path / "store", tmp_path / "fresh"
     build_store(store, folder)
-    write_fits(folder / f"{_name(8)}.fits", level1(light(2, seed=8)))
-    (folder / f"{_name(0)}.fits").unlink()
+    write_fits(folder / f"{numbered(8)}.fits", level1(light(2, seed=8)))
+    (folder / f"{numbered(0)}.fits").unlink()
     build_store(store, folder)
     content = _content(store)
     report = build_store(store, folder, compact=True)
@@ -494,7 +491,7 @@ def test_a_damaged_or_older_index_is_made_anew_from_the_shards(
     store = tmp_path / "store"
     build_store(store, folder)
     content, index = _content(store), store / "index.h5"
-    place = index.read_bytes().index(f"{_name(1)}.fits".encode())
+    place = index.read_bytes().index(f"{numbered(1)}.fits".encode())
     _flip(index, place)
     with pytest.raises(InputError, match=r"index\.h5: is damaged \(checksum of the table observations\)"):
         FrameStore(store)
@@ -518,12 +515,12 @@ def test_a_store_in_use_is_brought_up_to_date(folder: Path, tmp_path: Path) -> N
         before = opened.frames(np.arange(11))
         for path in (store / "index.h5", *_shards(store)):  # as a program does that opens them with HDF5's locks
             fcntl.flock(held.enter_context(path.open("rb")), fcntl.LOCK_EX)
-        (folder / f"{_name(0)}.fits").unlink()
-        write_fits(folder / f"{_name(8)}.fits", level1(light(2, seed=8)))
+        (folder / f"{numbered(0)}.fits").unlink()
+        write_fits(folder / f"{numbered(8)}.fits", level1(light(2, seed=8)))
         assert build_store(store, folder).files_read == 1
         np.testing.assert_array_equal(opened.frames(np.arange(11)), before)
         with FrameStore(store) as updated:
-            assert set(updated.table.file) == {*(f"{_name(n)}.fits" for n in (1, 2, 8)), f"{_name(3)}.cdf"}
+            assert set(updated.table.file) == {*(f"{numbered(n)}.fits" for n in (1, 2, 8)), f"{numbered(3)}.cdf"}
             assert len(updated.frames(np.arange(len(updated)))) == 11
 
 
@@ -540,7 +537,7 @@ def test_a_store_that_cannot_be_written_is_used_while_it_is_up_to_date(
     for module in ("hdf", "report"):
         monkeypatch.setattr(f"asim_cvae.frames.{module}.atomic_write", refuse)
     assert len(build_store(store, folder).table.frames) == 11
-    write_fits(folder / f"{_name(8)}.fits", level1(light(2, seed=8)))
+    write_fits(folder / f"{numbered(8)}.fits", level1(light(2, seed=8)))
     with pytest.raises(InputError, match=r"is out of date and cannot be written \(Read-only file system\); make it"):
         build_store(store, folder)
 
@@ -554,8 +551,8 @@ def test_what_is_known_of_an_observation_and_its_rows_is_kept(tmp_path: Path) ->
         "priority": np.array([4, 9], dtype=np.int32),
     }
     (tmp_path / "files").mkdir()
-    write_fits(tmp_path / "files" / f"{_name(0)}.fits", level1(light(2), **rows))
-    write_fits(tmp_path / "files" / f"{_name(1)}.fits", level0(np.full((3, 2, 8325), 3, dtype=np.int32)))
+    write_fits(tmp_path / "files" / f"{numbered(0)}.fits", level1(light(2), **rows))
+    write_fits(tmp_path / "files" / f"{numbered(1)}.fits", level0(np.full((3, 2, 8325), 3, dtype=np.int32)))
     build_store(tmp_path / "store", tmp_path / "files")
     with FrameStore(tmp_path / "store") as store:
         first, second = store.table.observations
@@ -586,7 +583,7 @@ def test_a_killed_build_goes_on_where_it_was(tmp_path: Path) -> None:
     root = tmp_path / "files"
     root.mkdir()
     for number in range(150):
-        write_fits(root / f"{_name(number)}.fits", level1(light(2, seed=number)))
+        write_fits(root / f"{numbered(number)}.fits", level1(light(2, seed=number)))
     script = tmp_path / "build.py"
     script.write_text(BUILD)
     store = tmp_path / "store"
@@ -617,7 +614,7 @@ def test_programs_that_build_at_the_same_time_share_the_work(tmp_path: Path) -> 
     root = tmp_path / "files"
     root.mkdir()
     for number in range(200):
-        write_fits(root / f"{_name(number)}.fits", level1(light(1, seed=number)))
+        write_fits(root / f"{numbered(number)}.fits", level1(light(1, seed=number)))
     script = tmp_path / "build.py"
     script.write_text(BUILD)
     store = tmp_path / "store"

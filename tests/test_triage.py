@@ -1,9 +1,9 @@
 """Tests of triage: how odd frames are, the tables, and what becomes of a folder that grows."""
 
-import csv
 import hashlib
 import json
 import logging
+import re
 import shutil
 import signal
 import subprocess
@@ -22,7 +22,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
-from filelock import FileLock
 from scipy.stats import expon, poisson
 
 from asim_cvae.archive.reader import read_observation
@@ -34,24 +33,27 @@ from asim_cvae.inference import load
 from asim_cvae.instrument.classes import CLASSES, KINDS
 from asim_cvae.instrument.observation import Observation, RejectedFileError
 from asim_cvae.pulses.catalogue import find_pulses
+from asim_cvae.pulses.kinds import PARTICLE
+from asim_cvae.recognition.heads import Recognition
 from asim_cvae.reviewing.page import _map_of_others
 from asim_cvae.reviewing.records import ranked_files
 from asim_cvae.runs.pretrained import NEWEST, SHIPPED
 from asim_cvae.scoring.clusters import assign_to_nearest
 from asim_cvae.triaging.chance import bootstrap, read_chance
 from asim_cvae.triaging.columns import FRAMES, LEDGER, OBSERVATIONS, PULSES, REJECTED, schema
-from asim_cvae.triaging.excess import find_excess
+from asim_cvae.triaging.excess import Excess, find_excess
 from asim_cvae.triaging.gathering import Filter, gather
 from asim_cvae.triaging.interest import rate_interest
 from asim_cvae.triaging.ledger import Folder, Ledger
-from asim_cvae.triaging.measures import measure_frames
-from asim_cvae.triaging.misfit import misfit
+from asim_cvae.triaging.measures import Measures, measure_frames
+from asim_cvae.triaging.misfit import Misfit, misfit
 from asim_cvae.triaging.origin import Origin, choose_threshold, make_judge
 from asim_cvae.triaging.processing import File, Rows, judge_observation
 from asim_cvae.triaging.reference import Familiarity, Reference, Tail, read_reference, write_reference
 from asim_cvae.triaging.running import Job, _give_up, batch_sizes, triage
-from tests.conftest import PROJECT
+from tests.conftest import PROJECT, held_until_told, wait_until
 from tests.mmia_files import NAME, level1, light, write_fits
+from tests.tables import digest, read_rows
 
 RARE = ("blue jet", "elve", "sprite")
 PRETRAINED = SHIPPED / NEWEST
@@ -213,18 +215,52 @@ def test_interest_is_the_rarest_oddity_with_its_reason(archive: Path) -> None:
     assert set(nothing.reason) == {""}
 
 
+def _usual(reference: Reference, frames: int) -> Measures:
+    """Measures of frames that nothing makes odd."""
+    shape = (frames, 3)
+    nothing = Excess(*(np.zeros(shape, dtype) for dtype in (float, int, int, float, int)))
+    none = np.zeros((frames, 5))
+    features = np.tile(reference.heads.familiarity.mean, (frames, 1))
+    return Measures(
+        description=np.tile(reference.model.familiarity.mean, (frames, 1)),
+        log_px=np.zeros(frames),
+        kl=np.zeros(frames),
+        misfit=Misfit(np.ones(frames), np.ones(shape), nothing),
+        told=Recognition(none, none.copy(), np.zeros(frames, dtype=bool), features),
+    )
+
+
+def test_each_way_of_being_odd_counts_and_is_put_into_words() -> None:
+    reference = read_reference(PRETRAINED)
+    measures = _usual(reference, 4)
+    of_photometers, excess = measures.misfit.of_photometers, measures.misfit.excess
+    of_photometers[0, 2] = p = 1e-30
+    for column, value in ((excess.start, 1234), (excess.samples, 30), (excess.counts, 99.5)):
+        column[0, 2] = value
+    measures.description[1] += 3 * np.sqrt(1 / np.diag(reference.model.familiarity.precision))
+    measures.told.kinds[2, KINDS.index("elve")] = 0.04
+    rated = rate_interest(measures, np.array([2, 7, 8, 9]), reference, ["elve"])
+    shares = [
+        min(3 * float(reference.model.misfit[2].share_above(np.array([-np.log10(p)]))[0]), 1.0),
+        float(reference.model.familiarity.share_as_far(measures.description)[1]),
+        float(reference.heads.kinds["elve"].share_above(np.log([0.04 / 0.96]))[0]),
+    ]
+    assert max(shares) < 0.9
+    np.testing.assert_allclose(rated.interest, [*-np.log10(shares), 0.0], rtol=1e-6, atol=1e-12)
+    assert rated.reason[0] == "99 counts at 777.4 nm beyond the reconstruction in 0.30 ms from 112.34 ms on"
+    for words, start, share in zip(rated.reason[1:3], ("more unusual", "more like an elve"), shares[1:], strict=True):
+        told = re.fullmatch(rf"{start} than ([\d.]+) % of frames", words)
+        assert told is not None, words
+        assert float(told[1]) == pytest.approx(min(100 * (1 - share), 99.99), abs=0.0051)
+
+
 def _rows(folder: Path, name: str) -> list[dict[str, str]]:
-    with (folder / f"{name}.csv").open(newline="", encoding="utf-8") as stream:
-        return list(csv.DictReader(stream))
+    return read_rows(folder / f"{name}.csv")
 
 
 def _ledger(folder: Path, part: str) -> list[dict]:
     paths = sorted((folder / "shards").glob(f"*.{part}.parquet"))
     return [row for path in paths for row in pq.read_table(path).to_pylist()]
-
-
-def _digest(folder: Path) -> str:
-    return json.loads((folder / "provenance.json").read_text())["digest"]
 
 
 @pytest.fixture(scope="module")
@@ -322,6 +358,28 @@ def test_observations_are_ranked_by_their_most_interesting_frame(triaged: Path) 
     assert "description" not in listed[0]
 
 
+def test_observations_say_what_files_and_frames_do(triaged: Path, root: Path) -> None:
+    frames, rows = _ledger(triaged, "frames"), _rows(triaged, "observations")
+    for row in rows:
+        observation = read_observation(root / row["file"])
+        own = [frame for frame in frames if frame["file"] == row["file"] and not frame["gap"]]
+        likely = [kind for kind in KINDS if max(frame[kind.replace(" ", "_")] for frame in own) >= 0.5]
+        assert row["kinds"] == "+".join(likely)
+        assert int(row["pulses"]) == sum(find_pulses(observation)["kind"] != PARTICLE)
+        for name in ("latitude", "longitude"):
+            values = getattr(observation, name)
+            known = values[~np.isnan(values)].tolist()
+            assert [float(value) for value in [row[name]] if value] == pytest.approx(known[:1], rel=1e-5)
+        assert (int(row["level"]), int(row["priority"])) == (observation.level, observation.priority.max())
+        assert int(row["mxgs_trigger"]) == observation.mxgs_trigger.max()
+        lit = (observation.photometer_trigger == 1).any(axis=0)
+        assert row["phot_triggers"] == "+".join(np.array(["337", "uv", "777"])[lit])
+        assert row["notes"].split("\n") == [*observation.notes] or not (row["notes"] or observation.notes)
+    for name in ("kinds", "latitude", "longitude", "notes", "phot_triggers"):
+        assert any(row[name] for row in rows), name
+    assert {row["pulses"] for row in rows} > {"0"}
+
+
 def test_pulses_are_those_of_whole_observations(triaged: Path, archive: Path) -> None:
     path = sorted(archive.glob("*.fits"))[2]
     expected = find_pulses(read_observation(path))
@@ -377,7 +435,7 @@ def test_a_folder_that_grows_ends_as_one_that_was_there_at_once(run, triaged: Pa
     done = run("triage", f"root={grown}", f"out={out}", *QUICK, "filter.noise=true")
     assert f"{len(files)} observations, {len(files[::2])} of them new" in done.stdout
     assert {name: (out / "shards" / name).stat().st_mtime_ns for name in first} == first
-    assert _digest(out) == _digest(triaged)
+    assert digest(out) == digest(triaged)
     for name in ("observations", "frames", "pulses", "rejected"):
         assert (out / f"{name}.csv").read_text() == (triaged / f"{name}.csv").read_text()
     again = run("triage", f"root={grown}", f"out={out}", *QUICK, "filter.interest=2")
@@ -389,13 +447,12 @@ def test_killed_and_parallel_programs_end_in_the_same_tables(triaged: Path, few:
     out = tmp_path / "out"
     command = [sys.executable, "-m", "asim_cvae.triage", f"root={few}", f"out={out}", "filter.noise=true", *QUICK]
     process = subprocess.Popen(command, cwd=PROJECT)
-    while process.poll() is None and not list(out.glob("shards/.*.lock")):
-        time.sleep(0.01)
+    wait_until(lambda: process.poll() is not None or list(out.glob("shards/.*.lock")))
     process.send_signal(signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL
     assert not list(out.glob("shards/*.files.parquet"))
     both = [subprocess.Popen(command, cwd=PROJECT) for _ in range(2)]
-    assert [process.wait() for process in both] == [0, 0]
+    assert [process.wait(timeout=300) for process in both] == [0, 0]
     digests = {row["file"]: row["digest"] for row in _ledger(triaged, "files")}
     rows = _ledger(out, "files")
     assert {row["file"]: row["digest"] for row in rows} == {row["file"]: digests[row["file"]] for row in rows}
@@ -412,12 +469,8 @@ def test_a_batch_of_a_program_that_dies_is_judged_by_the_other(
     ledger = Ledger(tmp_path, origin.identity())
     name = shard_name((path.name, Fingerprint.of(path)) for path in few.iterdir())
     ledger.shards.mkdir()
-    lock = FileLock(ledger.shards / f".{name}.lock")
-    lock.acquire()
-    monkeypatch.setattr(caplog.handler, "emit", lambda record: "waiting" in record.getMessage() and lock.release())
-    with caplog.at_level(logging.INFO):
+    with held_until_told(ledger.shards / f".{name}.lock", caplog, monkeypatch), caplog.at_level(logging.INFO):
         gathered = triage(few, Job(origin, ledger), 1, Filter(), 10, {})
-    assert not lock.is_locked
     assert gathered.observations == 3
     assert ledger.names() == [name]
 
@@ -445,9 +498,10 @@ def test_files_that_fell_into_two_batches_count_once(few: Path, tmp_path: Path) 
         ledger.shards.mkdir(parents=True)
         for cut in cuts:
             assert ledger.write(cut, partial(Rows.joined, [rows[file] for file in cut]))
+            assert ledger.write(cut, pytest.fail)  # it is done, and is not judged again
         gathered = gather(ledger, {}, Filter(noise=True), 1000, {})
         assert (gathered.observations, gathered.rejected) == (len(files), 0)
-        digests.append(_digest(ledger.folder))
+        digests.append(digest(ledger.folder))
         for name in ("observations", "frames", "pulses"):
             assert _rows(ledger.folder, name) == _rows(tmp_path / "0", name)
     assert len(set(digests)) == 1
@@ -606,7 +660,7 @@ def test_of_versions_and_files_of_an_observation_one_counts(tmp_path: Path, monk
     reasons = [(row["file"], row["reason"]) for row in _rows(tmp_path, "rejected")]
     assert reasons == [("b.cdf", "gone"), ("d.fits", "no"), ("e.fits", "empty")]
     lines = "\n".join(f"{file} {file}" for file in (a, b, c))
-    assert _digest(tmp_path) == hashlib.sha256(lines.encode()).hexdigest()
+    assert digest(tmp_path) == hashlib.sha256(lines.encode()).hexdigest()
     assert gather(ledger, {}, Filter(noise=True), 1, {}).rejected == 2
     assert _rows(tmp_path, "rejected")[0]["reason"] == "same observation as b.fits, which is used"
     assert [row["frame"] for row in _rows(tmp_path, "frames")] == ["1"]
