@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import hydra
+import yaml
 from hydra._internal.utils import get_args_parser
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException, InstantiationException
@@ -41,7 +42,7 @@ OmegaConf.register_new_resolver("swept", swept_settings)
 
 log = logging.getLogger(__name__)
 
-_MISTAKES = (SettingError, HydraException, OmegaConfBaseException)
+_MISTAKES = (SettingError, HydraException, OmegaConfBaseException, yaml.YAMLError)
 """Errors in what the user typed, which end a command with exit status 2."""
 
 _INPUT_ERRORS = (InputError, OSError, *_MISTAKES)
@@ -124,11 +125,16 @@ def _parsed_arguments(name: str) -> argparse.Namespace:
     """Read the command line by Hydra's parser; flags that are not allowed end the program with one line."""
     parser = get_args_parser()
     parser.prog, parser.usage = name, argparse.SUPPRESS
+    parser.allow_abbrev = False  # --experiment would be --experimental-rerun
     arguments = parser.parse_args()
     modes = ("run", "multirun", "cfg", "info", "shell_completion")
     given = [f"--{mode}" for mode in modes if getattr(arguments, mode)]
     if len(given) > 1:
         parser.error(f"{' and '.join(given)} cannot be given together")
+    if arguments.experimental_rerun:
+        parser.error(
+            "--experimental-rerun: reads a pickle, which this program never does; resume=RUN goes on with a run"
+        )
     if arguments.resolve and not arguments.cfg:
         parser.error("--resolve goes with --cfg")
     return arguments

@@ -7,18 +7,22 @@ from pathlib import Path
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
-from asim_cvae.base.errors import SettingError
+from asim_cvae.base.errors import InputError, SettingError
 from asim_cvae.cli import command
 
 log = logging.getLogger(__name__)
 
 
 def _check(config: DictConfig) -> None:
-    from asim_cvae.recognition.heads import DESCRIPTION, has_heads
+    from asim_cvae.recognition.heads import DESCRIPTION, check_network, has_heads
     from asim_cvae.triaging.reference import read_reference
 
-    for name in ("simulation", "natural", "representation", "network"):
+    for name in ("simulation", "natural"):
         instantiate(config[name])
+    try:
+        check_network(instantiate(config.network), instantiate(config.representation))
+    except InputError as error:
+        raise SettingError(f"network: {error}") from error
     if has_heads(Path(config.out)) and read_reference(Path(config.out)).heads is not None:
         raise SettingError(f"out={config.out}: holds heads already; delete its {DESCRIPTION} to train others")
 

@@ -33,7 +33,7 @@ from asim_cvae.callbacks.signals import StoppedError, StopSignal
 from asim_cvae.data.datamodule import MMIADataModule
 from asim_cvae.nn.precision import use_tf32
 from asim_cvae.runs.config import write_config
-from asim_cvae.runs.contract import check_model
+from asim_cvae.runs.contract import check_model, check_protocol
 from asim_cvae.runs.folder import CHECKPOINTS
 from asim_cvae.runs.resume import is_finished, refuse_other_config, resume_point
 from asim_cvae.runs.settings import experiment_settings, named_settings
@@ -59,7 +59,10 @@ def check_run(config: DictConfig) -> None:
     check_data(config.data, is_training=True)
     representation = instantiate(config.representation)
     make_data(config.data, representation=representation)
-    instantiate(config.scoring)
+    try:
+        check_protocol(instantiate(config.scoring))
+    except InputError as error:
+        raise SettingError(f"scoring: {error}") from error
     for callback in config.callbacks.values():
         instantiate(callback)
     trainer = _trainer(config, Path(), [], None)
@@ -137,7 +140,7 @@ def _train(config: DictConfig, folder: Path) -> None:
                 logging.getLogger().setLevel(logging.ERROR)  # only the first process logs
             _fit_until_it_succeeds(config, data, folder, restart, checkpoint, stop)
     except StoppedError as stopped:
-        _end(stopped, folder, config.requeue)
+        _end(stopped, folder, config)
 
 
 def _fit_until_it_succeeds(
@@ -159,12 +162,13 @@ def _fit_until_it_succeeds(
     raise InputError(f"training failed with all initial weights, max_restarts={config.max_restarts}; try another seed")
 
 
-def _end(stopped: StoppedError, folder: Path, requeue: bool) -> NoReturn:
+def _end(stopped: StoppedError, folder: Path, config: DictConfig) -> NoReturn:
     """End the program after a signal, and say how the run goes on."""
     if not _is_first():
         sys.exit(0)  # Lightning would kill the first process if another failed
-    log.warning("%s; go on with: %s", stopped, pasteable("train", {"resume": str(folder)}))
-    if requeue and stopped.number == signal.SIGUSR1:
+    command = pasteable("train", {"resume": str(folder)}, [f"trust={list(config.trust)}"] if config.trust else [])
+    log.warning("%s; go on with: %s", stopped, command)
+    if config.requeue and stopped.number == signal.SIGUSR1:
         requeue_job()
     sys.exit(stopped.code)
 

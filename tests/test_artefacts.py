@@ -19,6 +19,7 @@ from omegaconf import OmegaConf
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from asim_cvae.base.documents import unsigned
 from asim_cvae.base.errors import InputError
 from asim_cvae.inference import load
 from asim_cvae.runs import export
@@ -26,6 +27,7 @@ from asim_cvae.runs.config import read_config
 from asim_cvae.runs.export import TrainedModel, load_model
 from asim_cvae.runs.folder import read_metrics, read_scores
 from asim_cvae.runs.resume import resume_point, resumed_config
+from asim_cvae.scoring.scores import score_columns
 from asim_cvae.settings.schema import CONF
 from asim_cvae.train import check_saved
 from tests.exports import forge, sign
@@ -397,6 +399,19 @@ def test_changed_scores_are_refused(folder: Path) -> None:
         assert "damaged or changed: sha256 is not that of its content" in _refused(lambda: read_scores(path))
     path.write_text(json.dumps(dict(reversed(scores.items()))))
     assert read_scores(path).keys() == scores.keys() - {"sha256"}
+
+
+def test_scores_from_before_one_was_declared_are_read(folder: Path) -> None:
+    path = folder / "scores.json"
+    content = unsigned(json.loads(path.read_text()))
+    del content["probe_macro_f1"]
+    sign(path, content)
+    assert read_scores(path) == content
+    values = {column.heading: column.value(content) for column in score_columns()}
+    assert values["probe F1"] is None
+    del content["data"]
+    sign(path, content)
+    assert "data" in _refused(lambda: read_scores(path))
 
 
 @pytest.mark.parametrize(("key", "value", "told"), SCORES)

@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -19,13 +20,14 @@ from torch.utils.data import DataLoader
 from asim_cvae.base.errors import InputError
 from asim_cvae.base.targets import build_target, resolve_target
 from asim_cvae.frames.representation import BinnedCounts, LinearScaling, Representation
-from asim_cvae.model.augmentations import CircularShift, Thinning
+from asim_cvae.model.augmentations import Augmentation, CircularShift, Thinning
 from asim_cvae.model.module import CVAEModule
 from asim_cvae.model.objective import ElboTerms
 from asim_cvae.nn.contract import Likelihood, Network, Posterior, standard_posterior
 from asim_cvae.nn.likelihoods.beta import BetaLikelihood
 from asim_cvae.nn.thesis import ThesisNetwork
-from asim_cvae.runs.contract import check_model
+from asim_cvae.runs.contract import check_model, check_protocol
+from asim_cvae.scoring.clusters import ClusteringProtocol
 from asim_cvae.settings.places import PLACES, check_targets
 from asim_cvae.sources import make_data
 
@@ -262,6 +264,12 @@ class _InfersLess(_Encoder):
         return self.encode(x), x
 
 
+class _KeepsNoSetting(_Encoder):
+    def __init__(self, width: int = 4) -> None:
+        super().__init__(width)
+        self.settings = {"depth": width}
+
+
 class _HiddenSetting(_Encoder):
     def __init__(self, width: int = 4, depth: int = 1) -> None:
         super().__init__(width)
@@ -283,6 +291,15 @@ class _NoMean(_Unit):
         return Bare(validate_args=False)
 
 
+class _Nowhere(_Unit):
+    """Its support is that of no frame."""
+
+    def forward(self, *parameters: Tensor) -> Distribution:
+        p_x = super().forward(*parameters)
+        p_x.log_prob = lambda value: torch.full_like(value, float("nan"))
+        return p_x
+
+
 @pytest.mark.parametrize(
     ("network", "likelihood", "told"),
     [
@@ -293,7 +310,17 @@ class _NoMean(_Unit):
             _Unit(),
             "_ShortDecoder: decodes frames of shape (2, 3, 5000) to (2, 3, 50); choose a representation",
         ),
-        (_TwoParameters(), BetaLikelihood(), "decode fails on two frames"),
+        (
+            _TwoParameters(),
+            BetaLikelihood(),
+            "BetaLikelihood: does not take the 3 parameters that _TwoParameters decodes",
+        ),
+        (_Encoder(), _Nowhere(), "_Nowhere: log_prob of dark frames is not finite; choose a representation"),
+        (
+            _KeepsNoSetting(),
+            _Unit(),
+            "_KeepsNoSetting: cannot be made again from its settings (_KeepsNoSetting.__init__()",
+        ),
         (_NoVectors(), _Unit(), "_NoVectors.describe: has to return"),
         (_InfersLess(), _Unit(), "_InfersLess: infer fails on two frames"),
         (_HiddenSetting(depth=2), _Unit(), "made again from its settings it has other weights"),
@@ -308,6 +335,63 @@ def test_a_broken_contract_is_refused_before_the_first_epoch(
     with pytest.raises(InputError, match=re.escape(told)) as error:
         check_model(CVAEModule(network, likelihood), LinearScaling(), trust=["tests"])
     assert "\n" not in str(error.value)
+
+
+@dataclass(frozen=True)
+class _Halved(LinearScaling):
+    @property
+    def shape(self) -> tuple[int, int]:
+        return 3, 2500
+
+
+@dataclass(frozen=True)
+class _Doubled(LinearScaling):
+    def _to_values(self, flux: np.ndarray) -> np.ndarray:
+        return super()._to_values(flux).astype(np.float64)
+
+
+@dataclass(frozen=True)
+class _ShortInverse(LinearScaling):
+    def _to_flux(self, values: np.ndarray) -> np.ndarray:
+        return values[..., :500]
+
+
+class _Fails(LinearScaling):
+    def _to_values(self, flux: np.ndarray) -> np.ndarray:
+        return flux.reshape(7, -1)
+
+
+@pytest.mark.parametrize(
+    ("representation", "told"),
+    [
+        (_Halved(), "has to give float32 (2, 3, 2500), as its shape says, not float32 (2, 3, 5000)"),
+        (_Doubled(), "has to give float32 (2, 3, 5000), as its shape says, not float64 (2, 3, 5000)"),
+        (_ShortInverse(), "its inverse has to give flux (2, 3, 5000), not (2, 3, 500)"),
+        (_Fails(), "apply fails on two frames (cannot reshape array"),
+    ],
+)
+def test_a_representation_keeps_its_word(representation: Representation, told: str) -> None:
+    with pytest.raises(InputError, match=re.escape(f"{type(representation).__name__}: {told}")):
+        check_model(CVAEModule(_Encoder(), _Unit()), representation, trust=["tests"])
+
+
+class _Shortens(Augmentation):
+    def __call__(self, x: Tensor) -> Tensor:
+        return x[..., ::2]
+
+
+class _ByNothing(ClusteringProtocol):
+    def cluster(self, latents: np.ndarray) -> np.ndarray:  # type: ignore[override]
+        return np.zeros(len(latents))
+
+
+def test_augmentations_and_ways_of_clustering_are_tried_first() -> None:
+    module = CVAEModule(_Encoder(), _Unit(), augmentations=[CircularShift(), _Shortens()])
+    with pytest.raises(InputError, match=r"_Shortens: has to return frames \(2, 3, 5000\), not \(2, 3, 2500\)"):
+        check_model(module, LinearScaling(), trust=["tests"])
+    check_protocol(ClusteringProtocol())
+    with pytest.raises(InputError, match=r"_ByNothing.cluster: has to return a Clustering of the vectors, not \(12,\)"):
+        check_protocol(_ByNothing())
 
 
 def test_a_kept_contract_passes_and_leaves_no_trace() -> None:

@@ -113,3 +113,8 @@ def test_paths_may_be_strings(reference: Path) -> None:
     np.testing.assert_allclose(model.encode(flux).mu, x[f"{path.stem}/mu"], rtol=2e-3, atol=2e-3)
     with pytest.raises(InputError, match="no such weights"):
         load("nowhere")
+
+
+def test_trust_is_a_list_of_packages() -> None:
+    with pytest.raises(InputError, match=r"trust=ideas: has to be a list of packages, as \['ideas'\]"):
+        load("pretrained", trust="ideas")

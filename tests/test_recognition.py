@@ -19,7 +19,7 @@ from asim_cvae.frames.slicing import slice_frames
 from asim_cvae.inference import load
 from asim_cvae.instrument.classes import CLASSES, KINDS
 from asim_cvae.instrument.photometers import counts_to_flux
-from asim_cvae.nn.heads import HeadsNetwork
+from asim_cvae.nn.heads import HeadsNetwork, Recognized
 from asim_cvae.recognition.calibration import (
     Calibration,
     Line,
@@ -31,7 +31,7 @@ from asim_cvae.recognition.calibration import (
     noise_threshold,
 )
 from asim_cvae.recognition.frames import TrueFrames, true_frames
-from asim_cvae.recognition.heads import TrainedHeads, read_heads, write_heads
+from asim_cvae.recognition.heads import TrainedHeads, check_network, read_heads, write_heads
 from asim_cvae.recognition.labelled_by import LabelledBy
 from asim_cvae.recognition.refitting import refit
 from asim_cvae.recognition.scores import average_precision, score_classes
@@ -382,3 +382,18 @@ def test_heads_are_scored_and_calibrated_beside_a_model(run, arguments: list[str
     assert model.recognize(_flux(2)).classes.shape == (2, 5)
     with pytest.raises(InputError, match="there are no heads beside this model"):
         load(tmp_path / "run" / "checkpoints" / "last.ckpt").recognize(_flux(1))
+
+
+class _FourClasses(HeadsNetwork):
+    def forward(self, x: torch.Tensor) -> Recognized:
+        told = super().forward(x)
+        return told._replace(classes=told.classes[:, :4])
+
+
+def test_heads_are_tried_before_anything_is_simulated(run, tmp_path: Path) -> None:
+    check_network(HeadsNetwork([4, 4], 8), BinnedPeaks())
+    with pytest.raises(InputError, match=r"_FourClasses: has to return .* not \(2, 8\), \(2, 4\), \(2, 5\)"):
+        check_network(_FourClasses([4, 4], 8), BinnedPeaks())
+    refused = run("heads", f"out={tmp_path / 'out'}", "representation.width=7", *SMALL, check=False)
+    assert refused.returncode == 2
+    assert not (tmp_path / "out").exists()

@@ -1,5 +1,6 @@
 """Settings: declared once, checked before anything begins, and described in --help and docs/settings.md."""
 
+import errno
 import importlib
 import inspect
 import re
@@ -173,6 +174,7 @@ def test_the_nearest_name() -> None:
         ("+representation=log", "representation is chosen already: write representation=NAME, without a plus"),
         ("~scorin", "Could not delete from config. 'scorin' does not exist.; did you mean scoring?"),
         ("seed=[1", "seed=[1: cannot be read as a setting (no viable alternative at input '[1')"),
+        ("seed=0;1", "seed=0;1: cannot be read as a setting"),
     ],
 )  # fmt: skip
 def test_what_hydra_refuses_is_told_in_one_line(override: str, told: str) -> None:
@@ -188,6 +190,12 @@ def test_what_hydra_refuses_is_told_in_one_line(override: str, told: str) -> Non
         ("train", ["-m", "+experiment=relu_lr2e4,baseline"], "experiment=relu_lr2e4: no such choice; did you mean "
                                                              "relu_lr2e-4?"),
         ("train", ["data.batch_size=0"], "data.batch_size=0: has to be a whole number from 1 to 100000"),
+        ("train", ["seed=0,1"], "seed=0,1: several values are a sweep, which takes -m; a list is written in brackets, "
+                                "as [A,B]"),
+        *(
+            ("train", given, "experiment: a run has one; -m +experiment=NAME,NAME trains several, one after the other")
+            for given in (["+experiment=[baseline,events]"], ["+experiment=baseline", "experiment=events"])
+        ),
         ("bench", ["parts=[trainng]"], "parts=['trainng']: trainng is not one of training, encoding, files, triage, "
                                        "epochs, startup, growth; did you mean training?"),
     ],
@@ -197,6 +205,36 @@ def test_a_mistyped_command_ends_in_one_line(
 ) -> None:
     refused = _refused(run, tmp_path, command, *overrides)
     assert refused == f"{command}: {told}"
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        ("trainer: {max_epochs: 3}\n", 'experiment: its YAML file lacks "# @package _global_" as its first line'),
+        ("# @package _global_\ntrainer: {max_epochs: 3\n", "mine.yaml"),
+    ],
+    ids=["package", "syntax"],
+)
+def test_a_faulty_experiment_file_ends_in_one_line(run, tmp_path: Path, content: str, told: str) -> None:
+    (tmp_path / "conf" / "experiment").mkdir(parents=True)
+    (tmp_path / "conf" / "experiment" / "mine.yaml").write_text(content)
+    refused = _refused(run, tmp_path, "train", "--config-dir", tmp_path / "conf", "+experiment=mine")
+    assert refused.startswith("train: ")
+    assert told in refused
+
+
+@pytest.mark.parametrize("flags", [["--experiment", "events"], ["--multi"], ["--experimental-rerun", "x"]])
+def test_flags_are_given_whole(run, flags: list[str]) -> None:
+    done = run("train", *flags, check=False)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr.splitlines()[-1].startswith("train: error: ")
+    assert "Traceback" not in done.stderr
+
+
+def test_a_full_disk_is_told() -> None:
+    full = OSError(errno.ENOSPC, "Can't close file (file write failed: time = 0)")
+    assert explain(full, declared_settings()["train"]) == "no space left on the disk; make room, and try again"
 
 
 def _refused(run, folder: Path, command: str, *overrides: object) -> str:

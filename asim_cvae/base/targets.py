@@ -30,6 +30,8 @@ def resolve_target(target: object, kind: type[Kind], trust: Collection[str] = ()
     Raises:
         InputError: ``target`` lies outside the trusted packages, does not exist, or is no ``kind``.
     """
+    if isinstance(trust, str):
+        raise InputError(f"trust={trust}: has to be a list of packages, as [{trust!r}]")
     trusted = (*TRUSTED, *trust)
     if not isinstance(target, str) or not all(map(str.isidentifier, target.split("."))):
         raise InputError(f"{TARGET}={shown(target)}: has to be the full name of a class, as package.module.Class")
@@ -51,7 +53,8 @@ def resolve_target(target: object, kind: type[Kind], trust: Collection[str] = ()
     if not issubclass(found, kind) or not _is_inside(f"{found.__module__}.{name}", trusted):
         raise InputError(f"{TARGET}={target}: is no {kind.__name__}")
     if inspect.isabstract(found):
-        raise InputError(f"{TARGET}={target}: is abstract; name a class that derives from it")
+        lacking = ", ".join(sorted(getattr(found, "__abstractmethods__", ())))
+        raise InputError(f"{TARGET}={target}: is abstract, without {lacking}; name a class that has all methods")
     return found
 
 

@@ -1,5 +1,6 @@
 """Trained heads: what they tell of frames, and the two files in which they travel with a model."""
 
+import copy
 import hashlib
 from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass
@@ -7,6 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from safetensors.torch import load, save
 
@@ -15,7 +17,8 @@ from asim_cvae.base.errors import InputError, SettingError, first_line
 from asim_cvae.base.files import atomic_write, write_json
 from asim_cvae.base.targets import TARGET, build_target, target_of
 from asim_cvae.frames.representation import Representation
-from asim_cvae.nn.heads import HeadsNetwork
+from asim_cvae.instrument.classes import CLASSES, KINDS
+from asim_cvae.nn.heads import HeadsNetwork, Recognized
 from asim_cvae.recognition.calibration import Calibration
 from asim_cvae.recognition.labelled_by import LabelledBy
 from asim_cvae.recognition.promise import Evidence
@@ -119,6 +122,26 @@ class TrainedHeads:
                 "be promised of them; python -m asim_cvae.calibrate makes heads of which it can"
             )
         return self.evidence.threshold(keep_recall, confidence)
+
+
+def check_network(network: HeadsNetwork, representation: Representation) -> None:
+    """Try heads on two dark frames.
+
+    Raises:
+        InputError: they fail, or do not tell each class and kind of each frame.
+    """
+    name, frames = type(network).__name__, torch.zeros(2, *representation.shape)
+    try:
+        with torch.inference_mode():
+            told = Recognized(*copy.deepcopy(network).eval()(frames))
+        shapes = [tuple(part.shape) for part in told]
+    except Exception as error:  # the user's own network can raise errors of any type
+        raise InputError(f"{name}: fails on two frames ({first_line(error)})") from error
+    if len(shapes[0]) != 2 or shapes[1:] != [(2, len(CLASSES)), (2, len(KINDS))]:
+        raise InputError(
+            f"{name}: has to return features (2, F), classes (2, {len(CLASSES)}) and kinds (2, {len(KINDS)}) of two "
+            f"frames, not {', '.join(map(str, shapes))}"
+        )
 
 
 def write_heads(folder: Path, heads: TrainedHeads) -> None:

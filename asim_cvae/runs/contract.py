@@ -20,6 +20,7 @@ from asim_cvae.model.module import CVAEModule
 from asim_cvae.nn.contract import Inferred, Likelihood, Network, Posterior
 from asim_cvae.runs.export import describe_model
 from asim_cvae.runs.weights import sketched
+from asim_cvae.scoring.clusters import Clustering, ClusteringProtocol
 
 _FRAMES = 2
 
@@ -37,17 +38,58 @@ def check_model(module: CVAEModule, representation: Representation, trust: Colle
     """
     _check_export(module, representation, trust)
     trial = copy.deepcopy(module).eval()
-    x = torch.from_numpy(representation.apply(_dark_frames()))
+    x = _represented(representation)
     with torch.random.fork_rng(devices=[]), torch.inference_mode():
         posterior = _tried("encode", module.network, lambda: trial.encode(x))
         _check_posterior(posterior, module.network)
-        p_x = _tried("decode", module.network, lambda: trial.decode(posterior.sample()))
-        _check_likelihood(p_x, x, module)
+        parameters = _tried("decode", module.network, lambda: tuple(trial.network.decode(posterior.sample())))
+        _check_likelihood(_likelihood_of(trial, parameters), x, module)
         _check_description("describe", _tried("describe", module.network, lambda: trial.describe(x)), module.network)
         inferred = _tried("infer", module.network, lambda: Inferred(*trial.infer(x)))
         _check_posterior(inferred.posterior, module.network)
         _check_likelihood(inferred.p_x, x, module)
         _check_description("infer", inferred.description, module.network)
+        for augmentation in trial.augmentations:
+            changed = _tried("__call__", augmentation, lambda: augmentation(x))  # noqa: B023  called at once
+            if not isinstance(changed, Tensor) or changed.shape != x.shape:
+                raise InputError(f"{_name(augmentation)}: has to return frames {_shape(x)}, not {_shape(changed)}")
+
+
+def check_protocol(protocol: ClusteringProtocol) -> None:
+    """Try a way of clustering on a few vectors.
+
+    Raises:
+        InputError: it fails, or returns no clusters of them.
+    """
+    vectors = np.random.default_rng(0).normal(size=(12, 3))
+    found = _tried("cluster", protocol, lambda: protocol.cluster(vectors), "twelve vectors")
+    if not isinstance(found, Clustering) or np.shape(found.assignment) != (12,):
+        raise InputError(f"{_name(protocol)}.cluster: has to return a Clustering of the vectors, not {_shape(found)}")
+
+
+def _represented(representation: Representation) -> Tensor:
+    """Represent two dark frames, and make sure that the representation keeps its word of them."""
+    x = _tried("apply", representation, lambda: representation.apply(_dark_frames()))
+    wanted = (_FRAMES, *representation.shape)
+    if not isinstance(x, np.ndarray) or x.dtype != np.float32 or x.shape != wanted:
+        given = f"{x.dtype} {x.shape}" if isinstance(x, np.ndarray) else type(x).__name__
+        raise InputError(f"{_name(representation)}: has to give float32 {wanted}, as its shape says, not {given}")
+    back = _tried("invert", representation, lambda: representation.invert(x))
+    if np.shape(back) != _dark_frames().shape:
+        raise InputError(
+            f"{_name(representation)}: its inverse has to give flux {_dark_frames().shape}, not {np.shape(back)}"
+        )
+    return torch.from_numpy(x)
+
+
+def _likelihood_of(trial: CVAEModule, parameters: tuple[Any, ...]) -> Any:
+    try:
+        return trial.likelihood(*parameters)
+    except Exception as error:  # the user's own likelihood can raise errors of any type
+        raise InputError(
+            f"{_name(trial.likelihood)}: does not take the {len(parameters)} parameters that {_name(trial.network)} "
+            f"decodes ({first_line(error)})"
+        ) from error
 
 
 def _check_export(module: CVAEModule, representation: Representation, trust: Collection[str]) -> None:
@@ -62,7 +104,11 @@ def _check_export(module: CVAEModule, representation: Representation, trust: Col
         try:
             sketch = sketched(lambda: build_target(settings, kind, trust))  # noqa: B023  called at once
         except InputError as error:
-            raise InputError(f"{_name(part)}: {error}") from error
+            reason = str(error).removeprefix(f"{_name(part)}: ")
+            raise InputError(
+                f"{_name(part)}: cannot be made again from its settings ({reason}); hand all arguments of the "
+                "constructor to super().__init__(name=value, ...), and read no values of tensors in it"
+            ) from error
         shapes, copied_shapes = ({k: v.shape for k, v in weights.items()} for weights in (part.state_dict(), sketch))
         if shapes != copied_shapes:
             differing = sorted(shapes.items() ^ copied_shapes.items())[0][0]
@@ -101,14 +147,18 @@ def _check_likelihood(p_x: object, x: Tensor, module: CVAEModule) -> None:
     log_px = _tried("log_prob", module.likelihood, lambda: p_x.log_prob(x))
     if log_px.shape != x.shape:
         raise InputError(f"{name}: log_prob of frames {_shape(x)} has to have their shape, not {_shape(log_px)}")
+    if not log_px.isfinite().any():
+        raise InputError(
+            f"{name}: log_prob of dark frames is not finite; choose a representation whose values are in its support"
+        )
 
 
-def _tried(method: str, part: torch.nn.Module, work: Callable[[], Any]) -> Any:
+def _tried(method: str, part: object, work: Callable[[], Any], what: str = "two frames") -> Any:
     """Return the result of ``work``, which calls a method of a part of the model; raise InputError if it fails."""
     try:
         return work()
-    except Exception as error:  # the user's own network can raise errors of any type
-        raise InputError(f"{_name(part)}: {method} fails on two frames ({first_line(error)})") from error
+    except Exception as error:  # the user's own class can raise errors of any type
+        raise InputError(f"{_name(part)}: {method} fails on {what} ({first_line(error)})") from error
 
 
 def _dark_frames() -> NDArray[np.float32]:
@@ -120,4 +170,4 @@ def _name(part: object) -> str:
 
 
 def _shape(value: object) -> str:
-    return str(tuple(value.shape)) if isinstance(value, Tensor) else type(value).__name__
+    return str(tuple(value.shape)) if isinstance(value, Tensor | np.ndarray) else type(value).__name__

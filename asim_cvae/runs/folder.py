@@ -85,7 +85,9 @@ def read_scores(path: Path) -> dict[str, Any]:
     try:
         content = unsigned(parse_json(text))
         checked(content, ScoresFile)
-        missing = {field.name for field in fields(ScoresFile)} - {"weights", *content}
+        # A score that was declared later is not there: it has no value then.
+        needed = {field.name for field in fields(ScoresFile) if "heading" not in field.metadata}
+        missing = needed - {"weights", *content}
         if missing:
             raise InputError(f"no {', '.join(sorted(missing))}")
     except InputError as error:

@@ -18,6 +18,9 @@ INCIDENTAL = (
 """Settings by which experiments are not told apart: they do not change the result, or scores hold them as well."""
 
 
+_PARTS = tuple(f"{part}._target_" for part in ("model.network", "model.likelihood", "representation"))
+
+
 def flat_settings(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """Return the values of a nested configuration by dotted name; ``prefix`` begins each name."""
     flat: dict[str, Any] = {}
@@ -30,13 +33,17 @@ def flat_settings(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]
 def named_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Return the settings by which people compare runs.
 
-    Class names are left out, and settings of scoring, splits and labelling rules.
+    Settings of scoring, splits and labelling rules are left out, and class names but those of the model's parts.
 
     Args:
         settings: the result of :func:`experiment_settings`.
     """
     hidden = ("scoring.", "data.simulation.rule.", "data.split_seed", "data.validation_fraction")
-    return {name: v for name, v in settings.items() if not name.startswith(hidden) and not name.endswith("_")}
+    return {
+        name: value
+        for name, value in settings.items()
+        if name in _PARTS or not (name.startswith(hidden) or name.endswith("_"))
+    }
 
 
 def experiment_settings(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -90,7 +90,11 @@ def _is_sweep(arguments: Namespace) -> bool:
 def _check_overrides(overrides: Sequence[str]) -> None:
     """Raise SettingError on overrides on which Hydra fails with a traceback, or which it takes without any effect."""
     loader = GlobalHydra.instance().config_loader()
-    for override in OverridesParser.create(loader).parse_overrides(list(overrides)):
+    parsed = OverridesParser.create(loader).parse_overrides(list(overrides))
+    experiments = [override for override in parsed if override.key_or_group == "experiment"]
+    if len(experiments) > 1 or any(isinstance(override.value(), list) for override in experiments):
+        raise SettingError("experiment: a run has one; -m +experiment=NAME,NAME trains several, one after the other")
+    for override in parsed:
         key, value, line = override.key_or_group, override.value(), override.input_line
         if not key:
             raise SettingError(f"{line}: cannot be read as a setting; its name is missing")

@@ -1,5 +1,6 @@
 """Turn errors of Hydra and OmegaConf about a mistyped command line into one line, with the name probably meant."""
 
+import errno
 import re
 import shlex
 
@@ -21,7 +22,10 @@ def explain(error: Exception, section: Section) -> str:
         section: settings of the command, among which a misspelt name is looked up.
     """
     if isinstance(error, OverrideParseException):
-        return f"{error.override}: cannot be read as a setting ({first_line(error)})"
+        reason = re.sub(r"^\w+Exception: ", "", first_line(error))
+        return f"{error.override}: cannot be read as a setting{f' ({reason})' if reason != error.override else ''}"
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return f"no space left on the disk{f' of {error.filename}' if error.filename else ''}; make room, and try again"
     if isinstance(error, MissingConfigException) and error.options:
         missing = str(error.missing_cfg_file)
         group = next((group for group in section.groups if missing.startswith(f"{group}/")), missing.rpartition("/")[0])
@@ -39,6 +43,8 @@ def explain(error: Exception, section: Section) -> str:
     if repeated:
         group = repeated[1] or repeated[2]
         return f"{group} is chosen already: write {group}=NAME, without a plus"
+    if several := re.match(r"Ambiguous value for argument '([^']+)'", text):
+        return f"{several[1]}: several values are a sweep, which takes -m; a list is written in brackets, as [A,B]"
     absent = re.match(r"Could not delete from config\. '(?P<name>[^']+)' does not exist", text)
     return f"{text}{did_you_mean(absent['name'], section.names())}" if absent else text.partition(_SEARCHED)[0]
 

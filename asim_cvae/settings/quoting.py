@@ -2,16 +2,19 @@
 
 import re
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 
 
-def pasteable(command: str, settings: Mapping[str, str]) -> str:
-    """Return a shell command that runs a command of this program with ``settings``, whatever their values hold."""
+def pasteable(command: str, settings: Mapping[str, str], more: Sequence[str] = ()) -> str:
+    """Return a shell command that runs a command of this program with ``settings``, whatever their values hold.
+
+    ``more``: overrides as Hydra reads them.
+    """
     overrides = (quoted(name, value) for name, value in settings.items())
-    return shlex.join(["python", "-m", f"asim_cvae.{command}", *overrides])
+    return shlex.join(["python", "-m", f"asim_cvae.{command}", *overrides, *more])
 
 
 def quoted(name: str, text: str) -> str:

@@ -284,6 +284,8 @@ def _check_undeclared(section: Section, name: str, key: str, value: Any) -> None
     """Raise SettingError unless a name that is not declared is Hydra's own, or may be one that a class takes."""
     if (key.startswith("_") and key.endswith("_")) or section.varies:
         return
+    if key in section.groups:
+        raise SettingError(f'{name}: its YAML file lacks "# @package _global_" as its first line')
     if not (section.named and isinstance(value, Mapping) and TARGET in value):
         near = did_you_mean(key, [*section.entries, *section.groups]) or "; --help lists them"
         advice = f"; {name}.{TARGET}=PACKAGE.MODULE.CLASS adds one" if section.named else ""
