@@ -7,6 +7,10 @@ from pathlib import Path
 
 import openpyxl
 
+from asim_cvae.archive.journal import Entry
+from asim_cvae.archive.labels import CHOSEN, COLUMNS, EVENT_KINDS, NOTE, REVIEWER
+from asim_cvae.archive.sheets import harmless
+
 
 def read_rows(path: Path) -> list[dict[str, str]]:
     """Rows of a CSV file."""
@@ -30,3 +34,13 @@ def write_table(path: Path, lines: Iterable[Sequence[object]], encoding: str = "
 def digest(folder: Path) -> str:
     """Digest of all that a triage found."""
     return json.loads((folder / "provenance.json").read_text())["digest"]
+
+
+def write_entries(path: Path, entries: Iterable[Entry]) -> Path:
+    """Write entries of a journal as a label table, as the page does."""
+    head = (*COLUMNS, EVENT_KINDS, CHOSEN, REVIEWER, "Labelled At", "Model", NOTE)
+    rows = (
+        (e.file, e.frame, e.classification, "+".join(e.kinds), e.chosen, e.reviewer, e.time, e.model, e.note)
+        for e in entries
+    )
+    return write_table(path, [head, *([harmless(cell) for cell in row] for row in rows)], "utf-8-sig")

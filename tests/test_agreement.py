@@ -10,7 +10,7 @@ from urllib.parse import parse_qs, urlparse
 import numpy as np
 import pytest
 
-from asim_cvae.archive.journal import Entry, append, write_labels
+from asim_cvae.archive.journal import Entry, append
 from asim_cvae.archive.labels import read_labels, read_reviewers
 from asim_cvae.base.errors import InputError
 from asim_cvae.figures.agreement import confusion_figure
@@ -22,7 +22,7 @@ from asim_cvae.labelling.agreement_page import write_agreement
 from asim_cvae.labelling.consensus import find_consensus, write_consensus, write_disputed
 from asim_cvae.labelling.raters import Raters, read_raters
 from tests.mmia_files import NAME, NAME_LEVEL0, level1, light, write_fits
-from tests.tables import write_table
+from tests.tables import write_entries, write_table
 
 ENTRY = Entry("a.fits", 0, "N", (), "", "hand", "anna", "2026-11-27T15:00:00Z", "0" * 8)
 
@@ -233,7 +233,7 @@ def test_too_little_is_refused_in_one_line(tmp_path: Path, tables: dict, told: s
 
 
 def test_a_reviewer_in_two_tables_is_refused(tmp_path: Path) -> None:
-    write_labels(tmp_path / "one.csv", [ENTRY])
+    write_entries(tmp_path / "one.csv", [ENTRY])
     append(tmp_path / "two.jsonl", ENTRY)
     with pytest.raises(InputError, match=r"one.csv and .*two.jsonl both hold labels of anna"):
         read_raters([tmp_path / "one.csv", tmp_path / "two.jsonl"])
@@ -249,7 +249,7 @@ def test_hostile_names_are_written_as_they_are_and_obeyed_by_nothing(tmp_path: P
         for k, name in enumerate(HOSTILE)
         for frame in range(4)
     ]
-    write_labels(tmp_path / "t.csv", entries)
+    write_entries(tmp_path / "t.csv", entries)
     raters = read_raters([tmp_path / "t.csv"])
     assert list(raters.reviews) == HOSTILE
     agreement, agreed = measure_agreement(raters), find_consensus(raters)

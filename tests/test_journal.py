@@ -11,11 +11,12 @@ from pathlib import Path
 import pytest
 
 from asim_cvae.archive import journal as journals
-from asim_cvae.archive.journal import MAX_LINE_BYTES, Entry, JournalError, append, read_journal, write_labels
+from asim_cvae.archive.journal import MAX_LINE_BYTES, Entry, JournalError, append, read_journal
 from asim_cvae.archive.labels import LabelTableError, read_labels
 from asim_cvae.archive.reviews import is_label_table, read_agreed, read_reviews
 from asim_cvae.base.locks import HeldError, held_lock
-from asim_cvae.instrument.classes import CLASSES, KINDS
+from asim_cvae.instrument.classes import CLASSES
+from tests.tables import write_entries
 
 DOCUMENT = {
     "file": "x.fits",
@@ -224,31 +225,18 @@ def test_a_label_table_of_entries_is_read_back(tmp_path: Path) -> None:
         replace(ENTRY, file=f"{label}, Jørgen.fits", frame=k, classification=label, chosen="random")
         for k, label in enumerate(CLASSES)
     ]
-    write_labels(tmp_path / "t.csv", entries)
+    write_entries(tmp_path / "t.csv", entries)
     table = read_labels(tmp_path / "t.csv")
     assert table.labels == {entry.place: entry.classification for entry in entries}
     assert table.chosen == {entry.place: "random" for entry in entries}
     assert (table.files, table.problems) == ({entry.file for entry in entries}, ())
 
 
-def test_the_cells_of_a_label_table(tmp_path: Path) -> None:
-    odd = replace(ENTRY, classification=None, kinds=KINDS, note="two\nlines", seen=None)
-    write_labels(tmp_path / "t.csv", [ENTRY, odd])
-    with (tmp_path / "t.csv").open(encoding="utf-8-sig", newline="") as stream:
-        rows = list(csv.reader(stream))
-    head = "File Name,Frame Number,Classification,Kinds,Chosen,Reviewer,Labelled At,Model,Note"
-    assert rows[0] == head.split(",")
-    start = ["x.fits", "3"]
-    end = ["hand", "anna", "2026-11-27T15:00:00.123Z", "0123456789abcdef"]
-    assert rows[1] == [*start, "HCHA", "elve", *end, ""]
-    assert rows[2] == [*start, "", "corona+blue jet+elve+sprite+radiation", *end, "two\nlines"]
-
-
 @pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@SUM(A1)", "'=1", "\t=1", "=cmd|'/C calc'!A0", "''-"])
 def test_cells_that_look_like_formulas_are_harmless(tmp_path: Path, text: str) -> None:
     is_name = text.isprintable() and "/" not in text
     entry = replace(ENTRY, note=text, file=text if is_name else "x.fits", reviewer=text if is_name else "anna")
-    write_labels(tmp_path / "t.csv", [entry])
+    write_entries(tmp_path / "t.csv", [entry])
     with (tmp_path / "t.csv").open(encoding="utf-8-sig", newline="") as stream:
         cells = [cell for row in list(csv.reader(stream))[1:] for cell in row]
     assert f"'{text}" in cells
@@ -273,7 +261,7 @@ def test_a_journal_and_its_csv_give_the_same_labels(tmp_path: Path) -> None:
         replace(nothing, frame=6),
     ]
     journal = _journal(tmp_path / "anna.jsonl", *entries)
-    write_labels(tmp_path / "anna.csv", read_journal(journal).entries.values())
+    write_entries(tmp_path / "anna.csv", read_journal(journal).entries.values())
     table = read_agreed(journal)
     assert table == read_agreed(tmp_path / "anna.csv")
     assert table.labels == {("x.fits", 3): "HCHA", ("x.fits", 4): "N"}

@@ -1,21 +1,18 @@
 """The journal of a reviewer: a file of lines that only grows, each with what the reviewer says of a frame."""
 
-import csv
 import errno
 import json
 import os
 import re
 import unicodedata
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
-from asim_cvae.archive.labels import CHOSEN, COLUMNS, EVENT_KINDS, NOTE, REVIEWER, WAYS, Place
-from asim_cvae.archive.sheets import harmless
+from asim_cvae.archive.labels import WAYS, Place
 from asim_cvae.base.documents import Share, checked, parse_json, read_bounded
 from asim_cvae.base.errors import InputError, Problems, printable
-from asim_cvae.base.files import atomic_write
 from asim_cvae.base.locks import held_lock
 from asim_cvae.instrument.classes import CLASSES, KINDS
 
@@ -208,21 +205,6 @@ def read_journal(path: Path) -> Journal:
         if not entry.withdraws:
             entries[entry.place] = entry
     return Journal(entries, tuple(problems.lines()), reviewers)
-
-
-def write_labels(path: Path, entries: Iterable[Entry]) -> None:
-    """Write entries as a label table in CSV, a row each, which :func:`asim_cvae.archive.labels.read_labels` reads.
-
-    A cell that a spreadsheet program would take for a formula gets an apostrophe in front, as these programs mean it.
-    """
-    head = (*COLUMNS, EVENT_KINDS, CHOSEN, REVIEWER, "Labelled At", "Model", NOTE)
-    rows = (
-        (e.file, e.frame, e.classification, "+".join(e.kinds), e.chosen, e.reviewer, e.time, e.model, e.note)
-        for e in entries
-    )
-    with atomic_write(path) as partial, partial.open("w", encoding="utf-8-sig", newline="") as stream:
-        writer = csv.writer(stream, lineterminator="\n")
-        writer.writerows([head, *([harmless(cell) for cell in row] for row in rows)])
 
 
 def _read_line(line: bytes) -> Entry:
