@@ -289,7 +289,7 @@ def test_score_repeats_the_run_s_scores(run, trained: Path, small: list[str], tm
         expected["saved_cluster"] = np.full(len(b["cluster"]), -1)
     file = moved / ("model.safetensors" if weights == "." else weights)
     digest = hashlib.sha256(file.read_bytes()).hexdigest()
-    assert ours.pop("weights") == {"path": str(file), "sha256": digest[:8]}
+    assert ours.pop("weights") == {"path": str(file), "sha256": digest[:8], "heads": None}
     assert f"data.store={ours.pop('store')}" in small
     assert ours == theirs
     assert set(a) == set(expected)
