@@ -52,14 +52,20 @@ def _run(
     return done
 
 
-def interrupt(arguments: list[str], folder: Path, number: int, step: int = STEP) -> tuple[int, str]:
-    """Train in ``folder``, with the signal ``number`` in step ``step`` of the second epoch; exit status and output."""
+def interrupt(
+    arguments: list[str], folder: Path, number: int, step: int = STEP, fresh: bool = False
+) -> tuple[int, str]:
+    """Train in ``folder``, with the signal ``number`` in step ``step`` of the second epoch; exit status and output.
+
+    ``fresh``: in an interpreter of its own, which processes of several devices need.
+    """
     given = [str(int(number)), str(step), *arguments, quoted("hydra.run.dir", str(folder))]
-    command = [sys.executable, "-m", "tests.interrupted", *given]
-    done = subprocess.run(
-        command, cwd=PROJECT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=180
-    )
-    return done.returncode, done.stdout
+    if fresh:
+        command = [sys.executable, "-m", "tests.interrupted", *given]
+        done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, timeout=180)
+    else:
+        done = run_module("tests.interrupted", given, PROJECT, dict(os.environ), 180)
+    return done.returncode, done.stdout + done.stderr
 
 
 def wait_until(condition: Callable[[], object], limit_s: float = 120.0) -> None:

@@ -141,7 +141,9 @@ def test_training_on_two_devices(run, arguments: list[str], tmp_path: Path) -> N
     """Two processes on a CPU (gloo) are stopped and resumed; each trains on its share, one scores all frames."""
     folder = tmp_path / "run"
     devices = ["trainer=ddp", "trainer.devices=2", "trainer.accelerator=cpu", "trainer.max_epochs=2"]
-    status, told = interrupt([*arguments, *devices], folder, signal.SIGTERM, 0)  # they agree to stop in the first step
+    status, told = interrupt(
+        [*arguments, *devices], folder, signal.SIGTERM, 0, fresh=True
+    )  # they agree to stop in the first step
     assert status == 128 + signal.SIGTERM
     assert told.count(f"go on with: python -m asim_cvae.train resume={folder}") == 1
     assert "Traceback" not in told

@@ -129,14 +129,15 @@ def _column_row(column: Column) -> str:
 def test_the_network_of_extending_keeps_the_contract(monkeypatch: pytest.MonkeyPatch) -> None:
     page = PROJECT / "docs" / "extending.md"
     (code,) = _blocks(page, "python")
-    experiment, model = (OmegaConf.create(block) for block in _blocks(page, "yaml"))
+    experiment, model, whole = (OmegaConf.create(block) for block in _blocks(page, "yaml"))
     made = ModuleType("strided")
     monkeypatch.setitem(sys.modules, "strided", made)
     exec(code, made.__dict__)
-    model.network._target_ = "strided.StridedNetwork"  # where the page would have put it, there is nothing
-    config = OmegaConf.create({"model": model})
-    check_targets(config, trust=["strided"])
-    check_model(instantiate(config.model), LinearScaling(), trust=["strided"])
+    for given in (model, whole.model):
+        given.network._target_ = "strided.StridedNetwork"  # where the page would have put it, there is nothing
+        config = OmegaConf.create({"model": given})
+        check_targets(config, trust=["strided"])
+        check_model(instantiate(config.model), LinearScaling(), trust=["strided"])
     with initialize_config_dir(str(CONF), version_base="1.3"):
         default = compose("train")
     assert set(experiment) <= set(default)
