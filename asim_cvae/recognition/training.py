@@ -139,9 +139,9 @@ class _Resumable(pl.Callback):
             return None
         try:
             content = load_plain(self.path)
+        except InputError as error:
+            raise InputError(f"{self.path}: {error}") from error
         except Exception as error:  # torch and zipfile raise errors of many types on damaged files
-            if is_machines_fault(error):
-                raise InputError(f"{self.path}: cannot be read at present ({first_line(error)}); try again") from error
             log.warning("%s is damaged (%s); training starts over", self.path, first_line(error))
             return None
         if not isinstance(content, dict) or content.get(_IDENTITY) != self.identity:

@@ -73,8 +73,6 @@ def latest_checkpoint(folder: Path) -> tuple[Path, Checkpoint] | None:
             except InputError as error:
                 raise InputError(f"{path}: {error}") from error
             except Exception as error:  # torch and zipfile raise errors of many types on damaged files
-                if is_machines_fault(error):
-                    raise InputError(f"{path}: cannot be read at present ({first_line(error)}); try again") from error
                 log.warning("%s is damaged (%s); renamed to .damaged", path, first_line(error))
                 path.replace(path.with_suffix(".damaged"))
     return None
@@ -91,14 +89,26 @@ def read_checkpoint(path: Path) -> Checkpoint:
     except InputError:
         raise
     except Exception as error:  # torch and zipfile raise errors of many types on damaged files
-        if is_machines_fault(error):
-            raise
         raise InputError(f"is no checkpoint, or damaged ({first_line(error)}); copy it again") from error
     return _checkpoint(content)
 
 
 def load_plain(path: Path) -> Any:
-    """Load a checkpoint of plain types, checksums verified; an error of any type is raised if it is damaged."""
+    """Load a checkpoint of plain types, checksums verified.
+
+    Raises:
+        InputError: it is too large, or the machine is to blame for its not being read. The path is not named.
+        Exception: it is damaged; of any type, as torch and zipfile raise many.
+    """
+    try:
+        return _load(path)
+    except Exception as error:
+        if is_machines_fault(error):
+            raise InputError(f"cannot be read at present ({first_line(error)}); try again") from error
+        raise
+
+
+def _load(path: Path) -> Any:
     size = path.stat().st_size
     if size > MOST_CHECKPOINT_BYTES:
         raise InputError(f"{size:,} bytes are no checkpoint")

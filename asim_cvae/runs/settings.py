@@ -19,6 +19,7 @@ INCIDENTAL = (
 
 
 _PARTS = tuple(f"{part}._target_" for part in ("model.network", "model.likelihood", "representation"))
+"""Class names by which people compare runs."""
 
 
 def flat_settings(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

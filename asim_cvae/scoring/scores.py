@@ -167,7 +167,7 @@ class ScoredProtocol:
 
 @dataclass(frozen=True)
 class ScoredWeights:
-    """Weights that ``score`` was given: their path, their SHA-256, and that of the description of heads beside them."""
+    """Weights that ``score`` was given: their path, and how their SHA-256 and that of heads beside them begin."""
 
     path: str
     sha256: Name
